@@ -1,0 +1,123 @@
+"""`pass-lsp complete FILE:LINE:COL`: one completion without an editor."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from pass_lsp.cli import options
+from pass_lsp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pass_lsp.completion import Outcome
+    from pass_lsp.documents.document import Document
+    from pass_lsp.domain import SamplingParams
+    from pass_lsp.engines.local import LocalEngine
+
+MAX_FILE_BYTES = 10_000_000
+
+
+def complete(
+    place: Annotated[str, typer.Argument(metavar="FILE:LINE:COL", help="1-based; COL counts characters.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the text.")] = False,
+    engine: options.Engine = "",
+    model: options.Model = "embedded",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    lookahead: options.Lookahead = "auto",
+    strategy: options.StrategyName = "auto",
+    max_new_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of sampling; the same seed gives the same answer.")] = 0,
+    log_level: options.LogLevel = "warning",
+) -> None:
+    """Complete a file at a position and print the text to insert."""
+    from pass_lsp.domain import SamplingParams
+
+    logging.basicConfig(level=log_level.upper())
+    options.refuse_remote(engine)
+    params = SamplingParams(
+        max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, strategy=options.strategy_of(strategy)
+    )
+    document, offset = _place(place)
+    loaded = options.local_engine(model, device, dtype, lookahead)
+    began = time.perf_counter()
+    outcome = _run(loaded, document, offset, params, live=not as_json)
+    _print(outcome, (time.perf_counter() - began) * 1000, as_json)
+
+
+def _place(text: str) -> tuple[Document, int]:
+    """The document and the offset that FILE:LINE:COL names. Raises `ConfigError`."""
+    from pass_lsp.documents.document import Document
+    from pass_lsp.documents.languages import language_of
+
+    match = re.fullmatch(r"(.+):(\d+):(\d+)", text)
+    if not match:
+        raise ConfigError(f"{text!r} is not FILE:LINE:COL; write for example app.py:12:5.")
+    path, line, column = Path(match[1]), int(match[2]), int(match[3])
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES // 1_000_000} MB; completion is meant for source files.")
+        content = path.read_bytes().decode("utf-8-sig", "replace")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    document = Document(path.absolute().as_uri(), content, language=language_of(str(path), ""), path=str(path))
+    if not 1 <= line <= document.line_count:
+        raise ConfigError(f"{path} has {document.line_count} lines; there is no line {line}.")
+    width = document.line_end(line - 1) - document.line_start(line - 1)
+    if not 1 <= column <= width + 1:
+        raise ConfigError(f"Line {line} of {path} has columns 1 to {width + 1}; there is no column {column}.")
+    return document, document.line_start(line - 1) + column - 1
+
+
+def _run(engine: LocalEngine, document: Document, offset: int, params: SamplingParams, live: bool) -> Outcome:
+    from pass_lsp.completion import complete_document
+
+    console = Console()
+    if not live or not console.is_terminal:
+        return complete_document(document, offset, engine, params=params)
+    ids: list[int] = []
+    # What is committed may still be cut at the end of the block, so it is shown until the answer is final.
+    with Live(Text(""), console=console, transient=True) as view:
+
+        def show(run: list[int]) -> None:
+            ids.extend(run)
+            view.update(Text(engine.tokenizer.decode(ids, skip_special_tokens=True), style="dim"))
+
+        return complete_document(document, offset, engine, params=params, on_commit=show)
+
+
+def _print(outcome: Outcome, took_ms: float, as_json: bool) -> None:
+    found, generation = outcome.completion, outcome.completion.generation if outcome.completion else None
+    if as_json:
+        row = {
+            "text": found.text if found else None,
+            "start": found.start if found else None,
+            "end": found.end if found else None,
+            "reason": outcome.reason.value if outcome.reason else None,
+            "took_ms": round(took_ms, 1),
+        }
+        if generation:
+            row |= {
+                "finish": generation.finish,
+                "strategy": generation.strategy,
+                "tokens": len(generation.token_ids),
+                "forwards": generation.forwards,
+                "tokens_per_forward": round(generation.tokens_per_forward, 3),
+                "drafted": generation.drafted,
+                "accepted": generation.accepted,
+            }
+        typer.echo(json.dumps(row))
+    elif found:
+        typer.echo(found.text)
+    else:
+        typer.echo(f"pass-lsp: no completion here ({outcome.reason.value if outcome.reason else 'empty'}).", err=True)

@@ -1,0 +1,73 @@
+"""`pass-lsp serve`: the language server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pass_lsp.cli import options
+from pass_lsp.config import Settings
+from pass_lsp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pass_lsp.domain import Engine
+
+
+def serve(
+    stdio: Annotated[bool, typer.Option("--stdio", help="Talk over stdin and stdout (the default).")] = False,
+    tcp: Annotated[str, typer.Option(metavar="HOST:PORT", help="Listen there for one client, for debugging.")] = "",
+    engine: options.Engine = "",
+    model: options.Model = "",
+    device: options.Device = "",
+    dtype: options.Dtype = "",
+    lookahead: options.Lookahead = "",
+    log_file: Annotated[Path | None, typer.Option(help="Write the log there instead of stderr.")] = None,
+    log_level: options.LogLevel = "info",
+    client_process_id: Annotated[int | None, typer.Option("--clientProcessId", help="End when this process ends.")] = None,
+) -> None:
+    """Run the language server (stdio by default)."""
+    from pass_lsp.server import app, logs
+
+    options.refuse_remote(engine)
+    address = _address(tcp) if tcp else None
+    if stdio and tcp:
+        raise ConfigError("--stdio and --tcp exclude each other; give one of them.")
+    logs.configure(log_level, log_file)
+    given = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
+    pinned = {key: value for key, value in given.items() if value}
+    settings, _ = Settings().updated(pinned)
+    server = app.create_server(load, settings, pinned=set(pinned))
+    raise typer.Exit(app.serve(server, tcp=address, client_pid=client_process_id))
+
+
+def load(settings: Settings, report: Callable[[str], None]) -> Engine:
+    """Load the engine that the settings describe, and warm it up; runs on the engine thread."""
+    options.refuse_remote(settings.engine)
+    report(f"Loading {settings.model}")
+    engine = options.local_engine(
+        settings.model,
+        settings.device,
+        settings.dtype,
+        settings.lookahead,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    report("Warming up")
+    _warm_up(engine)
+    return engine
+
+
+def _warm_up(engine: Engine) -> None:
+    # The first completion imports grammars and fills allocator pools; better now than at the first keystroke.
+    from pass_lsp.completion import complete
+
+    complete("def first(a, b):\n    return ", 1, 11, engine=engine, path="warm_up.py")
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) < 65536:
+        raise ConfigError(f"--tcp {text!r} is not HOST:PORT; write for example 127.0.0.1:2087.")
+    return host, int(port)

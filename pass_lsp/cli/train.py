@@ -1,0 +1,93 @@
+"""`pass-lsp train …`: from package names to a shipped model, step by step; every step resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Train the embedded model, or look-ahead embeddings for any model.")
+
+Out = Annotated[Path, typer.Option(help="The folder to write; an unfinished run there goes on.")]
+Corpus = Annotated[Path, typer.Option(help="The folder that `train corpus` wrote.")]
+Threads = Annotated[int, typer.Option(help="CPU threads.")]
+Minutes = Annotated[float, typer.Option(help="How long to train.")]
+
+
+@app.command()
+def corpus(
+    out: Out,
+    wheels: Annotated[Path, typer.Option(help="Where package wheels are kept.")] = Path(".cache/train/wheels"),
+    source_cap_mb: Annotated[float, typer.Option(help="The most that one package may bring.")] = 3.0,
+    seed: int = 0,
+) -> None:
+    """Step 1: collect, filter and split Python source."""
+    from pass_lsp.train.corpus import build_corpus
+
+    manifest = build_corpus(out, wheels, int(source_cap_mb * 1e6), seed)
+    typer.echo(json.dumps({key: manifest[key] for key in ("train", "heldout", "dropped")}))
+
+
+@app.command()
+def tokenizer(
+    corpus: Corpus,
+    out: Out,
+    vocab_size: Annotated[int, typer.Option(help="Number of tokens, markers included.")] = 8192,
+) -> None:
+    """Step 2: train the tokenizer."""
+    from pass_lsp.train.tokenizer import train_tokenizer
+
+    typer.echo(json.dumps({"vocab_size": len(train_tokenizer(corpus, out, vocab_size))}))
+
+
+@app.command()
+def base(
+    corpus: Corpus,
+    tokenizer: Annotated[Path, typer.Option(help="The folder that `train tokenizer` wrote.")],
+    out: Out,
+    size: Annotated[str, typer.Option(help="A row of sizes.json: toy, cpu, small, base.")] = "cpu",
+    minutes: Minutes = 60.0,
+    start_from: Annotated[Path | None, typer.Option(help="An exported model to go on from.")] = None,
+    threads: Threads = 1,
+    device: str = "cpu",
+    compiled: Annotated[bool, typer.Option(help="Compile the loss (a C++ compiler is needed).")] = False,
+    seed: int = 0,
+) -> None:
+    """Step 3: train the model."""
+    from pass_lsp.train.base import Plan, train_base
+
+    plan = Plan(corpus, tokenizer, out, size, minutes, start_from, threads, seed, device, compiled)
+    typer.echo(json.dumps(train_base(plan)))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Option(help="The folder that `train base` wrote.")],
+    corpus: Corpus,
+    tokenizer: Annotated[Path, typer.Option(help="The folder that `train tokenizer` wrote.")],
+    out: Annotated[Path, typer.Option(help="The model directory to write.")],
+) -> None:
+    """Step 4: write the trained model as a Hugging Face directory, in bfloat16."""
+    from pass_lsp.train.export import export_model
+
+    typer.echo(json.dumps(export_model(run, corpus, tokenizer, out)))
+
+
+@app.command()
+def lookahead(
+    model: Annotated[str, typer.Option(help="A Hugging Face causal LM directory; it stays as it is.")],
+    data: Annotated[Path, typer.Option(help="A corpus folder, or any folder of Python files.")],
+    out: Out,
+    length: Annotated[int, typer.Option(help="L, the number of look-ahead embeddings.")] = 4,
+    minutes: Minutes = 10.0,
+    threads: Threads = 1,
+    device: str = "auto",
+    seed: int = 0,
+) -> None:
+    """Step 5: train look-ahead embeddings for a frozen model."""
+    from pass_lsp.train.lookahead import Plan, train_lookahead
+
+    plan = Plan(model, data, out, length, minutes, threads=threads, device=device, seed=seed)
+    typer.echo(json.dumps(train_lookahead(plan)))

@@ -1,0 +1,65 @@
+"""Every setting and its default, on one screen.
+
+The same keys serve the command line, the client's settings (section `pass-lsp`)
+and the TOML files. Precedence: command line, client, workspace `.pass-lsp.toml`,
+user `config.toml`. A workspace file may not set the keys in `USER_ONLY`, so that
+a cloned repository cannot choose what runs here or where code is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from pass_lsp.domain import STRATEGIES
+
+USER_ONLY = frozenset({"model", "engine", "device", "dtype", "lookahead", "trust_remote_code"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user may set. Token counts are of the model's own tokenizer."""
+
+    model: str = "embedded"
+    device: str = "auto"
+    dtype: str = "auto"
+    lookahead: str = "auto"
+    trust_remote_code: bool = False
+    engine: str = ""
+    strategy: str = "auto"
+    enabled: bool = True
+    disabled_languages: tuple[str, ...] = ()
+    prompt_tokens: int = 2048
+    single_line_tokens: int = 32
+    multi_line_tokens: int = 96
+
+    def updated(self, values: Mapping[str, object], *, trusted: bool = True) -> tuple[Settings, list[str]]:
+        """New settings with `values` over these, and one sentence for each value that was refused.
+
+        Keys may be spelled `max_tokens` or `maxTokens`. A bad value keeps the default.
+        """
+        types = {field.name: type(getattr(self, field.name)) for field in fields(self)}
+        good: dict[str, object] = {}
+        complaints: list[str] = []
+        for spelled, value in values.items():
+            key = "".join(f"_{c.lower()}" if c.isupper() else c for c in spelled).replace("-", "_")
+            if key not in types:
+                complaints.append(f"Unknown setting {spelled!r} is ignored; see the README for the list.")
+            elif not trusted and key in USER_ONLY:
+                complaints.append(f"Setting {spelled!r} is ignored in a workspace file; put it into your user settings.")
+            elif (wanted := _converted(value, types[key])) is None:
+                complaints.append(f"Setting {spelled!r} must be a {types[key].__name__}; the default is kept.")
+            elif key == "strategy" and wanted not in STRATEGIES:
+                complaints.append(f"Setting {spelled!r} must be one of {', '.join(STRATEGIES)}; the default is kept.")
+            else:
+                good[key] = wanted
+        return replace(self, **good), complaints  # type: ignore[arg-type]
+
+
+def _converted(value: object, wanted: type) -> object | None:
+    if wanted is tuple:
+        ok = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+        return tuple(value) if ok else None  # type: ignore[arg-type]
+    if wanted is int:
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, wanted) else None

@@ -1,0 +1,66 @@
+"""Documents that never enter a prompt: secrets, binaries, and texts too large to be worth reading."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from urllib.parse import unquote, urlsplit
+
+from pass_lsp.documents.document import Document
+from pass_lsp.domain import Reason
+
+MAX_CHARACTERS = 2_000_000
+MAX_LINE = 5_000
+_NEAR = 20
+"""Lines on each side of the cursor that are looked at for minified code."""
+
+_SECRET_NAMES = (
+    ".env*", "*.env", ".netrc", "_netrc", ".pgpass", ".npmrc", ".pypirc", ".htpasswd", ".git-credentials",
+    ".dockercfg", ".my.cnf", ".s3cfg", ".vault_pass*", "credentials", "credentials.*", "client_secret*.json",
+    "secret", "secrets", "secret.*", "secrets.*", "service-account*.json", "id_rsa*", "id_dsa*", "id_ecdsa*",
+    "id_ed25519*", "*.pem", "*.key", "*.p12", "*.pfx", "*.p8", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.gpg",
+    "*.asc", "*.tfvars", "*.tfstate", "*.ovpn", "*.crt", "*.cer", "*.der",
+)  # fmt: skip
+_SECRET_FOLDERS = frozenset((".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".git"))
+# Source code about secrets (such as the standard library's own secrets.py) holds none.
+_CODE = re.compile(r"\.(py|pyi|js|jsx|mjs|ts|tsx|go|rs|java|kt|c|cc|cpp|h|hpp|cs|rb|php|lua|swift|scala|md|rst)$")
+
+
+def path_of(document: Document) -> str:
+    """The path of a document with forward slashes, taken from its URI when it names none."""
+    path = document.path
+    if not path and document.uri:
+        try:
+            path = unquote(urlsplit(document.uri).path)
+        except ValueError:
+            path = document.uri
+    return path.replace("\\", "/")
+
+
+def is_secret(path: str) -> bool:
+    """Whether the name of a file, or of a folder that it lies in, says that it holds secrets."""
+    *folders, name = [part.lower() for part in path.split("/")] or [""]
+    if not _SECRET_FOLDERS.isdisjoint(folders):
+        return True
+    code = _CODE.search(name) and not name.startswith(".env")
+    return not code and any(fnmatchcase(name, pattern) for pattern in _SECRET_NAMES)
+
+
+def refusal(document: Document, line: int) -> Reason | None:
+    """Why nothing may be suggested in this document around `line`, whatever the cursor is at; None if it may."""
+    if is_secret(path_of(document)):
+        return Reason.EXCLUDED
+    if len(document.text) > MAX_CHARACTERS:
+        return Reason.TOO_LARGE
+    if _binary(document.text):
+        return Reason.BINARY
+    near = range(max(line - _NEAR, 0), min(line + _NEAR + 1, document.line_count))
+    if any(document.line_end(number) - document.line_start(number) > MAX_LINE for number in near):
+        return Reason.TOO_LARGE
+    return None
+
+
+def _binary(text: str) -> bool:
+    # Decoders put U+FFFD where bytes are no text; a tenth of a sample is more than any source file has.
+    sample = text[:4096]
+    return "\0" in text or sample.count("\ufffd") * 10 > max(len(sample), 100)

@@ -1,0 +1,120 @@
+"""From prompt ids to a `Generation`: takes runs from a strategy until the answer ends.
+
+EOS, stop ids, the stop callable, the length and the cancel flag all end a request
+here and nowhere else. A run is looked at token by token, so an end inside an accepted
+run ends the answer exactly where one-token decoding would have ended it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel
+
+from pass_lsp.decoding.cache import KVCache
+from pass_lsp.decoding.forward import Cancelled, Forward
+from pass_lsp.decoding.lookahead import Lookahead
+from pass_lsp.decoding.strategies import Run, autoregressive, parallel_speculative
+from pass_lsp.domain import CancelToken, Finish, Generation, OnCommit, SamplingParams, Step, Stop, Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What decoding needs of an engine: model, look-ahead vectors, cache, context length, EOS ids."""
+
+    model: PreTrainedModel
+    lookahead: Lookahead | None
+    cache: KVCache
+    context_length: int
+    eos_ids: frozenset[int]
+
+
+@dataclass
+class _Answer:
+    """The ids so far, and what ends them."""
+
+    params: SamplingParams
+    eos_ids: frozenset[int]
+    limit: int
+    stop: Stop | None
+    on_commit: OnCommit | None
+    finish: Finish | None = None
+
+    def __post_init__(self) -> None:
+        self.token_ids: list[int] = []
+
+    def commit(self, run: Sequence[int]) -> int:
+        """Append what may stay of `run`; returns how many of its tokens were looked at."""
+        before, taken = len(self.token_ids), 0
+        for token in run:
+            taken += 1
+            if self._ended_by(token):
+                break
+        if self.on_commit is not None and len(self.token_ids) > before:
+            self.on_commit(self.token_ids[before:])
+        return taken
+
+    def _ended_by(self, token: int) -> bool:
+        if token in self.eos_ids or token in self.params.stop_ids:
+            self.finish = "eos" if token in self.eos_ids else "stop"
+            return True
+        self.token_ids.append(token)
+        keep = self.stop(self.token_ids) if self.stop is not None else None
+        if keep is not None:
+            del self.token_ids[max(0, keep) :]
+            self.finish = "stop"
+        elif len(self.token_ids) >= self.limit:
+            self.finish = "length"
+        return self.finish is not None
+
+
+def generate(
+    parts: Parts,
+    prompt_ids: Sequence[int],
+    params: SamplingParams,
+    strategy: Strategy,
+    cancel: CancelToken | None = None,
+    on_commit: OnCommit | None = None,
+    stop: Stop | None = None,
+) -> Generation:
+    """Decode after `prompt_ids` (checked by the caller: 1 to `context_length` known ids)."""
+    limit = min(params.max_new_tokens, parts.context_length - len(prompt_ids) + 1)
+    answer = _Answer(params, parts.eos_ids, limit, stop, on_commit)
+    cached = parts.cache.reuse(prompt_ids) if limit else 0
+    steps: list[Step] = []
+    if limit:
+        forward = Forward(parts.model, parts.cache, parts.lookahead, cancel)
+        _decode(_runs(parts, forward, prompt_ids, params, strategy, limit), answer, steps)
+    return Generation(
+        token_ids=answer.token_ids,
+        finish=answer.finish or "length",
+        forwards=sum(step.forwards for step in steps),
+        drafted=sum(step.drafted for step in steps),
+        accepted=sum(step.accepted for step in steps),
+        cached_tokens=cached,
+        prefilled_tokens=len(prompt_ids) - cached if limit else 0,
+        strategy=strategy,
+        steps=tuple(steps),
+    )
+
+
+def _decode(runs: Iterator[Run], answer: _Answer, steps: list[Step]) -> None:
+    try:
+        for run in runs:
+            taken = answer.commit(run.token_ids)
+            step = run.step
+            steps.append(Step(step.forwards, step.drafted, min(step.accepted, taken), taken))
+            if answer.finish is not None:
+                return
+    except Cancelled:
+        answer.finish = "cancelled"
+
+
+def _runs(
+    parts: Parts, forward: Forward, prompt_ids: Sequence[int], params: SamplingParams, strategy: Strategy, limit: int
+) -> Iterator[Run]:
+    if strategy == "autoregressive" or parts.lookahead is None:
+        return autoregressive(forward, prompt_ids, params)
+    ends = parts.eos_ids | set(params.stop_ids)
+    return parallel_speculative(forward, prompt_ids, params, parts.lookahead.length, len(prompt_ids) + limit, ends)

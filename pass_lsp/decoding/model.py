@@ -1,0 +1,128 @@
+"""Loading: a directory or hub id → a stock transformers model and its tokenizer, or one clear sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from pass_lsp.decoding.int8 import quantize
+from pass_lsp.errors import ConfigError, ModelError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
+FALLBACK_CONTEXT = 2048
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU when there is one. Raises `ConfigError` for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"Device {name!r} is not available here; use --device cpu or --device auto.") from error
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> str:
+    """`auto` is float32 on a CPU and bfloat16 on a GPU."""
+    if name == "auto":
+        return "float32" if device.type == "cpu" else "bfloat16"
+    if name not in DTYPES:
+        raise ConfigError(f"Unknown dtype {name!r}; use auto, {', '.join(DTYPES)}.")
+    return name
+
+
+def load_model(path: str, device: torch.device, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
+    """The model in evaluation mode on `device`. Raises `ModelError`."""
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_local(path)}
+    with _explained(path):
+        config = AutoConfig.from_pretrained(path, **options)
+        _require_standard_cache(path, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = AutoModelForCausalLM.from_pretrained(
+                path, config=config, dtype=DTYPES[dtype], use_safetensors=True, **options
+            )
+        model = model.eval().requires_grad_(False)
+        if dtype == "int8":
+            quantize(model)
+        return model.to(device)
+
+
+def load_tokenizer(path: str, trust_remote_code: bool) -> Any:
+    """The model's own tokenizer. Raises `ModelError`."""
+    with _explained(path):
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, local_files_only=_is_local(path))
+
+
+def eos_ids(model: PreTrainedModel) -> frozenset[int]:
+    """The ids that end an answer: of the generation config, else of the model config."""
+    for config in (model.generation_config, model.config):
+        found = getattr(config, "eos_token_id", None)
+        if found is not None:
+            return frozenset([found] if isinstance(found, int) else found)
+    return frozenset()
+
+
+def context_length(model: PreTrainedModel) -> int:
+    """The number of positions the model was made for."""
+    config = model.config.get_text_config()
+    for name in ("max_position_embeddings", "n_positions", "max_sequence_length"):
+        if isinstance(value := getattr(config, name, None), int) and value > 0:
+            return value
+    return FALLBACK_CONTEXT
+
+
+def _is_local(path: str) -> bool:
+    return os.path.exists(path)
+
+
+def _require_standard_cache(path: str, config: Any) -> None:
+    kinds = set(getattr(config.get_text_config(), "layer_types", None) or ())
+    if getattr(config, "is_encoder_decoder", False) or kinds - {"full_attention", "sliding_attention"}:
+        raise ModelError(
+            f"{path} is a {config.model_type} model, which does not keep a plain key-value cache; "
+            "choose a decoder-only attention model such as Llama, Qwen2.5-Coder or StarCoder2."
+        )
+
+
+class _explained:
+    """Turns whatever loading raises into one `ModelError` sentence."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, ModelError) or not isinstance(error, Exception):
+            return
+        raise ModelError(self._sentence(error)) from error
+
+    def _sentence(self, error: Exception) -> str:
+        path = self._path
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+            return f"There is not enough memory to load {path}; choose a smaller model, or --dtype int8."
+        if not os.path.exists(path):
+            return f"{path} is neither a model directory here nor a model that can be fetched; check --model and the network."
+        missing = [name for name in ("config.json", "tokenizer.json") if not (Path(path) / name).exists()]
+        if missing:
+            return f"{path} has no {' and no '.join(missing)}; --model needs a Hugging Face model directory."
+        if not list(Path(path).glob("*.safetensors")):
+            return f"{path} has no .safetensors file; convert the weights to safetensors (pickles are never loaded)."
+        if "trust_remote_code" in str(error):
+            return f"{path} needs its own code to run; set trust_remote_code in your user settings if you trust its author."
+        return f"{path} is broken or of an unsupported kind ({type(error).__name__}: {_first_line(error)}); fetch it again."
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return json.dumps(lines[0][:160]) if lines else "no details"

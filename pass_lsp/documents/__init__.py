@@ -1,0 +1,1 @@
+"""Open text, and positions in it. Knows nothing of LSP types."""

@@ -1,0 +1,85 @@
+"""`DocumentStore`: the latest `Document` of every open URI.
+
+One thread (the server's event loop) mutates it; whoever needs a text takes the
+immutable `Document` and keeps it. Knows nothing of LSP types, nor of the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from pass_lsp.documents.document import Document, Encoding
+
+Place = tuple[int, int]
+"""Line and character of an LSP position, in the units of the store's encoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One edit: `text` replaces `[start, end)`, or the whole document where `start` is None."""
+
+    text: str
+    start: Place | None = None
+    end: Place = (0, 0)
+
+
+class DocumentStore:
+    """Open documents by URI. `encoding` is what the client counts characters in."""
+
+    def __init__(self, encoding: Encoding = "utf-16") -> None:
+        self.encoding: Encoding = encoding
+        self._documents: dict[str, Document] = {}
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self._documents.values())
+
+    def get(self, uri: str) -> Document | None:
+        """The latest version of an open document, else None."""
+        return self._documents.get(key_of(uri))
+
+    def open(self, uri: str, text: str, version: int = 0, language: str = "") -> Document:
+        """Begin to follow a document; opening it again replaces its text."""
+        document = Document(uri, text, version, language, path_of(uri))
+        self._documents[key_of(uri)] = document
+        return document
+
+    def change(self, uri: str, changes: Iterable[Change], version: int | None = None) -> Document | None:
+        """Apply `changes` one after the other; None if the document is not open."""
+        document = self.get(uri)
+        if document is None:
+            return None
+        for change in changes:
+            document = self._changed(document, change, version)
+        self._documents[key_of(uri)] = document
+        return document
+
+    def close(self, uri: str) -> bool:
+        """Forget a document; whether it was open."""
+        return self._documents.pop(key_of(uri), None) is not None
+
+    def _changed(self, document: Document, change: Change, version: int | None) -> Document:
+        if change.start is None:
+            return document.edited(0, len(document.text), change.text, version)
+        start = document.offset(*change.start, self.encoding)
+        end = document.offset(*change.end, self.encoding)
+        return document.edited(start, end, change.text, version)
+
+
+def key_of(uri: str) -> str:
+    """What makes two spellings of a URI the same document: clients differ in what they escape."""
+    return unquote(uri)
+
+
+def path_of(uri: str) -> str:
+    """The file path of a `file:` URI, the path part of any other (untitled, notebook cell), "" for junk."""
+    try:
+        parts = urlsplit(uri)
+        return url2pathname(parts.path) if parts.scheme == "file" else unquote(parts.path)
+    except (ValueError, OSError):
+        return ""

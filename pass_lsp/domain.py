@@ -1,0 +1,199 @@
+"""The nouns that travel between the rooms, and the `Engine` they all lead to.
+
+Standard library only. Every noun is immutable; a room takes one and hands on
+the next:
+
+    Document → Context → Prompt → Generation → Completion → LSP item
+
+`Document` itself lives in `documents/`, because it can apply edits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, Protocol
+
+from pass_lsp.errors import ConfigError
+
+Strategy = Literal["autoregressive", "pass", "merged", "auto"]
+STRATEGIES: tuple[Strategy, ...] = ("autoregressive", "pass", "merged", "auto")
+Finish = Literal["eos", "stop", "length", "cancelled"]
+
+OnCommit = Callable[[list[int]], None]
+"""Called with each run of committed token ids, in order."""
+
+Stop = Callable[[list[int]], "int | None"]
+"""Given all committed ids, the number to keep if generation should end here, else None."""
+
+
+class Reason(str, Enum):
+    """Why a request was answered with nothing; the one list, shown in status, log and doctor."""
+
+    MODEL_LOADING = "model-loading"
+    MODEL_FAILED = "model-failed"
+    DISABLED = "disabled"
+    NOT_OPEN = "document-not-open"
+    TOO_LARGE = "file-too-large"
+    BINARY = "binary-file"
+    EXCLUDED = "excluded-file"
+    MID_LINE = "code-right-of-cursor"
+    MID_WORD = "inside-a-word"
+    IN_COMMENT = "inside-comment-or-string"
+    NO_CONTEXT = "nothing-before-cursor"
+    EMPTY = "model-had-nothing-to-add"
+    REPEATS_SUFFIX = "repeats-what-follows"
+    REPETITIVE = "repeats-itself"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    FAILED = "internal-error"
+
+
+class Mode(str, Enum):
+    """How much to suggest, decided from the syntax before anything is decoded."""
+
+    NONE = "none"
+    SINGLE_LINE = "single-line"
+    MULTI_LINE = "multi-line"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the model may see of one document, trimmed to a budget and still plain text.
+
+    `prefix` ends and `suffix` begins at the cursor. `line_suffix` is the rest of
+    the cursor's line in the document, without its line end; `indent` the width of the
+    block that the completion belongs to (columns; a line indented less ends it).
+    """
+
+    prefix: str
+    suffix: str
+    mode: Mode
+    path: str = ""
+    language: str = ""
+    line_prefix: str = ""
+    line_suffix: str = ""
+    indent: int = 0
+    tab_size: int = 4
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids for the model, and the ids that end its answer besides EOS."""
+
+    token_ids: tuple[int, ...]
+    stop_ids: tuple[int, ...] = ()
+    healed: str = ""
+    """Text cut from the end of the prefix (token healing); the answer must begin with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to decode. Temperature 0 is greedy; `top_k` 0 and `top_p` 1 switch those filters off."""
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    stop_ids: tuple[int, ...] = ()
+    strategy: Strategy = "auto"
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise ConfigError(f"Unknown strategy {self.strategy!r}; use one of {', '.join(STRATEGIES)}.")
+        if not (isinstance(self.max_new_tokens, int) and self.max_new_tokens >= 0):
+            raise ConfigError(f"max_new_tokens is {self.max_new_tokens!r}; use an integer of 0 or more.")
+        if not 0.0 <= self.temperature < float("inf"):
+            raise ConfigError(f"temperature is {self.temperature!r}; use a number of 0 or more.")
+        if not (isinstance(self.top_k, int) and self.top_k >= 0):
+            raise ConfigError(f"top_k is {self.top_k!r}; use an integer of 0 or more (0: off).")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ConfigError(f"top_p is {self.top_p!r}; use a number above 0 and at most 1 (1: off).")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One cycle of a decode loop: what it cost and what it brought."""
+
+    forwards: int
+    drafted: int
+    accepted: int
+    committed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What the engine produced, and the figures of how.
+
+    `token_ids` excludes the EOS or stop id that ended it. `forwards` counts model
+    calls from the last prefill chunk on. `drafted` and `accepted` exclude free and
+    bonus tokens. `cached_tokens + prefilled_tokens` is the length of the prompt.
+    """
+
+    token_ids: list[int]
+    finish: Finish
+    forwards: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    cached_tokens: int = 0
+    prefilled_tokens: int = 0
+    strategy: Strategy = "autoregressive"
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def tokens_per_forward(self) -> float:
+        """Committed tokens ÷ forwards, the figure to compare strategies with (0 without forwards)."""
+        return sum(step.committed for step in self.steps) / self.forwards if self.forwards else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Text to put in place of `[start, end)` of the document; offsets count characters."""
+
+    text: str
+    start: int
+    end: int
+    generation: Generation | None = field(default=None, compare=False, repr=False)
+
+
+class CancelToken:
+    """One flag, set from any thread, checked by the decode loop before every forward."""
+
+    __slots__ = ("_cancelled",)
+
+    def __init__(self) -> None:
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Ask the work to end; setting it twice is harmless."""
+        self._cancelled = True
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether someone asked."""
+        return self._cancelled
+
+
+class Engine(Protocol):
+    """Turns prompt ids into new ids; the only way to a model. `engines/` holds the real ones."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's own transformers tokenizer."""
+        ...
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams = ...,
+        *,
+        cancel: CancelToken | None = None,
+        on_commit: OnCommit | None = None,
+        stop: Stop | None = None,
+    ) -> Generation:
+        """Decode after `prompt_ids`. Raises `PromptError` for an unusable prompt."""
+        ...

@@ -1,0 +1,1 @@
+"""Where completions are decoded: in this process (`local`), later also elsewhere."""

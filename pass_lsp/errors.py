@@ -1,0 +1,36 @@
+"""Failures that a user can do something about.
+
+    PassLspError
+    ├── ConfigError        a setting or an option has a value that cannot be used
+    ├── ModelError         the model directory is missing, broken or of an unsupported kind
+    │   └── LookaheadError the look-ahead artifact does not fit the model
+    ├── PromptError        the prompt is empty, too long or holds ids the model does not know
+    └── TrainError         a training step lacks its input, or its input is unusable
+
+Each message is one sentence for the user, with the remedy in it. Expected
+failures raise one of these; `assert` is for what cannot happen.
+"""
+
+
+class PassLspError(Exception):
+    """Base of every failure that is explained to the user in one sentence."""
+
+
+class ConfigError(PassLspError):
+    """A setting or option has a value that cannot be used."""
+
+
+class ModelError(PassLspError):
+    """The model is missing, broken, too large for the memory, or of an unsupported kind."""
+
+
+class LookaheadError(ModelError):
+    """The look-ahead artifact is broken or was trained for another model."""
+
+
+class PromptError(PassLspError):
+    """The prompt is empty, longer than the context, or holds unknown token ids."""
+
+
+class TrainError(PassLspError):
+    """A training step lacks its input, or the input is unusable."""

@@ -1,0 +1,58 @@
+"""From committed tokens to a `Completion`: when to stop decoding, and what to make of the answer.
+
+`Stop` cuts inside the decode loop, at whole tokens, as soon as a committed line shows
+that the block has ended. `finish` cuts to the character and applies the filters. Texts
+in here end their lines with `\\n`; `finish` restores the document's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pass_lsp.domain import Completion, Context, Generation, Prompt, Reason
+from pass_lsp.postprocess.filters import FILTERS, overlap
+from pass_lsp.postprocess.frame import Decoded, Frame, special_tokens
+from pass_lsp.postprocess.stop import Stop, cycle_in
+
+__all__ = ["Stop", "finish"]
+
+
+def finish(
+    generation: Generation, context: Context, prompt: Prompt, tokenizer: Any, offset: int
+) -> Completion | Reason:
+    """The completion to show at `offset`, or the reason why none is left."""
+    frame = Frame.of(context)
+    text = _before_markers(_text(generation, prompt, tokenizer), tokenizer)
+    if generation.finish in ("eos", "stop") and text.strip():
+        # Its last line is complete: nothing more was coming.
+        text += "\n"
+    for apply, reason in FILTERS:
+        if not text.strip():
+            return Reason.EMPTY
+        text = apply(text, frame)
+        if not text.strip():
+            return reason
+    end = offset + overlap(text, frame)
+    crlf = "\r\n" in context.prefix or "\r\n" in context.suffix
+    return Completion(text.replace("\n", "\r\n") if crlf else text, offset, end, generation)
+
+
+def _text(generation: Generation, prompt: Prompt, tokenizer: Any) -> str:
+    """The answer up to a special token, a cycle, or bytes that are no text."""
+    special = frozenset((*special_tokens(tokenizer), *prompt.stop_ids))
+    decoded = Decoded(tokenizer, prompt)
+    for token in generation.token_ids:
+        if token in special:
+            break
+        decoded.push(token)
+    keep = cycle_in(decoded)
+    text = decoded.text if keep is None else decoded.text[: decoded.ends[keep - 1]]
+    return text.replace("\r\n", "\n").partition("\ufffd")[0]
+
+
+def _before_markers(text: str, tokenizer: Any) -> str:
+    """The text before anything that spells a special token or a FIM marker."""
+    marks = [mark for mark in special_tokens(tokenizer).values() if len(mark) > 2]
+    found = re.search("|".join([*map(re.escape, marks), r"<[|｜]?fim[-_▁]\w+[|｜]?>"]), text)  # noqa: RUF001
+    return text[: found.start()] if found else text

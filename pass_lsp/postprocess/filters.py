@@ -1,0 +1,152 @@
+"""The filters: each a function from text to text, cheapest first, with the reason to give if nothing is left.
+
+A text that is complete to its last line ends with a line end here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+import warnings
+from collections import Counter
+from collections.abc import Callable
+
+from pass_lsp.documents.languages import indentation, scan
+from pass_lsp.domain import Reason
+from pass_lsp.postprocess.frame import COMMON_LINE, Frame, repeats
+from pass_lsp.postprocess.stop import answer_end
+
+
+def without_next_lines(text: str, frame: Frame) -> str:
+    """Cut before the line that the document has next (complaint 5: it repeats what is already there)."""
+    at = 0
+    for number, line in enumerate(text.split("\n")):
+        if repeats(frame.whole(number, line), frame):
+            return text[:at]
+        at += len(line) + 1
+    return text
+
+
+def indented_once(text: str, frame: Frame) -> str:
+    """Take off indentation that the cursor's blank line has already (complaint 7)."""
+    context = frame.context
+    lines = text.split("\n")
+    extra = frame.width(context.line_prefix + lines[0]) - context.indent
+    if context.line_prefix.strip() or not lines[0].strip() or extra <= 0 or not indentation(lines[0]):
+        return text
+    lead = indentation(lines[0])
+    lines[0] = lines[0][min(extra, len(lead)) if "\t" not in lead else len(lead) :]
+    shifted = all(frame.width(line) >= context.indent + extra for line in lines[1:] if line.strip())
+    if shifted and "\t" not in "".join(map(indentation, lines[1:])):
+        lines[1:] = [line[extra:] if line.strip() else "" for line in lines[1:]]
+    return "\n".join(lines)
+
+
+def to_block_end(text: str, frame: Frame) -> str:
+    """Cut to the character where the answer ends (complaint 8: too long)."""
+    cut = answer_end(text, frame)
+    return text if cut is None else text[:cut].rstrip("\n") + "\n"
+
+
+def complete_lines(text: str, frame: Frame) -> str:
+    """Without a last line that was cut off by the length limit, unless it is the only one."""
+    if not frame.many:
+        return text
+    complete = text[: text.rfind("\n") + 1]
+    return complete if complete.strip() else text
+
+
+def balanced(text: str, frame: Frame) -> str:
+    """Cut before a closer that nothing opens. A brace may close what lies outside the window, except in Python."""
+    before = frame.state
+    if before.surplus or not scan(text, frame.context.language, before).surplus:
+        return text
+    for match in re.finditer(r"[)\]}]" if frame.context.language == "python" else r"[)\]]", text):
+        if scan(text[: match.end()], frame.context.language, before).surplus.endswith(match.group()):
+            return text[: match.start()]
+    return text
+
+
+def without_repetition(text: str, frame: Frame) -> str:
+    """Nothing, when the answer only says again what the last two lines said, or says one line all over."""
+    lines = [frame.whole(number, line).strip() for number, line in enumerate(text.split("\n"))]
+    lines = [line for line in lines if line]
+    above = {line.strip() for line in frame.above}
+    if len(frame.above) == 2 and len(above) == 1 and set(lines) == above and not COMMON_LINE.fullmatch(lines[0]):
+        return ""
+    line, times = Counter(lines).most_common(1)[0] if lines else ("", 0)
+    return "" if times >= 4 and times * 2 > len(lines) and not COMMON_LINE.fullmatch(line) else text
+
+
+def parsing_lines(text: str, frame: Frame) -> str:
+    """The most lines that parse in place (Python, best effort); all of them if none do."""
+    context = frame.context
+    here = scan(context.line_prefix, context.language)
+    if not frame.many or context.language != "python" or frame.state.string:
+        return text
+    if len(here.brackets) != len(frame.state.brackets):
+        return text
+    lines = text.rstrip().split("\n")
+    for count in range(len(lines), 0, -1):
+        part = "\n".join(lines[:count])
+        if part.strip() and _parses(context.line_prefix + part):
+            return part
+    return text
+
+
+_STARTS = {"elif": "if x:\n pass\n", "else": "if x:\n pass\n", "except": "try:\n pass\n", "finally": "try:\n pass\n"}
+
+
+def _parses(code: str) -> bool:
+    code = textwrap.dedent(code).lstrip("\n")
+    word = re.match(r"\w*", code)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(_STARTS.get(word.group() if word else "", "") + code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def trimmed(text: str, frame: Frame) -> str:
+    """Without white space at its end."""
+    return text.rstrip()
+
+
+FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
+    (without_next_lines, Reason.REPEATS_SUFFIX),
+    (indented_once, Reason.EMPTY),
+    (to_block_end, Reason.EMPTY),
+    (complete_lines, Reason.EMPTY),
+    (balanced, Reason.EMPTY),
+    (without_repetition, Reason.REPETITIVE),
+    (parsing_lines, Reason.EMPTY),
+    (trimmed, Reason.EMPTY),
+)
+
+
+def overlap(text: str, frame: Frame) -> int:
+    """How many characters right of the cursor the text replaces, because it contains them (complaints 5, 13).
+
+    The fewest that leave brackets and quotes as the user left them.
+    """
+    rest, language = frame.context.line_suffix, frame.context.language
+    if not rest.strip():
+        return len(rest)
+    left = _open_after(rest, frame)
+    cuts = [0] if scan(text + rest, language, frame.state).plain and not _open_after(text + rest, frame)[1] else []
+    # A run of quotes is one mark, which is replaced whole or not at all.
+    marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
+    cuts += [cut for cut in marks if _open_after(text + rest[cut:], frame) == left]
+    cut = cuts[0] if cuts else 0
+    mark = rest[cut:].lstrip()[:1]
+    if mark and mark in ":,;{" and text.rstrip().endswith(mark):
+        cut = rest.index(mark, cut) + 1
+    return cut
+
+
+def _open_after(text: str, frame: Frame) -> tuple[str, str, str]:
+    state = scan(text, frame.context.language, frame.state)
+    return state.brackets, state.surplus, state.string

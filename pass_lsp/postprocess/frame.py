@@ -1,0 +1,103 @@
+"""What surrounds an answer, and the text of its tokens: shared by the stop and the filters."""
+
+from __future__ import annotations
+
+import re
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+from pass_lsp.documents.languages import Scan, columns, scan
+from pass_lsp.domain import Context, Mode, Prompt
+
+_ANCHOR = re.compile(r"^[ \t]*(?:async[ \t]+def|def|class|import|from)\b", re.MULTILINE)
+"""Where scanning for open brackets may begin: nothing stays open over one of these lines."""
+_LINE_END = re.compile(r"\r\n|\n|\r")
+COMMON_LINE = re.compile(r"\W*(?:(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end)\b\W*)*")
+"""Lines that may well stand several times in good code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What surrounds the answer, made once from its context.
+
+    `state` is what is open at the cursor, `next_line` the first line below the cursor's
+    that is not blank, `above` the last lines over it that are not.
+    """
+
+    context: Context
+    state: Scan
+    next_line: str
+    above: tuple[str, ...]
+
+    @staticmethod
+    def of(context: Context) -> Frame:
+        """The frame of a context."""
+        prefix = context.prefix.replace("\r\n", "\n")
+        anchor = 0
+        for match in _ANCHOR.finditer(prefix) if context.language == "python" else ():
+            anchor = match.start()
+        below = _LINE_END.split(context.suffix[len(context.line_suffix) :])
+        lines = _LINE_END.split(prefix[: len(prefix) - len(context.line_prefix)])
+        above = tuple(line for line in lines if line.strip())[-2:]
+        next_line = next((line for line in below if line.strip()), "")
+        return Frame(context, scan(prefix[anchor:], context.language), next_line, above)
+
+    @property
+    def many(self) -> bool:
+        """Whether the answer may have several lines."""
+        return self.context.mode is Mode.MULTI_LINE
+
+    def whole(self, number: int, line: str) -> str:
+        """Line `number` of the answer as it will stand in the document."""
+        return line if number else self.context.line_prefix + line
+
+    def width(self, line: str) -> int:
+        """Columns of indentation."""
+        return columns(line, self.context.tab_size)
+
+
+_specials: weakref.WeakKeyDictionary[Any, dict[int, str]] = weakref.WeakKeyDictionary()
+
+
+def special_tokens(tokenizer: Any) -> dict[int, str]:
+    """Tokens that no answer may hold, by id: named ones, and added ones, which `all_special_ids` leaves out."""
+    known = _specials.get(tokenizer)
+    if known is None:
+        added = getattr(tokenizer, "added_tokens_decoder", {}).items()
+        known = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+        known = _specials[tokenizer] = known | {i: token.content for i, token in added if token.special}
+    return known
+
+
+class Decoded:
+    """The text of growing ids, decoded a token at a time; a character still incomplete is held back."""
+
+    def __init__(self, tokenizer: Any, prompt: Prompt) -> None:
+        # One token of the prompt stands before, because some tokenizers drop a first space.
+        self._all = list(prompt.token_ids[-1:])
+        self._tokenizer, self._from, self._read = tokenizer, 0, len(self._all)
+        self.ids: list[int] = []
+        self.text = ""
+        self.ends: list[int] = []
+
+    def push(self, token: int) -> None:
+        """Add one id; `ends[i]` is the length of the text after `i + 1` ids."""
+        self.ids.append(token)
+        self._all.append(token)
+        old, new = self._decode(self._all[self._from : self._read]), self._decode(self._all[self._from :])
+        if not new.endswith("\ufffd"):
+            self.text += new[len(old) :]
+            self._from, self._read = self._read, len(self._all)
+        self.ends.append(len(self.text))
+
+    def _decode(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def repeats(line: str, frame: Frame) -> bool:
+    """Whether a line says what the next line of the document says, or only closes what that one closes."""
+    below, code = frame.next_line, line.strip()
+    if not below or not code or frame.width(line) != frame.width(below):
+        return False
+    return code == below.strip() or (not code.strip(")]},;") and below.strip().startswith(code))

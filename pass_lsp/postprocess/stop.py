@@ -1,0 +1,150 @@
+"""When to stop decoding: at the first newline, or where complete lines show that the block has ended."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from pass_lsp.documents.languages import CLOSERS, lexis_of, scan
+from pass_lsp.domain import Context, Prompt
+from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, repeats, special_tokens
+
+_MAX_PERIOD = 12
+_MIN_CYCLE = 10
+"""Tokens that a cycle must cover; a short one comes up in good code."""
+_MAX_WORDLESS = 64
+_TIMES_A_LINE = 3
+
+
+class Stop:
+    """Says after how many tokens an answer is over: call it with all committed ids, get that number or None."""
+
+    def __init__(self, context: Context, prompt: Prompt, tokenizer: Any) -> None:
+        self._frame, self._prompt, self._tokenizer = Frame.of(context), prompt, tokenizer
+        self._special = frozenset((*special_tokens(tokenizer), *prompt.stop_ids))
+        self._decoded, self._keep = Decoded(tokenizer, prompt), None
+
+    def __call__(self, token_ids: Sequence[int]) -> int | None:
+        """The number of ids to keep, or None to go on."""
+        seen = self._decoded.ids
+        if list(token_ids[: len(seen)]) != seen:
+            self._decoded, self._keep = Decoded(self._tokenizer, self._prompt), None
+        for token in token_ids[len(self._decoded.ids) :] if self._keep is None else ():
+            self._keep = self._after(token)
+            if self._keep is not None:
+                break
+        return self._keep
+
+    def _after(self, token: int) -> int | None:
+        decoded, length = self._decoded, len(self._decoded.text)
+        decoded.push(token)
+        if token in self._special:
+            return len(decoded.ids) - 1
+        cut = None
+        if "\n" in decoded.text[length:] or "\r" in decoded.text[length:]:
+            cut = answer_end(decoded.text, self._frame)
+        if cut is None:
+            return cycle_in(decoded)
+        # Where nothing would be left, what there is stays, for `finish` to tell the reason from.
+        nothing = not decoded.text[:cut].strip()
+        return len(decoded.ids) if nothing and self._frame.many else bisect_left([0, *decoded.ends], cut)
+
+
+def cycle_start(ids: Sequence[int]) -> int | None:
+    """The number of ids to keep if the ids end in a cycle: all before it, and its first turn."""
+    for period in range(1, min(_MAX_PERIOD, len(ids) - 1) + 1):
+        at = len(ids) - 1 - period
+        while at >= 0 and ids[at] == ids[at + period]:
+            at -= 1
+        if len(ids) - 1 - at >= max(4 * period, _MIN_CYCLE):
+            return at + 1 + period
+    return None
+
+
+def cycle_in(decoded: Decoded) -> int | None:
+    """`cycle_start` of the ids decoded so far; a run without a word in it is indentation or a ruler."""
+    keep = cycle_start(decoded.ids)
+    if keep is None or len(decoded.ids) - keep > _MAX_WORDLESS:
+        return keep
+    return keep if re.search(r"\w", decoded.text[decoded.ends[keep - 1] :]) else None
+
+
+def answer_end(text: str, frame: Frame) -> int | None:
+    """Where the complete lines of `text` show that the answer has ended, else None."""
+    if frame.many:
+        return _Block(frame).end(text)
+    match = re.search(r"[\r\n]", text)
+    return match.start() if match else None
+
+
+class _Block:
+    """Follows the complete lines of an answer until one of them shows that the block has ended."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame, self._state = frame, frame.state
+        self._language = frame.context.language
+        self._indent = frame.context.indent
+        self._first = True
+        self._defined: int | None = None
+        self._blanks: list[int] = []
+        self._starts: dict[str, list[int]] = {}
+
+    def end(self, text: str) -> int | None:
+        """The offset of the end, or None if it is not shown yet."""
+        at = 0
+        for number, line in enumerate(text.split("\n")[:-1]):
+            whole = self._frame.whole(number, line)
+            cut = self._line(number, whole, at) if whole.strip() else self._blank(at)
+            if cut is not None:
+                return cut
+            self._state = scan(line + "\n", self._language, self._state)
+            if self._closed():
+                return at + len(line)
+            at += len(line) + 1
+        return None
+
+    def _blank(self, at: int) -> int | None:
+        self._blanks.append(at)
+        return self._blanks[-2] if len(self._blanks) == 2 and self._starts else None
+
+    def _line(self, number: int, whole: str, at: int) -> int | None:
+        self._blanks = []
+        starts = self._starts.setdefault(whole.rstrip(), [])
+        starts.append(at)
+        if len(starts) >= _TIMES_A_LINE and not COMMON_LINE.fullmatch(whole):
+            return starts[1]
+        if repeats(whole, self._frame):
+            return at
+        nested = self._state.string or len(self._state.brackets) > len(self._frame.state.brackets)
+        if nested or (number == 0 and self._frame.context.line_prefix.strip()):
+            return None
+        return self._outside(number, whole, at)
+
+    def _outside(self, number: int, whole: str, at: int) -> int | None:
+        """The end before a line that lies outside the block: less indented, or next to a finished definition."""
+        width, header = self._frame.width(whole), self._frame.context.line_prefix
+        if self._first and (number == 0 or (header.strip() and width > self._frame.width(header))):
+            # The answer's own step of indentation counts, where it opens the block.
+            self._indent = min(self._indent, width)
+        self._first = False
+        if width < self._indent and not self._closes(whole):
+            return at
+        if self._defined is not None and width <= self._defined:
+            return at
+        if self._defined is None and re.match(r"(?:async\s+def|def|class)\b", whole.strip()) and self._is_indented():
+            self._defined = width
+        return None
+
+    def _closes(self, whole: str) -> bool:
+        opener = CLOSERS.get(whole.strip()[0])
+        return opener is not None and self._state.brackets.endswith(opener)
+
+    def _is_indented(self) -> bool:
+        return lexis_of(self._language).indented
+
+    def _closed(self) -> bool:
+        """Whether a bracket or string that was open at the cursor has been closed."""
+        before = self._frame.state
+        return len(self._state.brackets) < len(before.brackets) or bool(before.string and not self._state.string)

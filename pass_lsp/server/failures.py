@@ -1,0 +1,27 @@
+"""What a failure is called, for the user and for the log."""
+
+from __future__ import annotations
+
+from pass_lsp.errors import PassLspError
+
+
+class JobFailed(Exception):
+    """A job of the engine thread raised, and was logged there; the message is the sentence for the user."""
+
+
+def sentence(error: BaseException) -> str:
+    """One sentence for the user, with the remedy where there is one."""
+    if isinstance(error, PassLspError | JobFailed):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory; close other programs or choose a smaller model."
+    return f"Something inside pass-lsp failed ({where(error)}); please report it with the server's log."
+
+
+def where(error: BaseException) -> str:
+    """The kind and the place of a failure, without its message: that may quote source text, which logs never do."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" at {trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace else ""
+    return type(error).__name__ + place

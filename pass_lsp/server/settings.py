@@ -1,0 +1,78 @@
+"""Settings from four places, in the order that `config` lays down: the command line wins over
+the client, the client over the workspace's file, and that over the user's file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from pass_lsp.config import USER_ONLY, Settings
+
+SECTION = "pass-lsp"
+WORKSPACE_FILE = ".pass-lsp.toml"
+_OF_THE_CLIENT = frozenset({"trace"})  # vscode-languageclient keeps its own switch in the server's section
+_LARGEST_FILE = 1 << 20
+
+
+@dataclass
+class Layers:
+    """What each place says. `resolved` puts it together; `complaints` are for the user, each once."""
+
+    command_line: dict[str, Any]
+    user: Mapping[str, Any] = field(default_factory=dict)
+    workspace: Mapping[str, Any] = field(default_factory=dict)
+    client: Mapping[str, Any] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, settings: Settings, pinned: Collection[str] | None = None) -> Layers:
+        """`pinned` names what the command line set; without it, all that differs from the default."""
+        if pinned is None:
+            pinned = [key.name for key in fields(settings) if getattr(settings, key.name) != key.default]
+        return cls({key: value for key, value in asdict(settings).items() if key in pinned})
+
+    def read_files(self, root: Path | None, user_folder: Path | None = None) -> None:
+        """Take in the user's `config.toml` and the workspace's own file, where there are such."""
+        folder = user_folder or Path(platformdirs.user_config_dir(SECTION, appauthor=False))
+        self.user = self._read(folder / "config.toml")
+        self.workspace = self._read(root / WORKSPACE_FILE) if root else {}
+
+    def resolved(self) -> Settings:
+        """The settings in force."""
+        settings = Settings()
+        layers = ((self.user, True), (self.workspace, False), (self.client, True), (self.command_line, True))
+        for values, trusted in layers:
+            settings, complaints = settings.updated(values, trusted=trusted)
+            self.complaints += (new for new in complaints if new not in self.complaints)
+        return settings
+
+    def _read(self, path: Path) -> Mapping[str, Any]:
+        try:
+            if not path.is_file():
+                return {}
+            if path.stat().st_size > _LARGEST_FILE:
+                raise ValueError("it is larger than 1 MiB")
+            return section(tomllib.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            self.complaints.append(f"The settings file {path} is ignored: {error}.")
+            return {}
+
+
+def section(settings: Any) -> Mapping[str, Any]:
+    """Our part of what a client or a file holds: under the name of the section, or bare."""
+    if isinstance(settings, dict) and isinstance(settings.get(SECTION), dict):
+        settings = settings[SECTION]
+    if not isinstance(settings, dict):
+        return {}
+    return {key: value for key, value in settings.items() if key not in _OF_THE_CLIENT}
+
+
+def needs_restart(old: Settings, new: Settings) -> list[str]:
+    """The settings that choose the engine, as far as they differ."""
+    return sorted(key for key in USER_ONLY if getattr(old, key) != getattr(new, key))

@@ -1,0 +1,180 @@
+"""Training examples: windows of files, most of them turned into fill-in-the-middle.
+
+Example `i` of a seed is always the same, so a training run resumes by its next
+index alone. Splits are made on characters, before tokenization (Bavarian et al.
+2022, section 3), and follow what an editor asks for: the rest of a line, the
+rest of a block, a short span. Both orders are trained:
+
+    SPM   <|file|>path⏎ <|fim_suffix|> S <|fim_prefix|> P <|fim_middle|> M <|endoftext|>
+    PSM   <|file|>path⏎ <|fim_prefix|> P <|fim_suffix|> S <|fim_middle|> M <|endoftext|>
+"""
+
+from __future__ import annotations
+
+import bisect
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+
+from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
+
+SPM_SHARE, PSM_SHARE = 0.55, 0.25  # the rest reads left to right
+NO_SUFFIX_SHARE = 0.1
+MAX_BLOCK_LINES = 12
+MIDDLE_WEIGHT = 2.0
+POOL = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Token ids and the weight of predicting each of them (0: never asked for)."""
+
+    token_ids: list[int]
+    weights: list[float]
+
+
+def split_middle(text: str, rng: random.Random) -> tuple[str, str, str]:
+    """(prefix, middle, suffix) as an editor would cut `text`; the middle may be empty."""
+    start = _cursor(text, rng)
+    kind = rng.random()
+    if kind < 0.5:
+        end = _line_end(text, start)
+    elif kind < 0.85:
+        end = _block_end(text, start)
+    else:
+        end = min(len(text), start + rng.randint(1, 160))
+    suffix = "" if rng.random() < NO_SUFFIX_SHARE else text[end:]
+    return text[:start], text[start:end], suffix
+
+
+def _cursor(text: str, rng: random.Random) -> int:
+    offset = rng.randrange(len(text) + 1)
+    if rng.random() < 0.5:  # half of all requests come at the start of a line, after its indentation
+        offset = text.rfind("\n", 0, offset) + 1
+        while offset < len(text) and text[offset] in " \t":
+            offset += 1
+    return offset
+
+
+def _line_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
+def _block_end(text: str, start: int) -> int:
+    line_start = text.rfind("\n", 0, start) + 1
+    indent = _indent(text[line_start : _line_end(text, start)])
+    end = _line_end(text, start)
+    for _ in range(MAX_BLOCK_LINES):
+        next_end = _line_end(text, end + 1)
+        line = text[end + 1 : next_end]
+        if end >= len(text) or (line.strip() and _indent(line) < indent) or not line.strip():
+            break
+        end = next_end
+    return end
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" \t"))
+
+
+class Examples:
+    """Endless, indexable examples over a corpus of (path, text)."""
+
+    def __init__(self, files: Sequence[tuple[str, str]], tokenizer: Any, length: int, seed: int = 0) -> None:
+        self._files, self._tokenizer, self._length, self._seed = files, tokenizer, length, seed
+        self._ends = list(accumulate(len(text) for _, text in files))
+        self._ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX)}
+        self.pad_id = tokenizer.convert_tokens_to_ids(PAD)
+
+    def __getitem__(self, index: int) -> Example:
+        rng = random.Random(self._seed * 1_000_003 + index)
+        path, text = self._window(rng)
+        kind = rng.random()
+        header = [self._ids[FILE], *self._encode(short_path(path) + "\n")]
+        if kind >= SPM_SHARE + PSM_SHARE:
+            ids = header + self._encode(text)
+            return self._clipped(ids, [1.0] * len(ids))
+        prefix, middle, suffix = split_middle(text, rng)
+        before = [self._ids[FIM_PREFIX], *self._encode(prefix)]
+        after = [self._ids[FIM_SUFFIX], *self._encode(suffix)]
+        asked = header + (after + before if kind < SPM_SHARE else before + after) + [self._ids[FIM_MIDDLE]]
+        answer = [*self._encode(middle), self._ids[END]]
+        return self._clipped(asked + answer, [1.0] * len(asked) + [MIDDLE_WEIGHT] * len(answer))
+
+    def _window(self, rng: random.Random) -> tuple[str, str]:
+        at = rng.randrange(self._ends[-1])
+        path, text = self._files[bisect.bisect_right(self._ends, at)]
+        size = int(self._length * 3.4 * rng.choice((0.25, 0.5, 1.0, 1.0)))
+        start = max(0, min(rng.randrange(len(text)), len(text) - size // 2))
+        start = 0 if rng.random() < 0.15 else text.rfind("\n", 0, start) + 1
+        end = text.rfind("\n", start, start + size) + 1
+        return path, text[start : end if end > start else start + size]
+
+    def _encode(self, text: str) -> list[int]:
+        return self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+    def _clipped(self, ids: list[int], weights: list[float]) -> Example:
+        return Example(ids[: self._length], [0.0, *weights[1 : self._length]])
+
+
+def short_path(path: str) -> str:
+    """The last three parts of a path, with forward slashes, as every prompt states it."""
+    return "/".join(path.replace("\\", "/").split("/")[-3:])
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Packed rows: ids, weights and positions `[B, T]`, mask `[B, 1, T, T]` (True: may attend)."""
+
+    input_ids: torch.Tensor
+    weights: torch.Tensor
+    position_ids: torch.Tensor
+    mask: torch.Tensor
+
+
+class Packer:
+    """Packs whole examples into rows, best fit first out of a small pool; no example sees another."""
+
+    def __init__(self, examples: Examples, rows: int, length: int, next_index: int = 0) -> None:
+        self._examples, self._rows, self._length = examples, rows, length
+        self._pool: list[Example] = []
+        self.next_index = next_index
+
+    def batch(self) -> Batch:
+        """The next batch; `next_index` then says where to resume (the pool's few examples are skipped)."""
+        rows = [self._row() for _ in range(self._rows)]
+        ids = torch.full((self._rows, self._length), self._examples.pad_id)
+        weights = torch.zeros(self._rows, self._length)
+        positions = torch.zeros_like(ids)
+        owner = torch.full_like(ids, -1)
+        for r, row in enumerate(rows):
+            at = 0
+            for n, example in enumerate(row):
+                end = at + len(example.token_ids)
+                ids[r, at:end] = torch.tensor(example.token_ids)
+                weights[r, at:end] = torch.tensor(example.weights)
+                positions[r, at:end] = torch.arange(end - at)
+                owner[r, at:end] = n
+                at = end
+        causal = torch.ones(self._length, self._length, dtype=torch.bool).tril()
+        mask = (owner[:, None, :] == owner[:, :, None]) & causal
+        return Batch(ids, weights, positions, mask[:, None])
+
+    def _row(self) -> list[Example]:
+        room, row = self._length, []
+        while True:
+            while len(self._pool) < POOL:
+                self._pool.append(self._examples[self.next_index])
+                self.next_index += 1
+            fitting = [e for e in self._pool if len(e.token_ids) <= room]
+            if not fitting:
+                return row
+            best = max(fitting, key=lambda e: len(e.token_ids)) if row else self._pool[0]
+            self._pool = [e for e in self._pool if e is not best]
+            row.append(best)
+            room -= len(best.token_ids)

@@ -1,0 +1,128 @@
+"""The law of sampled output, and the pieces it is made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from pass_lsp.decoding.generate import generate
+from pass_lsp.decoding.sampling import ACCEPT, DRAFT, TARGET, _generator, draw, residual, target_probs
+from pass_lsp.domain import SamplingParams
+from tests.decoding.families import tiny_engine
+from tests.decoding.scripted import ScriptedModel, parts_of
+
+VOCAB = 4
+
+
+def bigram(seed: int, num_lookahead: int, sharp: float = 1.5) -> tuple[ScriptedModel, torch.Tensor]:
+    """A model whose next token depends on the last alone, with drafts of an unrelated law."""
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(VOCAB, VOCAB, generator=generator) * sharp
+    drafts = torch.randn(num_lookahead, VOCAB, VOCAB, generator=generator) * sharp
+    return ScriptedModel(VOCAB, lambda t: table[t], lambda j, t: drafts[j, t], num_lookahead), table
+
+
+def joint(table: torch.Tensor, params: SamplingParams, start: int, length: int) -> dict[tuple[int, ...], float]:
+    """The exact probability of every continuation of `length` tokens."""
+    probs = target_probs(table, params)
+    law = {}
+    for ids in product(range(VOCAB), repeat=length):
+        last, mass = start, 1.0
+        for token in ids:
+            mass *= probs[last, token].item()
+            last = token
+        law[ids] = mass
+    return law
+
+
+def assert_law(counts: Counter, law: dict[tuple[int, ...], float]) -> None:
+    total = sum(counts.values())
+    impossible = [ids for ids, mass in law.items() if mass == 0 and counts[ids]]
+    assert not impossible
+    rare = [ids for ids, mass in law.items() if 0 < mass * total < 8]
+    observed = [counts[ids] for ids, mass in law.items() if mass * total >= 8]
+    expected = [mass * total for mass in law.values() if mass * total >= 8]
+    if rare:
+        observed.append(sum(counts[ids] for ids in rare))
+        expected.append(sum(law[ids] for ids in rare) * total)
+    scale = sum(observed) / sum(expected)
+    assert chisquare(observed, [value * scale for value in expected]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("strategy", ["autoregressive", "pass"])
+@pytest.mark.parametrize(
+    "warp",
+    [{"temperature": 1.0}, {"temperature": 0.6}, {"temperature": 1.0, "top_k": 2}, {"temperature": 1.2, "top_p": 0.8}],
+    ids=str,
+)
+def test_joint_law_of_four_tokens(strategy, warp):
+    model, table = bigram(1, 2)
+    counts: Counter = Counter()
+    for seed in range(3000):
+        params = SamplingParams(max_new_tokens=4, seed=seed, **warp)
+        counts[tuple(generate(parts_of(model, VOCAB, 2), [0], params, strategy).token_ids)] += 1
+    assert_law(counts, joint(table, params, 0, 4))
+
+
+def test_joint_law_of_a_real_model():
+    engine = tiny_engine("llama", vocab_size=VOCAB, num_lookahead=3)
+    params = SamplingParams(temperature=2.0)
+    law = {}
+    for ids in product(range(VOCAB), repeat=3):
+        with torch.inference_mode():
+            logits = engine.model(input_ids=torch.tensor([[1, 2, *ids]])).logits[0, 1:4]
+        probs = target_probs(logits, params)
+        law[ids] = float(torch.stack([probs[i, token] for i, token in enumerate(ids)]).prod())
+    counts: Counter = Counter()
+    for seed in range(700):
+        params = SamplingParams(max_new_tokens=3, temperature=2.0, seed=seed, strategy="pass")
+        counts[tuple(engine.generate([1, 2], params).token_ids)] += 1
+    assert_law(counts, law)
+
+
+def test_a_wrong_acceptance_rule_would_be_noticed():
+    """The same test on drafts taken as they are: the chi-square must see it."""
+    model, table = bigram(1, 2)
+    params = SamplingParams(temperature=1.0)
+    counts: Counter = Counter()
+    for seed in range(3000):
+        params = SamplingParams(temperature=1.0, seed=seed)
+        free = draw(target_probs(table[:1], params)[0], params, TARGET, 1)
+        drafted = draw(target_probs(model._drafts(0, 0)[None], params)[0], params, DRAFT, 2)
+        counts[free, drafted] += 1
+    with pytest.raises(AssertionError):
+        assert_law(counts, joint(table, params, 0, 2))
+
+
+def test_filters_agree_with_transformers():
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    logits = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)) * 3
+    ours = target_probs(logits, SamplingParams(temperature=0.7, top_k=9, top_p=0.8))
+    ids = torch.zeros(5, 1, dtype=torch.long)
+    theirs = logits
+    for warper in (TemperatureLogitsWarper(0.7), TopKLogitsWarper(9), TopPLogitsWarper(0.8)):
+        theirs = warper(ids, theirs)
+    torch.testing.assert_close(ours, theirs.softmax(-1))
+
+
+def test_greedy_is_one_hot_and_ties_go_to_the_first():
+    probs = target_probs(torch.tensor([[1.0, 5.0, 5.0]]), SamplingParams())
+    assert probs.tolist() == [[0.0, 1.0, 0.0]]
+
+
+def test_residual_of_equal_laws_falls_back_to_the_target():
+    law = torch.tensor([0.25, 0.75])
+    torch.testing.assert_close(residual(law, law), law)
+    assert residual(torch.tensor([0.5, 0.5]), torch.tensor([0.9, 0.1])).tolist() == [0.0, 1.0]
+
+
+def test_noise_depends_on_seed_stream_and_position_alone():
+    values = {_generator(seed, stream, at).random() for seed in (0, 1) for stream in (TARGET, DRAFT, ACCEPT) for at in (0, 1, 9)}
+    assert len(values) == 18
+    assert _generator(1, TARGET, 9).random() == _generator(1, TARGET, 9).random()
+    assert _generator(-1, TARGET, 0).random() >= 0

@@ -1,0 +1,146 @@
+"""Which place wins, and what is said about values that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pass_lsp.config import Settings
+from pass_lsp.server.settings import Layers, needs_restart, section
+from tests.server.conftest import Start
+from tests.server.rawlsp import RawClient
+
+
+def layers(tmp_path: Path, user: str = "", workspace: str = "", command_line: Settings | None = None) -> Layers:
+    (tmp_path / "config.toml").write_text(user)
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / ".pass-lsp.toml").write_text(workspace)
+    made = Layers.of(command_line or Settings())
+    made.read_files(root, tmp_path)
+    return made
+
+
+def test_the_command_line_wins_over_client_over_workspace_over_user(tmp_path: Path) -> None:
+    made = layers(
+        tmp_path,
+        "prompt_tokens = 1\nsingle-line-tokens = 1\nmultiLineTokens = 1\ndeadline_ms = 1\n",
+        "[pass-lsp]\nsingle_line_tokens = 2\nmulti_line_tokens = 2\ndeadline_ms = 2\n",
+        Settings(deadline_ms=4),
+    )
+    made.client = {"multiLineTokens": 3, "deadlineMs": 3}
+    found = made.resolved()
+    assert (found.prompt_tokens, found.single_line_tokens, found.multi_line_tokens, found.deadline_ms) == (1, 2, 3, 4)
+    assert made.complaints == []
+
+
+def test_the_command_line_may_pin_a_default() -> None:
+    made = Layers.of(Settings(), pinned=["device"])
+    made.client = {"device": "cuda", "dtype": "int8"}
+    assert (made.resolved().device, made.resolved().dtype) == ("auto", "int8")
+
+
+def test_a_workspace_cannot_choose_what_runs(tmp_path: Path) -> None:
+    workspace = 'model = "evil"\nengine = "http://evil"\ntrust_remote_code = true\nlookahead = "x"\ndeadline_ms = 9'
+    made = layers(tmp_path, 'model = "mine"', workspace)
+    assert made.resolved() == Settings(model="mine", deadline_ms=9)
+    assert len(made.complaints) == 4
+
+
+@pytest.mark.parametrize("content", ["x = ", "\x00", "[" * 5000, "a = 1\na = 2", "#" * (1 << 21)])
+def test_a_broken_file_is_named_and_ignored(tmp_path: Path, content: str) -> None:
+    made = layers(tmp_path, content)
+    assert made.resolved() == Settings()
+    assert len(made.complaints) == 1 and "config.toml" in made.complaints[0]
+
+
+def test_missing_files_folders_in_their_place_and_bad_bytes(tmp_path: Path) -> None:
+    made = Layers.of(Settings())
+    made.read_files(None, tmp_path / "nowhere")
+    (tmp_path / ".pass-lsp.toml").mkdir()
+    made.read_files(tmp_path, tmp_path)
+    assert made.complaints == []
+    (tmp_path / "config.toml").write_bytes(b"\xff\xfe")
+    made.read_files(tmp_path, tmp_path)
+    assert len(made.complaints) == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken"),
+    [
+        ({"pass-lsp": {"model": "m"}}, {"model": "m"}),
+        ({"pass-lsp": {"trace": {"server": "off"}, "model": "m"}}, {"model": "m"}),
+        ({"model": "m"}, {"model": "m"}),
+        ({"pass-lsp": None}, {"pass-lsp": None}),
+        (None, {}),
+        ([1], {}),
+        ("x", {}),
+    ],
+)
+def test_a_section_may_be_named_or_bare(sent: Any, taken: Any) -> None:
+    assert section(sent) == taken
+
+
+def test_settings_that_need_a_restart() -> None:
+    assert needs_restart(Settings(), Settings(deadline_ms=1, enabled=False)) == []
+    assert needs_restart(Settings(), Settings(model="x", device="cuda")) == ["device", "model"]
+
+
+def seen(client: RawClient) -> dict[str, Any]:
+    return json.loads(client.complete()["items"][0]["insertText"])
+
+
+def configure(client: RawClient, **settings: Any) -> None:
+    client.notify("workspace/didChangeConfiguration", {"settings": {"pass-lsp": settings}})
+
+
+def said(client: RawClient) -> list[str]:
+    client.call("pass-lsp/status")  # whatever was to be said has been said
+    return [note["message"] for note in client.noted("window/showMessage")]
+
+
+def test_settings_live(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "pass-lsp").mkdir()
+    (tmp_path / "pass-lsp" / "config.toml").write_text("deadline_ms = 77\nprompt_tokens = 1")
+    (tmp_path / ".pass-lsp.toml").write_text('model = "evil"\nprompt_tokens = 2')
+    client = start("--tokens", "999")
+    client.initialize(rootUri=tmp_path.as_uri(), initializationOptions={"model": "mine", "promptTokens": 3, "nope": 1})
+    client.ready()
+    client.open("x")
+    assert {key: seen(client)[key] for key in ("deadline", "tokens", "model")} == {
+        "deadline": 77,
+        "tokens": 999,
+        "model": "mine",
+    }
+    assert len(said(client)) == 2  # the workspace's model, the unknown key
+    configure(client, deadlineMs=88, enabled="yes")
+    assert seen(client)["deadline"] == 88 and len(said(client)) == 3
+    configure(client, enabled="yes")
+    assert len(said(client)) == 3
+    configure(client, enabled=False)
+    assert client.call("pass-lsp/status")["result"]["reason"] == "disabled"
+    assert client.complete() == {"items": []}
+    assert client.call("pass-lsp/status")["result"]["reason"] == "disabled"
+    configure(client, enabled=True, disabledLanguages=["python"])
+    assert client.complete() == {"items": []}
+    assert client.noted("didChangeStatus")[-1]["kind"] == "Inactive"
+    client.open("x", language="lua")
+    assert seen(client)["language"] == "lua"
+    before = len(said(client))
+    configure(client, device="cuda", model="other")
+    assert [text for text in said(client)[before:] if "Restart" in text] == [
+        "Restart the language server to use the new setting of device, model."
+    ]
+    client.close()
+
+
+def test_a_server_that_is_switched_off_loads_nothing(start: Start) -> None:
+    client = start(FAKE_LOAD="model-error")
+    client.initialize(initializationOptions={"enabled": False})
+    assert client.call("pass-lsp/status")["result"]["kind"] == "Inactive"
+    configure(client, enabled=True)
+    client.until(lambda: client.noted("didChangeStatus")[-1]["reason"] == "model-failed")
+    client.close()

@@ -1,0 +1,144 @@
+"""The engine thread, driven on an event loop without any wire."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from pass_lsp.domain import CancelToken, Engine
+from pass_lsp.errors import PromptError
+from pass_lsp.server.failures import JobFailed
+from pass_lsp.server.worker import Run, Worker
+
+
+def until_cancelled(_: Engine, token: CancelToken) -> str:
+    while not token.cancelled:
+        threading.Event().wait(0.001)
+    return "late"
+
+
+def gives(value: object) -> Run:
+    return lambda engine, token: value
+
+
+def raises(error: BaseException) -> Run:
+    def run(engine: Engine, token: CancelToken) -> None:
+        raise error
+
+    return run
+
+
+def on_loop(test: Callable[[Worker], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        worker = Worker()
+        ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        worker.start(lambda: "the engine", ready.set_result)  # type: ignore[arg-type,return-value]
+        assert await ready is None
+        await asyncio.wait_for(test(worker), 20)
+        assert worker.close(10)
+
+    asyncio.run(main())
+
+
+def test_jobs_run_in_order_with_the_engine() -> None:
+    async def check(worker: Worker) -> None:
+        futures = [worker.submit(f"{n}", lambda engine, token, n=n: (engine, n)) for n in range(20)]
+        assert await asyncio.gather(*futures) == [("the engine", n) for n in range(20)]
+
+    on_loop(check)
+
+
+def test_the_newest_of_one_document_wins() -> None:
+    async def check(worker: Worker) -> None:
+        older = [worker.submit("a", until_cancelled) for _ in range(5)]
+        newest = worker.submit("a", gives("new"))
+        assert await asyncio.gather(*older, newest) == [None] * 5 + ["new"]
+
+    on_loop(check)
+
+
+def test_cancelling_the_future_cancels_the_job() -> None:
+    async def check(worker: Worker) -> None:
+        running, waiting = worker.submit("a", until_cancelled), worker.submit("b", until_cancelled)
+        other = worker.submit("c", gives(3))
+        await asyncio.sleep(0)
+        running.cancel()
+        waiting.cancel()
+        assert await other == 3
+
+    on_loop(check)
+
+
+def test_dropping_a_document_ends_its_jobs() -> None:
+    async def check(worker: Worker) -> None:
+        first, other = worker.submit("a", until_cancelled), worker.submit("b", gives(1))
+        worker.drop("a")
+        worker.drop("never seen")
+        assert await asyncio.gather(first, other) == [None, 1]
+
+    on_loop(check)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PromptError("The prompt is empty."), "The prompt is empty."),
+        (MemoryError(), "There is not enough memory"),
+        (StopIteration(), "StopIteration"),
+        (SystemExit(2), "SystemExit"),
+        (KeyError("source text"), "KeyError at tests.server.test_worker"),
+    ],
+)
+def test_a_job_that_raises_fails_alone(error: BaseException, said: str) -> None:
+    async def check(worker: Worker) -> None:
+        failing, fine = worker.submit("a", raises(error)), worker.submit("b", gives(1))
+        with pytest.raises(JobFailed) as caught:
+            await failing
+        assert said in str(caught.value) and "source text" not in str(caught.value)
+        assert await fine == 1
+
+    on_loop(check)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), SystemExit(1), PromptError("no")])
+def test_a_failed_load_is_told_and_ends_the_thread(error: BaseException) -> None:
+    async def main() -> None:
+        worker = Worker()
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def load() -> Engine:
+            raise error
+
+        worker.start(load, told.set_result)
+        assert await told is error
+        assert worker.close(10)
+
+    asyncio.run(main())
+
+
+def test_close_cancels_and_gives_up_on_a_stuck_engine() -> None:
+    async def main() -> None:
+        worker, release, running = Worker(), threading.Event(), threading.Event()
+        ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        worker.start(lambda: None, ready.set_result)  # type: ignore[arg-type,return-value]
+        await ready
+
+        def stuck(engine: Engine, token: CancelToken) -> None:
+            running.set()
+            release.wait()
+
+        worker.submit("a", stuck)
+        assert running.wait(10)
+        assert not worker.close(0.01)
+        release.set()
+        assert worker.close(10)
+
+    asyncio.run(main())
+
+
+def test_close_without_start() -> None:
+    assert Worker().close(0)

@@ -1,0 +1,342 @@
+"""The context: golden windows, modes, exclusions, stability under typing, and junk that must not raise."""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import inspect
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pass_lsp.context import build_context
+from pass_lsp.context.exclusions import is_secret
+from pass_lsp.context.syntax import WINDOW_LINES, Trees
+from pass_lsp.documents.document import Document
+from pass_lsp.documents.languages import Scan, columns, language_of, scan
+from pass_lsp.domain import Context, Mode, Reason
+from tests.cursor import CURSOR, parse
+
+DATA = Path(__file__).parent / "data" / "context"
+SOURCE = inspect.getsource(argparse)
+
+
+def context_of(source: str, path: str = "/work/project/example.py", budget: int = 6000) -> Context:
+    document, offset = parse(source, path)
+    return build_context(document, offset, budget=budget)
+
+
+# Golden windows
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "budget"),
+    [("far_siblings", "a.py", 900), ("nested_header", "a.py", 420), ("broken", "a.py", 300), ("script", "s.sh", 500)],
+)
+def test_golden_windows(name: str, path: str, budget: int) -> None:
+    context = context_of((DATA / f"{name}.source").read_text(), path, budget)
+    expected = (DATA / f"{name}.prompt").read_text()
+    assert context.prefix + CURSOR + context.suffix == expected
+
+
+def test_a_text_within_the_budget_is_kept_whole() -> None:
+    context = context_of("import os\n\nx = <CURSOR>\ny = 2\n")
+    assert (context.prefix, context.suffix) == ("import os\n\nx = ", "\ny = 2\n")
+    assert (context.line_prefix, context.line_suffix, context.path) == ("x = ", "", "/work/project/example.py")
+
+
+def test_imports_and_enclosing_signatures_survive_a_long_way() -> None:
+    body = "".join(f"        value_{number} = {number}\n" for number in range(2000))
+    imports, headers = "import os\nfrom sys import path\n", "class A(\n    B\n):\n    def f(\n        self\n    ):\n"
+    context = context_of(f"{imports}\n\n{headers}{body}        return <CURSOR>\n")
+    assert context.prefix.startswith(f"{imports}{headers}        ...\n        value_")
+    assert 3000 < len(context.prefix) <= 6000
+
+
+@pytest.mark.parametrize(("where", "longer"), [(0.02, "suffix"), (0.99, "prefix")])
+def test_room_that_one_side_leaves_goes_to_the_other(where: float, longer: str) -> None:
+    document = Document("file:///a.py", SOURCE, 1, "python", "/a.py")
+    line = int(document.line_count * where)
+    context = build_context(document, document.line_end(line), budget=9000)
+    sides = {"prefix": len(context.prefix), "suffix": len(context.suffix)}
+    assert sum(sides.values()) <= 9000 + 200
+    assert sides[longer] > 4500
+
+
+def test_far_bodies_are_elided_near_ones_are_not() -> None:
+    body = "    one = a\n    two = one\n    three = two\n    return three\n\n\n"
+    functions = "".join(f"def f{number}(a):\n{body}" for number in range(40))
+    context = context_of(functions + "def g(b):\n    return <CURSOR>\n", budget=1500)
+    assert "):\n    ...\n" in context.prefix
+    assert context.prefix.endswith("    return three\n\n\ndef g(b):\n    return ")
+    after = context_of("def g(b):\n    return <CURSOR>\n\n\n" + functions, budget=1500)
+    assert "):\n    ...\n" in after.suffix
+    assert after.suffix.startswith("\n\n\ndef f0(a):\n    one = a\n")
+
+
+# Modes
+
+
+MODES = [
+    ("def f():<CURSOR>", Mode.MULTI_LINE, 4),
+    ("def f():<CURSOR>\n\nx = 1\n", Mode.MULTI_LINE, 4),
+    ("class A:\n    def f(\n        self,\n    ) -> int:<CURSOR>\n", Mode.MULTI_LINE, 8),
+    ("def f():\n    <CURSOR>\n", Mode.MULTI_LINE, 4),
+    ("def f():\n<CURSOR>\n", Mode.MULTI_LINE, 4),
+    ("class A:\n    def f(self):\n    <CURSOR>\n", Mode.MULTI_LINE, 8),
+    ("class A:\n\tdef f(self):\n\t\t<CURSOR>\n", Mode.MULTI_LINE, 8),
+    ("class A:\n  def f(self):\n    if self:<CURSOR>\n", Mode.MULTI_LINE, 6),
+    ("def f():\n    a = 1\n\n<CURSOR>\n\n    return a\n", Mode.MULTI_LINE, 4),
+    ("def f():\n    a = 1\n\n<CURSOR>\n\ndef g(): pass\n", Mode.MULTI_LINE, 0),
+    ("import os\n<CURSOR>", Mode.MULTI_LINE, 0),
+    ("x = foo(<CURSOR>", Mode.MULTI_LINE, 0),
+    ("def f():\n    x = {<CURSOR>\n", Mode.MULTI_LINE, 4),
+    ("x = foo(\n    <CURSOR>\n)\n", Mode.MULTI_LINE, 4),
+    ('def f():\n    """<CURSOR>\n    return 1\n', Mode.MULTI_LINE, 4),
+    ('def f():\n    """<CURSOR>"""\n    return 1\n', Mode.MULTI_LINE, 4),
+    ('"""<CURSOR>', Mode.MULTI_LINE, 0),
+    ('def f():\n    """Text <CURSOR>', Mode.SINGLE_LINE, 4),
+    ('def f():\n    x = """<CURSOR>', Mode.SINGLE_LINE, 4),
+    ('def f():\n    """Text.\n\n    <CURSOR>\n    """\n', Mode.SINGLE_LINE, 4),
+    ('def f():\n    """Text."""<CURSOR>\n', Mode.SINGLE_LINE, 4),
+    ("x = <CURSOR>", Mode.SINGLE_LINE, 0),
+    ("x = foo(<CURSOR>)", Mode.SINGLE_LINE, 0),
+    ('x = foo("<CURSOR>")', Mode.SINGLE_LINE, 0),
+    ("def f(<CURSOR>):", Mode.SINGLE_LINE, 0),
+    ("# a comment (<CURSOR>", Mode.SINGLE_LINE, 0),
+    ("# if this:<CURSOR>", Mode.SINGLE_LINE, 0),
+    ('print("if x:<CURSOR>', Mode.SINGLE_LINE, 0),
+    ("x: <CURSOR>", Mode.SINGLE_LINE, 0),
+    ("count:<CURSOR>", Mode.SINGLE_LINE, 0),
+    ("x = {'a':<CURSOR>", Mode.SINGLE_LINE, 0),
+    ("if x[1:<CURSOR>", Mode.SINGLE_LINE, 0),
+    ("    return self.<CURSOR>", Mode.SINGLE_LINE, 4),
+]
+
+
+@pytest.mark.parametrize(("source", "mode", "indent"), MODES)
+def test_mode_and_indent(source: str, mode: Mode, indent: int) -> None:
+    context = context_of(source)
+    assert (context.mode, context.indent, context.reason) == (mode, indent, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "mode", "indent"),
+    [
+        ("function f() {<CURSOR>\n}\n", Mode.MULTI_LINE, 0),
+        ("function f() {\n  <CURSOR>\n}\n", Mode.MULTI_LINE, 2),
+        ("function f() {\n<CURSOR>\n}\n", Mode.MULTI_LINE, 4),
+        ("// a (<CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("/* a\n<CURSOR>\n*/\n", Mode.SINGLE_LINE, 0),
+        ("let x = <CURSOR>;\n", Mode.SINGLE_LINE, 0),
+    ],
+)
+def test_other_languages_have_indentation_rules(source: str, mode: Mode, indent: int) -> None:
+    context = context_of(source, "/work/a.js")
+    assert (context.mode, context.indent, context.language) == (mode, indent, "javascript")
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "reason"),
+    [
+        ("<CURSOR>", "a.py", Reason.NO_CONTEXT),
+        ("\n  \n<CURSOR>\n\t", "a.py", Reason.NO_CONTEXT),
+        ("x = <CURSOR>foo(1)", "a.py", Reason.MID_LINE),
+        ("x = foo(<CURSOR>1)", "a.py", Reason.MID_LINE),
+        ("x = fo<CURSOR>o", "a.py", Reason.MID_WORD),
+        ("x = é<CURSOR>é", "a.py", Reason.MID_WORD),
+        ("x = '\0<CURSOR>'", "a.py", Reason.BINARY),
+        ("\ufffd" * 200 + "<CURSOR>", "a.py", Reason.BINARY),
+        ("KEY=<CURSOR>", "/home/me/.env", Reason.EXCLUDED),
+        ("x = " + "1 + " * 1500 + "<CURSOR>", "a.js", Reason.TOO_LARGE),
+        ("x = 1\n" * 350_000 + "<CURSOR>", "a.py", Reason.TOO_LARGE),
+    ],
+)
+def test_nothing_belongs_here(source: str, path: str, reason: Reason) -> None:
+    context = context_of(source, path)
+    assert (context.mode, context.reason, context.prefix) == (Mode.NONE, reason, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "secret"),
+    [
+        ("/p/.env", True), (".env.production", True), ("/p/prod.env", True), ("/h/.ssh/config", True),
+        ("server.pem", True), ("a/id_rsa", True), ("credentials.json", True), ("secrets.yaml", True),
+        ("/h/.aws/credentials", True), ("infra.tfvars", True), ("/h/.git/config", True), (".npmrc", True),
+        ("secrets.py", False), ("environment.py", False), ("credentials.rs", False), ("keyboard.py", False),
+        ("src/env/main.py", False), ("monkey.py", False), ("", False),
+    ],
+)  # fmt: skip
+def test_secrets_are_told_by_name(path: str, secret: bool) -> None:
+    assert is_secret(path) is secret
+
+
+def test_the_uri_names_the_file_when_the_path_does_not() -> None:
+    document = Document("file:///home/me/%2Eenv", "A=1\n", 1)
+    assert build_context(document, 2, budget=100).reason is Reason.EXCLUDED
+
+
+# Stability
+
+
+def typed(text: str, offset: int, budget: int) -> tuple[int, int]:
+    """Type `text` into the middle of a big file; (keystrokes, those that changed more than the prefix's end)."""
+    document = Document("file:///typing.py", SOURCE, 1, "python", "/typing.py")
+    last: Context | None = None
+    changed = total = 0
+    for number, character in enumerate(text):
+        document = document.edited(offset, offset, character, number + 2)
+        offset += 1
+        context = build_context(document, offset, budget=budget)
+        if context.mode is Mode.NONE:
+            continue
+        total += 1
+        if last is not None and not (context.prefix.startswith(last.prefix) and context.suffix == last.suffix):
+            changed += 1
+        last = context
+    return total, changed
+
+
+@pytest.mark.parametrize("budget", [1500, 6000])
+def test_typing_extends_prompt(budget: int) -> None:
+    body = inspect.getsource(heapq.merge)
+    text = "\n" + "".join(f"    {line}\n" for line in body.splitlines())[:1500]
+    offset = SOURCE.index("\n    def _get_optional_kwargs")
+    total, changed = typed(text, offset, budget)
+    assert total > 1000
+    assert changed <= total * 0.05
+
+
+def test_what_is_typed_on_a_line_leaves_the_rest_alone() -> None:
+    offset = SOURCE.index("\n    def _get_optional_kwargs")
+    text = '        x = """unclosed ({[ \''
+    assert typed(text, offset, 6000) == (len(text), 0)
+
+
+def test_trees_are_edited_to_what_a_fresh_parse_gives() -> None:
+    edited, text = Trees(), SOURCE[:20_000]
+    for at, new in ((5000, "def g(:\n"), (100, "'''"), (5000, ""), (19_000, "é = (1,\n")):
+        text = text[:at] + new + text[at + 3 :]
+        document = Document("file:///a.py", text)
+        line = document.line_count - 1
+        once = edited.before(document, line, "    ", "python")
+        assert str(once) == str(Trees().before(document, line, "    ", "python"))
+        assert str(edited.after(document, 3, "python")) == str(Trees().after(document, 3, "python"))
+
+
+def test_huge_files_are_parsed_near_the_cursor_only() -> None:
+    document = Document("file:///a.py", "def f(a):\n    return a\n" * 25_000, 1, "python", "/a.py")
+    root = Trees().before(document, 49_000, "", "python")
+    assert root.start_point[0] == 0
+    assert len(root.named_children) < WINDOW_LINES
+    context = build_context(document, document.line_end(49_001), budget=6000)
+    assert context.mode is Mode.SINGLE_LINE
+    assert len(context.prefix) + len(context.suffix) <= 6300
+
+
+# Properties
+
+
+def is_made_of_lines(part: str, lines: set[str]) -> bool:
+    return all(line in lines or line.strip() == "..." for line in part.splitlines(keepends=True))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, len(SOURCE)), st.integers(1, 12_000))
+def test_windows_are_whole_lines_that_meet_at_the_cursor(offset: int, budget: int) -> None:
+    document = Document("file:///a.py", SOURCE, 1, "python", "/a.py")
+    context = build_context(document, offset, budget=budget)
+    if context.mode is Mode.NONE:
+        return
+    assert SOURCE[:offset].endswith(context.line_prefix)
+    assert context.prefix.endswith(context.line_prefix)
+    assert context.suffix.startswith(context.line_suffix)
+    lines = set(SOURCE.splitlines(keepends=True))
+    assert is_made_of_lines(context.prefix[: len(context.prefix) - len(context.line_prefix)], lines)
+    line_end = len(context.line_suffix) + 1
+    assert context.suffix == context.line_suffix or context.suffix[line_end - 1] == "\n"
+    assert is_made_of_lines(context.suffix[line_end:], lines)
+
+
+JUNK = st.text(st.sampled_from([*"ab_ (){}[]:'\"\\#\n\r\t\0,.=", "é", "\U0001f600", "\ud800", "\u2028", "\f"]))
+CODE = ("def f(", "class A:\n", '"""', "'''", "    ", "\n", "\r\n", "x", ")", "(", ":", "if x:\n", "@d\n", "#")
+PIECES = st.lists(st.sampled_from(CODE))
+
+
+@settings(max_examples=300, deadline=None)
+@given(JUNK | PIECES.map("".join), st.data(), st.sampled_from(["a.py", "a.js", "a.md", "a.yaml", ""]))
+def test_junk_never_raises(text: str, data: st.DataObject, path: str) -> None:
+    offset = data.draw(st.integers(-1, len(text) + 1))
+    budget = data.draw(st.integers(0, 60))
+    context = build_context(Document("", text, 0, "", path), offset, budget=budget)
+    assert (context.mode is Mode.NONE) == (context.reason is not None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, len(SOURCE)), st.integers(0, 400), st.integers(100, 3000))
+def test_broken_code_never_raises(start: int, length: int, budget: int) -> None:
+    text = SOURCE[:start] + SOURCE[start + length :]
+    build_context(Document("file:///b.py", text, 1, "python", "/b.py"), start, budget=budget)
+
+
+# Languages
+
+
+@pytest.mark.parametrize(
+    ("path", "language_id", "language"),
+    [
+        ("a.py", "", "python"), ("A.PYI", "", "python"), ("C:\\x\\a.ts", "", "typescript"), ("a.py", "rust", "rust"),
+        ("Makefile", "", "makefile"), ("noext", "", ""), ("a.unknown", "", ""), ("a.py", "plaintext", "python"),
+        ("", "Python", "python"), ("a.sh", "", "shellscript"), ("notes", "plaintext", "plaintext"),
+    ],
+)  # fmt: skip
+def test_language_of(path: str, language_id: str, language: str) -> None:
+    assert language_of(path, language_id) == language
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("f(a[", "python", ("([", "", "", False)),
+        ("f(a])", "python", ("", "]", "", False)),
+        ("'it", "python", ("", "", "'", False)),
+        ("'it\n", "python", ("", "", "", False)),
+        ("'a\\'(", "python", ("", "", "'", False)),
+        ('"""a\n"b', "python", ("", "", '"""', False)),
+        ('"""a""" (', "python", ("(", "", "", False)),
+        ("# (", "python", ("", "", "", True)),
+        ("# (\n[", "python", ("[", "", "", False)),
+        ("/* ( \n", "c", ("", "", "/*", False)),
+        ("// (\n{", "c", ("{", "", "", False)),
+        ("fn f<'a>(x", "rust", ("(", "", "", False)),
+        ("don't (", "markdown", ("", "", "", False)),
+        ("`a\n${", "javascript", ("", "", "`", False)),
+    ],
+)
+def test_scan(text: str, language: str, expected: tuple[str, str, str, bool]) -> None:
+    state = scan(text, language)
+    assert (state.brackets, state.surplus, state.string, state.comment) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["a", "(", ")", "'", '"', "#", "\n", " ", "[", "]"])).map("".join), st.data())
+def test_scan_can_be_resumed(text: str, data: st.DataObject) -> None:
+    # A run of quotes is one mark, so the text may not be cut inside one.
+    cuts = [at for at in range(len(text) + 1) if len(text[max(at - 1, 0) : at + 1].strip("'\"")) or at == len(text)]
+    at = data.draw(st.sampled_from(cuts))
+    whole, parts = scan(text, "python"), scan(text[at:], "python", scan(text[:at], "python"))
+    assert (whole.brackets, whole.surplus, whole.string, whole.comment) == (
+        parts.brackets, parts.surplus, parts.string, parts.comment
+    )  # fmt: skip
+
+
+def test_scan_finds_the_statement() -> None:
+    text = "a = 1\nb = f(\n  2,"
+    assert text[scan(text, "python").statement :] == "b = f(\n  2,"
+    assert Scan().plain
+
+
+def test_columns_expand_tabs() -> None:
+    assert (columns("  \tx"), columns("\tx", 8), columns("x")) == (4, 8, 0)

@@ -1,0 +1,367 @@
+"""When answers stop, and what the filters make of them: tables of cases, and the real thing over all cuts."""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pass_lsp import postprocess
+from pass_lsp.context import build_context
+from pass_lsp.domain import Completion, Context, Generation, Mode, Prompt, Reason
+from pass_lsp.postprocess.filters import balanced, indented_once, overlap, parsing_lines, without_repetition
+from pass_lsp.postprocess.frame import Decoded, Frame, repeats
+from pass_lsp.postprocess.stop import cycle_start
+from tests.cursor import parse
+from tests.test_prompt import byte_level, spaced
+
+
+@cache
+def tokenizer() -> Any:
+    return byte_level(("<|endoftext|>", "<|file|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"))
+
+
+def prompt() -> Prompt:
+    middle, end = tokenizer().convert_tokens_to_ids(["<|fim_middle|>", "<|endoftext|>"])
+    return Prompt((middle,), (end,))
+
+
+def context_of(source: str, path: str = "/p/a.py") -> tuple[Context, int]:
+    document, offset = parse(source, path)
+    context = build_context(document, offset, budget=6000)
+    assert context.mode is not Mode.NONE, context.reason
+    return context, offset
+
+
+def ids_of(text: str) -> list[int]:
+    return tokenizer().encode(text, add_special_tokens=False)
+
+
+def answer(source: str, text: str, finish: str = "eos", path: str = "/p/a.py") -> Completion | Reason:
+    """What becomes of the model's `text`, decoded with the stop as the engine does."""
+    context, offset = context_of(source, path)
+    ids, kept = ids_of(text), None
+    stop = postprocess.Stop(context, prompt(), tokenizer())
+    for count in range(1, len(ids) + 1):
+        kept = stop(ids[:count])
+        if kept is not None:
+            break
+    generation = Generation(ids[:kept], "stop" if kept is not None else finish)  # type: ignore[arg-type]
+    return postprocess.finish(generation, context, prompt(), tokenizer(), offset)
+
+
+def accepted(source: str, text: str, finish: str = "eos", path: str = "/p/a.py") -> str | Reason:
+    """The document after the completion is accepted, or the reason for none."""
+    result = answer(source, text, finish, path)
+    if isinstance(result, Reason):
+        return result
+    document, offset = parse(source, path)
+    assert result.start == offset
+    assert offset <= result.end <= document.line_end(document.line_at(offset))
+    return document.edited(result.start, result.end, result.text).text
+
+
+# The whole way: (source, what the model says, the document afterwards)
+
+SINGLE = [
+    ("x = <CURSOR>", "1", "x = 1"),
+    ("x = <CURSOR>\ny = 2\n", "1\ny = 3\nz = 4", "x = 1\ny = 2\n"),
+    ("x = <CURSOR>", "1   \n", "x = 1"),
+    ("x = <CURSOR>", "", Reason.EMPTY),
+    ("x = <CURSOR>", "  \n\n", Reason.EMPTY),
+    ("x = <CURSOR>", "\ny = 1", Reason.EMPTY),
+    # What the editor closed by itself is replaced, not doubled.
+    ("foo(<CURSOR>)", "a, b)", "foo(a, b)"),
+    ("foo(<CURSOR>)", "a, b", "foo(a, b)"),
+    ("foo(<CURSOR>)", "a) + bar(b", "foo(a) + bar(b)"),
+    ("foo(<CURSOR>)", "a) + bar(b)", "foo(a) + bar(b)"),
+    ("x(foo(<CURSOR>))", "bar()", "x(foo(bar()))"),
+    ("x(foo(<CURSOR>))", "a)", "x(foo(a))"),
+    ("x(foo(<CURSOR>))", "a))", "x(foo(a))"),
+    ("def f(<CURSOR>):", "a, b):", "def f(a, b):"),
+    ("def f(<CURSOR>):", "a, b)", "def f(a, b):"),
+    ("def f(<CURSOR>):", "a, b", "def f(a, b):"),
+    ('x = "<CURSOR>"', 'abc"', 'x = "abc"'),
+    ('x = "<CURSOR>"', "abc", 'x = "abc"'),
+    ('print("<CURSOR>")', 'abc", x)', 'print("abc", x)'),
+    ('print("<CURSOR>")', 'abc")', 'print("abc")'),
+    ("x = {<CURSOR>}", "'a': [1]}", "x = {'a': [1]}"),
+    ("x = <CURSOR>,\n", "1,", "x = 1,\n"),
+    ("x = <CURSOR>   \ny\n", "1", "x = 1\ny\n"),
+    # A closer that nothing opens.
+    ("x = foo(<CURSOR>", "a))", "x = foo(a)"),
+    ("x = a<CURSOR>", "]", Reason.EMPTY),
+    ("x = (a<CURSOR>", "]", Reason.EMPTY),
+    ("x = ':)' + <CURSOR>", "')'", "x = ':)' + ')'"),
+    # The next line of the document.
+    ("retu<CURSOR>\nreturn x\n", "rn x", Reason.REPEATS_SUFFIX),
+    ("p(1)\np(2)\np(2)\n<CURSOR>", "p(2)", Reason.REPETITIVE),
+    ("x = <CURSOR>", "1<|fim_middle|>2", "x = 1"),
+    ("x = <CURSOR>", "<|endoftext|>1", Reason.EMPTY),
+    ("x = '<CURSOR>", "ab <fim_suffix> c", "x = 'ab"),
+]
+
+
+@pytest.mark.parametrize(("source", "text", "expected"), SINGLE)
+def test_single_line_answers(source: str, text: str, expected: str | Reason) -> None:
+    assert accepted(source, text) == expected
+
+
+MULTI = [
+    # The block that the cursor is in ends the answer.
+    (
+        "def f(a):<CURSOR>\n\n\nx = 1\n",
+        "\n    b = a\n    return b\n\n\ndef g():\n    pass\n",
+        "def f(a):\n    b = a\n    return b\n\n\nx = 1\n",
+    ),
+    ("def f(a):\n    <CURSOR>\n", "b = a\n    return b\nx = 1\n", "def f(a):\n    b = a\n    return b\n"),
+    ("def f(a):\n<CURSOR>", "    return a\nx = f(1)\n", "def f(a):\n    return a"),
+    ("class A:\n  def f(self):<CURSOR>\n", "\n    return 1\n  x = 2\n", "class A:\n  def f(self):\n    return 1\n"),
+    ("def f(a):<CURSOR>", "\n  return a\nb\n", "def f(a):\n  return a"),
+    # Continuations of the same depth and deeper stay.
+    (
+        "def f(a):\n    <CURSOR>\n",
+        "if a:\n        return 1\n    else:\n        return 2\n",
+        "def f(a):\n    if a:\n        return 1\n    else:\n        return 2\n",
+    ),
+    (
+        "def f(a):\n    <CURSOR>\n",
+        "x = '''\nb\n'''\n    return (\nx)\ny\n",
+        "def f(a):\n    x = '''\nb\n'''\n    return (\nx)\n",
+    ),
+    # One definition is enough.
+    (
+        "class A:\n    <CURSOR>\n",
+        "@property\n    def a(self):\n        return 1\n\n    @property\n    def b(self):\n        return 2\n",
+        "class A:\n    @property\n    def a(self):\n        return 1\n",
+    ),
+    ("import os\n\n<CURSOR>", "def f():\n    return 1\n\nf()\n", "import os\n\ndef f():\n    return 1"),
+    ("a = 1\n<CURSOR>", "b = 2\nc = 3\n\n\nd = 4\n", "a = 1\nb = 2\nc = 3"),
+    # Open brackets, until they close.
+    ("x = foo(<CURSOR>\ny\n", "\n    a,\n    b,\n)\nz = 1\n", "x = foo(\n    a,\n    b,\n)\ny\n"),
+    ("x = {<CURSOR>\n", "\n    'a': [\n        1,\n    ],\n}\nz = 1\n", "x = {\n    'a': [\n        1,\n    ],\n}\n"),
+    ("x = foo(\n    <CURSOR>\n)\n", "a,\n    b,\n)\nz\n", "x = foo(\n    a,\n    b,\n)\n"),
+    # What the document has next.
+    (
+        "def f(a):\n    <CURSOR>\n    return a\n",
+        "a += 1\n    a *= 2\n    return a\n",
+        "def f(a):\n    a += 1\n    a *= 2\n    return a\n",
+    ),
+    ("def f(a):\n    <CURSOR>\n    return a\n", "return a\n", Reason.REPEATS_SUFFIX),
+    # Repetition.
+    ("<CURSOR>\nx", "".join(f"call_it(self, {n % 2})\n" for n in range(12)), "call_it(self, 0)\ncall_it(self, 1)\nx"),
+    # Indentation that is there already.
+    ("def f(a):\n    <CURSOR>\n", "    return a\n", "def f(a):\n    return a\n"),
+    ("def f(a):\n    <CURSOR>\n", "    b = a\n        return b\n", "def f(a):\n    b = a\n    return b\n"),
+    ("def f(a):\n    <CURSOR>\n", "    b = a\n    return b\n", "def f(a):\n    b = a\n    return b\n"),
+    ("if a:\n    if b:\n    <CURSOR>\n", "    c()\n", "if a:\n    if b:\n        c()\n"),
+    ("def f():\n<CURSOR>    \n", "    return 1", "def f():\n    return 1\n"),
+    # What does not parse at the end is left out.
+    ("def f(a):\n    <CURSOR>\n", "b = a\n    if b:\n", "def f(a):\n    b = a\n"),
+    ("if a:\n    b\n<CURSOR>\n", "else:\n    c\n", "if a:\n    b\nelse:\n    c\n"),
+    # Docstrings end where they close.
+    ('def f():\n    """<CURSOR>\n', 'Say it.\n\n    Twice.\n    """\n    x = 1\n',
+     'def f():\n    """Say it.\n\n    Twice.\n    """\n'),
+    ('def f():\n    """<CURSOR>"""\n', 'Say it."""\n    return 1\n', 'def f():\n    """Say it."""\n'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "text", "expected"), MULTI)
+def test_multi_line_answers(source: str, text: str, expected: str | Reason) -> None:
+    assert accepted(source, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "expected"),
+    [
+        ("function f() {<CURSOR>\n", "\n  return 1;\n}\n\nf();\n", "function f() {\n  return 1;\n}\n"),
+        ("function f() {\n  <CURSOR>\n}\n", "return 1;\n}\nx();\n", "function f() {\n  return 1;\n}\n"),
+        ("  if (a) {\n    <CURSOR>\n  }\n", "b();\n  }\n  c();\n", "  if (a) {\n    b();\n  }\n"),
+    ],
+)
+def test_braces(source: str, text: str, expected: str) -> None:
+    assert accepted(source, text, path="/p/a.js") == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "expected"),
+    [
+        ("def f(a):\n    <CURSOR>\n", "b = a\n    retur", "def f(a):\n    b = a\n"),
+        ("def f(a):\n    <CURSOR>\n", "b = (a +", "def f(a):\n    b = (a +\n"),
+        ("x = <CURSOR>", "foo.ba", "x = foo.ba"),
+    ],
+)
+def test_a_line_cut_off_by_the_length_is_dropped(source: str, text: str, expected: str) -> None:
+    assert accepted(source, text, "length") == expected
+
+
+def test_line_ends_of_the_document_are_kept() -> None:
+    result = answer("def f(a):\r\n    <CURSOR>\r\n    pass\r\n", "b = a\n    c = b\n")
+    assert isinstance(result, Completion)
+    assert result.text == "b = a\r\n    c = b"
+
+
+def test_the_generation_travels_with_the_completion() -> None:
+    result = answer("x = <CURSOR>", "1")
+    assert isinstance(result, Completion)
+    assert result.generation is not None
+    assert result.generation.finish == "eos"
+
+
+def test_half_a_character_does_not_leak() -> None:
+    context, offset = context_of("x = '<CURSOR>'")
+    ids = ids_of("aé")
+    for cut, text in ((ids[:-1], "a"), (ids, "aé"), ([*ids[:-1], *ids_of("b")], "a")):
+        result = postprocess.finish(Generation(cut, "length"), context, prompt(), tokenizer(), offset)
+        assert isinstance(result, Completion)
+        assert result.text == text
+    nothing = postprocess.finish(Generation(ids[1:2], "length"), context, prompt(), tokenizer(), offset)
+    assert nothing is Reason.EMPTY
+
+
+SOURCE = inspect.getsource(heapq)
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_true_code_passes_every_filter(first: int) -> None:
+    lines = SOURCE.splitlines(keepends=True)
+    for number in range(first * 4, len(lines) - 5, 12):
+        line = lines[number].rstrip()
+        cut = len(line) - len(line.lstrip()) + len(line.strip()) // 2
+        before, after = "".join(lines[:number]) + line[:cut], "\n" + "".join(lines[number + 1 :])
+        if not line[:cut].strip() or line[:cut].rstrip().endswith(("(", "[", "{", ":", '"""')):
+            continue
+        assert accepted(before + "<CURSOR>" + after, line[cut:] + after[:60]) == before + line[cut:] + after
+
+
+# The stop
+
+
+def test_stop_keeps_the_tokens_up_to_the_newline() -> None:
+    context, _ = context_of("x = <CURSOR>")
+    stop = postprocess.Stop(context, prompt(), tokenizer())
+    ids = ids_of("12\n3")
+    assert [stop(ids[:count]) for count in (1, 2, 3, 4)] == [None, None, 2, 2]
+    assert postprocess.Stop(context, prompt(), tokenizer())(ids) == 2
+
+
+def test_stop_answers_for_a_fresh_list() -> None:
+    context, _ = context_of("x = <CURSOR>")
+    stop = postprocess.Stop(context, prompt(), tokenizer())
+    assert stop(ids_of("1\n")) == 1
+    assert stop(ids_of("abc")) is None
+    assert stop(ids_of("abc\n")) == len(ids_of("abc"))
+    assert stop([]) is None
+
+
+def test_stop_ends_before_special_tokens() -> None:
+    context, _ = context_of("x = <CURSOR>")
+    ids = [*ids_of("1"), tokenizer().convert_tokens_to_ids("<|file|>"), *ids_of("2")]
+    assert postprocess.Stop(context, prompt(), tokenizer())(ids) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([case[0] for case in (*SINGLE, *MULTI)]),
+    st.lists(st.sampled_from(["a", "é", "\n", "    ", "(", ")", "]", '"', "'''", "def f():\n", "return x", ":", "#"])),
+    st.sampled_from(["eos", "length", "stop"]),
+)
+def test_any_answer_gives_a_completion_or_a_reason(source: str, parts: list[str], finish: str) -> None:
+    context, offset = context_of(source)
+    ids = ids_of("".join(parts))
+    stop, once = postprocess.Stop(context, prompt(), tokenizer()), postprocess.Stop(context, prompt(), tokenizer())
+    kept = None
+    for count in range(len(ids) + 1):
+        kept = stop(ids[:count])
+        if kept is not None:
+            assert 0 <= kept <= count
+            break
+    assert once(ids) == kept
+    result = postprocess.finish(
+        Generation(ids[:kept], finish), context, prompt(), tokenizer(), offset  # type: ignore[arg-type]
+    )
+    assert isinstance(result, Reason) or (result.text == result.text.rstrip() and result.text.strip())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.sampled_from([*"ab é\n(", "\U0001f600"])))
+def test_decoding_token_by_token_gives_the_same_text(text: str) -> None:
+    decoded = Decoded(tokenizer(), prompt())
+    for token in ids_of(text):
+        decoded.push(token)
+    assert decoded.text == text
+    assert decoded.ends == sorted(decoded.ends)
+
+
+def test_a_first_space_survives_decoding() -> None:
+    llama = spaced(("▁<MID>",))
+    decoded = Decoded(llama, Prompt((llama.convert_tokens_to_ids("▁<MID>"),)))
+    for token in llama.encode("ab c", add_special_tokens=False):
+        decoded.push(token)
+    assert decoded.text == " ab c"
+
+
+# Single filters
+
+
+def frame_of(source: str) -> Frame:
+    return Frame.of(context_of(source)[0])
+
+
+@pytest.mark.parametrize(
+    ("ids", "keep"),
+    [
+        ([1, 2, 3], None), ([5] * 9, None), ([5] * 12, 1), ([1, *[2, 3] * 5], 3), ([1, 2, 3, 4] * 3, None),
+        ([1, 2, 3, 4] * 4, 4), ([], None), ([1], None),
+    ],
+)  # fmt: skip
+def test_cycles(ids: list[int], keep: int | None) -> None:
+    assert cycle_start(ids) == keep
+
+
+def test_indentation_is_no_cycle() -> None:
+    text = "x = f(a,\n" + " " * 40 + "b)\n"
+    assert accepted("<CURSOR>\ny", text) == text.rstrip("\n") + "\ny"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("    }", True), ("    });", True), ("    )", False), ("}", False), ("", False), ("    x});", False)],
+)
+def test_repeats(line: str, expected: bool) -> None:
+    assert repeats(line, frame_of("x = {<CURSOR>\n\n    });\n")) is expected
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "expected"),
+    [("f(<CURSOR>", "a))b", "a)"), ("f(<CURSOR>", "a", "a"), ("<CURSOR>\nx", "}", ""), ("# f<CURSOR>", ")", ")")],
+)
+def test_balanced(source: str, text: str, expected: str) -> None:
+    assert balanced(text, frame_of(source)) == expected
+
+
+def test_parsing_lines_keeps_what_never_parses() -> None:
+    frame = frame_of("def f():\n    <CURSOR>\n")
+    assert parsing_lines("x = = 1\n", frame) == "x = = 1\n"
+    assert parsing_lines("'\\d'\n    y = (\n", frame) == "'\\d'"
+
+
+def test_repetition_of_one_line() -> None:
+    frame = frame_of("<CURSOR>\nx")
+    assert without_repetition("foo(1)\n" * 4, frame) == ""
+    assert without_repetition("return\n" * 4, frame) != ""
+
+
+def test_indentation_of_a_line_begun_is_left_alone() -> None:
+    assert indented_once("    a", frame_of("x =<CURSOR>")) == "    a"
+
+
+def test_overlap_prefers_to_replace_little() -> None:
+    assert overlap("a", frame_of("f(<CURSOR>)")) == 0
+    assert overlap("a)", frame_of("f(<CURSOR>):")) == 1
+    assert overlap("x", frame_of("f(g(<CURSOR>)")) == 0

@@ -1,0 +1,249 @@
+"""Prompts: one snapshot a family, markers in user text, room, clipping. Tokenizers are made here."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from pass_lsp import prompt
+from pass_lsp.config import Settings
+from pass_lsp.domain import Context, Mode
+
+ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+BARS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+UNDERSCORES = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
+
+
+def byte_level(specials: tuple[str, ...], bos: str = "", plain: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with a few merges, as most code models have."""
+    merges = [("d", "e"), ("de", "f"), ("r", "e"), ("Ġ", "Ġ"), ("Ġ", "="), ("a", "b")]
+    vocabulary = [*ALPHABET, *("".join(pair) for pair in merges)]
+    core = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, merges))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_tokens(list(plain))
+    core.add_special_tokens([*specials, *([bos] if bos else [])])
+    if bos:
+        core.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, core.token_to_id(bos))]
+        )
+    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=bos or None)
+
+
+def spaced(specials: tuple[str, ...]) -> PreTrainedTokenizerFast:
+    """A tokenizer that puts a space before a text, as the Llama 2 family does."""
+    vocabulary = {"<unk>": 0, "▁": 1, "\n": 2}
+    for character in string.printable:
+        vocabulary.setdefault(character, len(vocabulary))
+    core = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    core.decoder = decoders.Metaspace(prepend_scheme="always", split=False)
+    core.add_special_tokens(["<s>", "</s>", *specials])
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", core.token_to_id("<s>"))]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+DEEPSEEK = ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<|EOT|>")  # noqa: RUF001
+
+
+@cache
+def tokenizer_of(family: str) -> Any:
+    return {
+        "pass-lsp": lambda: byte_level(("<|endoftext|>", "<|file|>", *BARS)),
+        "qwen-coder": lambda: byte_level(("<|endoftext|>", "<|im_end|>"), plain=(*BARS, "<|fim_pad|>", "<|file_sep|>")),
+        "codegemma": lambda: byte_level((*BARS, "<|file_separator|>", "<eos>"), bos="<bos>"),
+        "granite": lambda: byte_level((*BARS, "<|end_of_text|>", "<|fim_pad|>")),
+        "starcoder2": lambda: byte_level((*UNDERSCORES, "<|endoftext|>", "<file_sep>", "<repo_name>")),
+        "starcoder": lambda: byte_level((*UNDERSCORES, "<|endoftext|>")),
+        "santacoder": lambda: byte_level(("<fim-prefix>", "<fim-suffix>", "<fim-middle>", "<|endoftext|>")),
+        "deepseek-coder": lambda: byte_level(DEEPSEEK, bos="<｜begin▁of▁sentence｜>"),  # noqa: RUF001
+        "codellama": lambda: spaced(("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>")),
+        "codestral": lambda: spaced(("[SUFFIX]", "[PREFIX]")),
+        "left-to-right": lambda: byte_level(("<|endoftext|>", "<|fim_prefix|>")),
+    }[family]()
+
+
+def context_of(prefix: str, suffix: str, path: str = "/home/me/project/pkg/mod.py") -> Context:
+    return Context(prefix, suffix, Mode.SINGLE_LINE, path=path, language="python")
+
+
+def pieces(tokenizer: Any, ids: tuple[int, ...]) -> list[str]:
+    """Special tokens as they are, and the text between them joined."""
+    shown: list[str] = []
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    for i in ids:
+        if i in special:
+            shown += [tokenizer.convert_ids_to_tokens(i), ""]
+        else:
+            shown = shown or [""]
+            shown[-1] += tokenizer.convert_ids_to_tokens(i)
+    return [piece.replace("Ġ", " ").replace("Ċ", "\n") for piece in shown if piece]
+
+
+SNAPSHOTS = {
+    "pass-lsp": (
+        ["<|file|>", "project/pkg/mod.py\n", "<|fim_suffix|>", "\nS", "<|fim_prefix|>", "a = P", "<|fim_middle|>"],
+        ["<|endoftext|>", "<|file|>", "<|fim_suffix|>", "<|fim_prefix|>", "<|fim_middle|>"],
+    ),
+    "qwen-coder": (
+        ["<|fim_prefix|>", "a = P", "<|fim_suffix|>", "\nS", "<|fim_middle|>"],
+        ["<|endoftext|>", "<|fim_pad|>", "<|file_sep|>", "<|im_end|>", *BARS],
+    ),
+    "codegemma": (
+        ["<bos>", "<|fim_prefix|>", "a = P", "<|fim_suffix|>", "\nS", "<|fim_middle|>"],
+        ["<|file_separator|>", "<eos>", *BARS],
+    ),
+    "granite": (
+        ["<|fim_prefix|>", "a = P", "<|fim_suffix|>", "\nS", "<|fim_middle|>"],
+        ["<|end_of_text|>", "<|fim_pad|>", *BARS],
+    ),
+    "starcoder2": (
+        ["<fim_prefix>", "a = P", "<fim_suffix>", "\nS", "<fim_middle>"],
+        ["<|endoftext|>", "<file_sep>", "<repo_name>", *UNDERSCORES],
+    ),
+    "starcoder": (
+        ["<fim_prefix>", "a = P", "<fim_suffix>", "\nS", "<fim_middle>"],
+        ["<|endoftext|>", *UNDERSCORES],
+    ),
+    "santacoder": (
+        ["<fim-prefix>", "a = P", "<fim-suffix>", "\nS", "<fim-middle>"],
+        ["<|endoftext|>", "<fim-prefix>", "<fim-suffix>", "<fim-middle>"],
+    ),
+    "deepseek-coder": (
+        ["<｜begin▁of▁sentence｜>", DEEPSEEK[0], "a = P", DEEPSEEK[1], "\nS", DEEPSEEK[2]],  # noqa: RUF001
+        ["<|EOT|>", *DEEPSEEK[:3]],
+    ),
+    "codellama": (
+        ["<s>", "▁<PRE>", "▁a▁=▁P", "▁<SUF>", "\nS", "▁<MID>"],
+        ["▁<EOT>", "</s>", "▁<PRE>", "▁<SUF>", "▁<MID>"],
+    ),
+    "codestral": (["<s>", "[SUFFIX]", "\nS", "[PREFIX]", "▁a▁=▁P"], ["</s>", "[SUFFIX]", "[PREFIX]"]),
+    "left-to-right": (["a = P"], []),
+}
+
+
+@pytest.mark.parametrize("family", SNAPSHOTS)
+def test_snapshot_of_each_family(family: str) -> None:
+    tokenizer = tokenizer_of(family)
+    template = prompt.template_for(tokenizer)
+    rendered = prompt.render(context_of("a = P", "\nS"), template, tokenizer, 100)
+    expected, stops = SNAPSHOTS[family]
+    assert template.name == family
+    assert pieces(tokenizer, rendered.token_ids) == expected
+    assert tokenizer.convert_ids_to_tokens(list(rendered.stop_ids)) == stops
+    assert rendered.healed == ""
+
+
+def test_every_row_of_the_table_has_a_snapshot() -> None:
+    assert {family.name for family in prompt.FAMILIES} | {"left-to-right"} == set(SNAPSHOTS)
+
+
+def test_the_template_is_remembered_for_each_tokenizer() -> None:
+    tokenizer = tokenizer_of("starcoder")
+    assert prompt.template_for(tokenizer) is prompt.template_for(tokenizer)
+
+
+def test_a_marker_of_several_tokens_is_none() -> None:
+    tokenizer = tokenizer_of("left-to-right")
+    assert prompt.marker_id(tokenizer, "<|fim_middle|>") is None
+    assert prompt.marker_id(tokenizer, "<|fim_prefix|>") == tokenizer.convert_tokens_to_ids("<|fim_prefix|>")
+
+
+MARKS = sorted({mark for stops in SNAPSHOTS.values() for mark in (*stops[0], *stops[1]) if len(mark) > 4})
+
+
+@pytest.mark.parametrize("family", SNAPSHOTS)
+@settings(max_examples=40, deadline=None)
+@given(text=st.lists(st.sampled_from([*MARKS, "<", "<|", "|>", "\n", "x", "<s", ">"])).map("".join))
+def test_markers_in_user_text_never_become_markers(family: str, text: str) -> None:
+    tokenizer = tokenizer_of(family)
+    template = prompt.template_for(tokenizer)
+    plain = prompt.render(context_of("", "", "a.py"), template, tokenizer, 10_000)
+    rendered = prompt.render(context_of(text, text, text), template, tokenizer, 10_000)
+    special = template.special_ids
+    assert [i for i in rendered.token_ids if i in special] == [i for i in plain.token_ids if i in special]
+
+
+def test_neutralised_text_still_reads_the_same() -> None:
+    tokenizer = tokenizer_of("pass-lsp")
+    text = 'MARKS = ["<|fim_middle|>", "<|file|>"]  # <|endoftext|>'
+    template = prompt.template_for(tokenizer)
+    ids = prompt.render(context_of(text, ""), template, tokenizer, 1000).token_ids
+    middle = ids[ids.index(tokenizer.convert_tokens_to_ids("<|fim_prefix|>")) + 1 : -1]
+    assert tokenizer.decode(list(middle), skip_special_tokens=True) == text
+
+
+def test_a_prompt_is_made_of_the_same_tokens_as_the_training_text() -> None:
+    tokenizer = tokenizer_of("pass-lsp")
+    text = "<|file|>a/b/c.py\n<|fim_suffix|>\n  return\n<|fim_prefix|>def ab  = <|fim_middle|>"
+    rendered = prompt.render(
+        context_of("def ab  = ", "\n  return\n", "C:\\x\\a\\b\\c.py"), prompt.template_for(tokenizer), tokenizer, 100
+    )
+    assert list(rendered.token_ids) == tokenizer.encode(text, add_special_tokens=False)
+
+
+def test_line_ends_and_lone_surrogates_are_mended() -> None:
+    tokenizer = tokenizer_of("starcoder")
+    template = prompt.template_for(tokenizer)
+    rendered = prompt.render(context_of("a\r\nb\rc\ud800", "\r\n"), template, tokenizer, 100)
+    assert pieces(tokenizer, rendered.token_ids) == ["<fim_prefix>", "a\nb\nc?", "<fim_suffix>", "\n", "<fim_middle>"]
+
+
+# Room
+
+
+@dataclass
+class Bare:
+    """As much of an engine as `room` looks at."""
+
+    context_length: int | None = None
+
+
+@pytest.mark.parametrize(("length", "expected"), [(None, 2048), (4096, 2048), (1024, 928), (128, 64), (1, 1)])
+def test_room_leaves_space_for_the_answer(length: int | None, expected: int) -> None:
+    assert prompt.room(Bare(length), Settings()) == expected  # type: ignore[arg-type]
+
+
+def test_characters_follow_the_room() -> None:
+    assert 2000 < prompt.characters(1000) < 5000
+
+
+@pytest.mark.parametrize("family", SNAPSHOTS)
+@settings(max_examples=25, deadline=None)
+@given(before=st.integers(0, 60), after=st.integers(0, 60), room=st.integers(8, 400))
+def test_prompts_fit_and_are_cut_at_lines(family: str, before: int, after: int, room: int) -> None:
+    tokenizer = tokenizer_of(family)
+    prefix = "".join(f"line {number} = 1\n" for number in range(before)) + "x = "
+    suffix = "\n" + "".join(f"more {number} = 2\n" for number in range(after))
+    template = prompt.template_for(tokenizer)
+    rendered = prompt.render(context_of(prefix, suffix), template, tokenizer, room)
+    assert len(rendered.token_ids) <= max(room, 9)
+    shown = pieces(tokenizer, rendered.token_ids)
+    if room >= 60:
+        text = next(text for piece in shown if "x =" in (text := piece.replace("▁", " "))).lstrip(" ")
+        assert prefix.endswith(text)
+        assert text == prefix or prefix[: -len(text)].endswith("\n")
+
+
+def test_clipping_moves_in_steps_while_typing() -> None:
+    tokenizer = tokenizer_of("pass-lsp")
+    template = prompt.template_for(tokenizer)
+    suffix = "\n" + "".join(f"more_{number} = 2\n" for number in range(40))
+    prefix = "".join(f"line_{number} = 1\n" for number in range(60))
+    changes, last = 0, ()
+    for typed in "result = sum(line_3, line_4, line_5, line_6, line_7)":
+        prefix += typed
+        ids = prompt.render(context_of(prefix, suffix), template, tokenizer, 500).token_ids[:-1]
+        changes += bool(last) and ids[: len(last) - 2] != last[:-2]
+        last = ids
+    assert changes <= 2
