@@ -1,4 +1,100 @@
+"""`pass-lsp bench …`: the measurements. A table for people on stderr, one JSON document last on stdout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
-app = typer.Typer()
+from rich.console import Console
+from rich.table import Table
+
+from pass_lsp.cli import options
+
+app = typer.Typer(no_args_is_help=True, help="Measure decoding, latency and quality on this machine.")
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the JSON document there.")]
+Data = Annotated[Path | None, typer.Option(help="JSON lines with prompt, suffix, canonical_solution; .gz or not.")]
+Holes = Annotated[int, typer.Option(help="How many holes to use.")]
+
+
 @app.command()
-def decode() -> None: ...
+def decode(
+    data: Data = None,
+    holes: Holes = 40,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens an answer may have.")] = 64,
+    repeats: Annotated[int, typer.Option(help="Runs of each prompt; the median counts.")] = 3,
+    temperature: float = 0.0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    model: options.Model = "embedded",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    lookahead: options.Lookahead = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """Tokens per second and per forward: every strategy, and transformers' own generate."""
+    import torch
+
+    from pass_lsp.bench.decode import bench_decode
+
+    torch.set_num_threads(threads)
+    engine = options.local_engine(model, device, dtype, lookahead)
+    found = bench_decode(engine, _holes(data, holes), max_new_tokens, repeats, temperature)
+    _report({"bench": "decode", "data": data.name if data else "held-out modules", **found}, json_file)
+
+
+@app.command()
+def infill(
+    data: Data = None,
+    holes: Holes = 200,
+    model: options.Model = "embedded",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    lookahead: options.Lookahead = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """How often the model writes what was there, beside floors that need no model."""
+    from pass_lsp.bench.infill import bench_infill
+
+    engine = options.local_engine(model, device, dtype, lookahead)
+    found = bench_infill(engine, _holes(data, holes))
+    _report({"bench": "infill", "data": data.name if data else "held-out modules", **found}, json_file)
+
+
+@app.command()
+def latency(
+    keystrokes: Annotated[int, typer.Option(help="How many keys to type.")] = 60,
+    pause_ms: Annotated[float, typer.Option(help="Between an answer and the next key.")] = 20.0,
+    model: options.Model = "embedded",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    lookahead: options.Lookahead = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """Milliseconds from a request to its answer, through the real server."""
+    from pass_lsp.bench.latency import bench_latency
+
+    given = ["--model", model, "--device", device, "--dtype", dtype, "--lookahead", lookahead]
+    _report({"bench": "latency", **bench_latency(given, keystrokes, pause_ms)}, json_file)
+
+
+def _holes(data: Path | None, count: int) -> Any:
+    from pass_lsp.bench.holes import held_out_holes, read_holes
+
+    return read_holes(data, count) if data else held_out_holes(count)
+
+
+def _report(found: dict[str, Any], json_file: Path | None) -> None:
+    console = Console(stderr=True)
+    rows = found.get("rows") or [{key: value for key, value in found.items() if key != "bench"}]
+    table = Table(title=", ".join(f"{key} {value}" for key, value in found.items() if key not in ("rows", *rows[0])))
+    for key in rows[0]:
+        table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+    console.print(table)
+    text = json.dumps(found)
+    if json_file is not None:
+        json_file.write_text(text + "\n")
+    typer.echo(text)

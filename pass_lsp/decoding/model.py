@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as hf_logging
 
 from pass_lsp.decoding.int8 import quantize
 from pass_lsp.errors import ConfigError, ModelError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
 FALLBACK_CONTEXT = 2048
+
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+hf_logging.disable_progress_bar()
+hf_logging.set_verbosity_error()
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would be told to the user one by one
 
 
 def choose_device(name: str) -> torch.device:
@@ -100,7 +110,8 @@ class _explained:
         self._path = path
 
     def __enter__(self) -> None:
-        return None
+        if not os.path.exists(self._path) and not _HUB_ID.fullmatch(self._path):
+            raise ModelError(f"There is no model directory {self._path}; check --model.")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, ModelError) or not isinstance(error, Exception):

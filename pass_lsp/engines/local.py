@@ -112,6 +112,11 @@ class LocalEngine:
         with self._lock:
             return generate(self._parts, ids, params, strategy, cancel, on_commit, stop)
 
+    def forget(self) -> None:
+        """Drop the cached keys and values, so that the next request prefills its whole prompt."""
+        with self._lock:
+            self._parts.cache.clear()
+
     def _checked(self, prompt_ids: Sequence[int]) -> list[int]:
         ids = [int(token) for token in prompt_ids]
         if not ids:

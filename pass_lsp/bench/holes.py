@@ -1,0 +1,59 @@
+"""Holes to fill: real files that the embedded model was never trained on, with a piece taken out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from pass_lsp.errors import ConfigError
+from pass_lsp.train.corpus import HELD_OUT_MODULES
+from pass_lsp.train.fim import split_middle
+
+NEAR_PREFIX, NEAR_SUFFIX = 1600, 600
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A file without `middle`; `prefix` ends and `suffix` begins where it was."""
+
+    path: str
+    prefix: str
+    middle: str
+    suffix: str
+
+    @property
+    def multi_line(self) -> bool:
+        """Whether what is missing spans lines."""
+        return "\n" in self.middle.strip("\n")
+
+
+def held_out_holes(count: int, seed: int = 0) -> list[Hole]:
+    """`count` holes in the held-out modules of this Python's standard library, the same for one seed and Python."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    files = [(name, (root / name).read_text("utf-8")) for name in sorted(HELD_OUT_MODULES) if (root / name).exists()]
+    rng = random.Random(seed)
+    holes: list[Hole] = []
+    while len(holes) < count:
+        name, text = rng.choice(files)
+        prefix, middle, suffix = split_middle(text, rng)
+        rest_of_line = suffix.partition("\n")[0].strip()
+        if 4 <= len(middle.strip()) <= 400 and len(prefix) > 300 and suffix.strip() and not rest_of_line:
+            holes.append(Hole(name, prefix, middle, suffix))
+    return holes
+
+
+def read_holes(path: Path, limit: int) -> list[Hole]:
+    """Holes from JSON lines (`.gz` or not) with `prompt`, `suffix` and `canonical_solution`. Raises `ConfigError`."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines if line.strip()][:limit]
+        return [Hole("solution.py", row["prompt"], row["canonical_solution"], row["suffix"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path} cannot be used ({type(error).__name__}); give JSON lines with prompt, suffix and canonical_solution."
+        ) from error
