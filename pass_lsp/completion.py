@@ -29,7 +29,7 @@ def complete_document(
     document: Document,
     offset: int,
     engine: Engine,
-    settings: Settings = Settings(),  # noqa: B008  (frozen)
+    settings: Settings = Settings(),
     params: SamplingParams | None = None,
     cancel: CancelToken | None = None,
     on_commit: OnCommit | None = None,
@@ -38,6 +38,8 @@ def complete_document(
 
     `params` default to greedy decoding with the lengths and the strategy of `settings`.
     """
+    # Into the text, and out of the middle of a line end: the answer's offsets are counted from here.
+    offset = document.offset(*document.position(offset, "utf-32"), "utf-32")
     room = prompt.room(engine, settings)
     context = build_context(document, offset, budget=prompt.characters(room))
     if context.mode is Mode.NONE:

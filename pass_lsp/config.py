@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from pass_lsp.domain import STRATEGIES
+from pass_lsp.domain import STRATEGIES, Strategy
 
 USER_ONLY = frozenset({"model", "engine", "device", "dtype", "lookahead", "trust_remote_code"})
 
@@ -26,7 +26,7 @@ class Settings:
     lookahead: str = "auto"
     trust_remote_code: bool = False
     engine: str = ""
-    strategy: str = "auto"
+    strategy: Strategy = "auto"
     enabled: bool = True
     disabled_languages: tuple[str, ...] = ()
     prompt_tokens: int = 2048
@@ -46,7 +46,9 @@ class Settings:
             if key not in types:
                 complaints.append(f"Unknown setting {spelled!r} is ignored; see the README for the list.")
             elif not trusted and key in USER_ONLY:
-                complaints.append(f"Setting {spelled!r} is ignored in a workspace file; put it into your user settings.")
+                complaints.append(
+                    f"Setting {spelled!r} is ignored in a workspace file; put it into your user settings."
+                )
             elif (wanted := _converted(value, types[key])) is None:
                 complaints.append(f"Setting {spelled!r} must be a {types[key].__name__}; the default is kept.")
             elif key == "strategy" and wanted not in STRATEGIES:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from pass_lsp.errors import ConfigError
@@ -28,7 +28,7 @@ Stop = Callable[[list[int]], "int | None"]
 """Given all committed ids, the number to keep if generation should end here, else None."""
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """Why a request was answered with nothing; the one list, shown in status, log and doctor."""
 
     MODEL_LOADING = "model-loading"
@@ -51,7 +51,7 @@ class Reason(str, Enum):
     FAILED = "internal-error"
 
 
-class Mode(str, Enum):
+class Mode(StrEnum):
     """How much to suggest, decided from the syntax before anything is decoded."""
 
     NONE = "none"

@@ -68,8 +68,8 @@ FAMILIES = (
     Family("santacoder", _psm(*_HYPHENS), ("<|endoftext|>",)),
     Family(
         "deepseek-coder",
-        _psm("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # noqa: RUF001
-        ("<｜end▁of▁sentence｜>", "<|EOT|>"),  # noqa: RUF001
+        _psm("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),
+        ("<｜end▁of▁sentence｜>", "<|EOT|>"),
     ),
     Family("codellama", _psm("▁<PRE>", "▁<SUF>", "▁<MID>"), ("▁<EOT>", "</s>"), glued=True),
     Family("codestral", ("[SUFFIX]", _SUFFIX, "[PREFIX]", _PREFIX), ("</s>",), glued=True),

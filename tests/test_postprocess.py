@@ -283,7 +283,11 @@ def test_any_answer_gives_a_completion_or_a_reason(source: str, parts: list[str]
             break
     assert once(ids) == kept
     result = postprocess.finish(
-        Generation(ids[:kept], finish), context, prompt(), tokenizer(), offset  # type: ignore[arg-type]
+        Generation(ids[:kept], finish),
+        context,
+        prompt(),
+        tokenizer(),
+        offset,  # type: ignore[arg-type]
     )
     assert isinstance(result, Reason) or (result.text == result.text.rstrip() and result.text.strip())
 

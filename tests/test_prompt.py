@@ -53,7 +53,7 @@ def spaced(specials: tuple[str, ...]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
-DEEPSEEK = ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<|EOT|>")  # noqa: RUF001
+DEEPSEEK = ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<|EOT|>")
 
 
 @cache
@@ -66,7 +66,7 @@ def tokenizer_of(family: str) -> Any:
         "starcoder2": lambda: byte_level((*UNDERSCORES, "<|endoftext|>", "<file_sep>", "<repo_name>")),
         "starcoder": lambda: byte_level((*UNDERSCORES, "<|endoftext|>")),
         "santacoder": lambda: byte_level(("<fim-prefix>", "<fim-suffix>", "<fim-middle>", "<|endoftext|>")),
-        "deepseek-coder": lambda: byte_level(DEEPSEEK, bos="<｜begin▁of▁sentence｜>"),  # noqa: RUF001
+        "deepseek-coder": lambda: byte_level(DEEPSEEK, bos="<｜begin▁of▁sentence｜>"),
         "codellama": lambda: spaced(("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>")),
         "codestral": lambda: spaced(("[SUFFIX]", "[PREFIX]")),
         "left-to-right": lambda: byte_level(("<|endoftext|>", "<|fim_prefix|>")),
@@ -120,7 +120,7 @@ SNAPSHOTS = {
         ["<|endoftext|>", "<fim-prefix>", "<fim-suffix>", "<fim-middle>"],
     ),
     "deepseek-coder": (
-        ["<｜begin▁of▁sentence｜>", DEEPSEEK[0], "a = P", DEEPSEEK[1], "\nS", DEEPSEEK[2]],  # noqa: RUF001
+        ["<｜begin▁of▁sentence｜>", DEEPSEEK[0], "a = P", DEEPSEEK[1], "\nS", DEEPSEEK[2]],
         ["<|EOT|>", *DEEPSEEK[:3]],
     ),
     "codellama": (

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -26,7 +27,8 @@ class Client:
         self._messages: Queue[dict[str, Any] | None] = Queue()
         self._last_id = 0
         self.status: dict[str, Any] = {}
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         capabilities = {
             "textDocument": {"inlineCompletion": {}},
             "general": {"positionEncodings": ["utf-32", "utf-16"]},
@@ -44,6 +46,11 @@ class Client:
             self._server.wait(10)
         except (PassLspError, OSError, subprocess.TimeoutExpired):
             self._server.kill()
+        self._server.wait()
+        self._reader.join()
+        for pipe in (self._server.stdin, self._server.stdout):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
 
     def request(self, method: str, params: Any) -> Any:
         """Send a request and wait for its answer. Raises `PassLspError` for an error reply or a dead server."""
@@ -67,7 +74,9 @@ class Client:
 
     def open(self, uri: str, text: str) -> None:
         """Open a Python document."""
-        self.notify("textDocument/didOpen", {"textDocument": {"uri": uri, "languageId": "python", "version": 1, "text": text}})
+        self.notify(
+            "textDocument/didOpen", {"textDocument": {"uri": uri, "languageId": "python", "version": 1, "text": text}}
+        )
 
     def insert(self, uri: str, version: int, line: int, character: int, text: str) -> None:
         """Type `text` at a position."""

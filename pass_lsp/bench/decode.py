@@ -37,7 +37,9 @@ class Score:
     repeated: list[float] = field(default_factory=list)
 
 
-def bench_decode(engine: LocalEngine, holes: Sequence[Hole], max_new_tokens: int, repeats: int, temperature: float) -> dict[str, Any]:
+def bench_decode(
+    engine: LocalEngine, holes: Sequence[Hole], max_new_tokens: int, repeats: int, temperature: float
+) -> dict[str, Any]:
     """One row a contender: tokens per second, tokens per forward, acceptance, speed-up over `autoregressive`."""
     contenders = _contenders(engine, max_new_tokens, temperature)
     scores = {name: Score() for name in contenders}
@@ -46,7 +48,8 @@ def bench_decode(engine: LocalEngine, holes: Sequence[Hole], max_new_tokens: int
         run(prompts[0])
     for ids in tqdm(prompts, desc="decode", unit="prompt"):
         for name, run in contenders.items():
-            taken = []
+            taken: list[float] = []
+            tokens: list[int] = []
             for _ in range(repeats):
                 began = time.perf_counter()
                 tokens = run(ids, scores[name])
@@ -102,10 +105,12 @@ def _contenders(engine: LocalEngine, max_new_tokens: int, temperature: float) ->
 
         return run
 
+    model: Any = engine.model
+
     def theirs(ids: tuple[int, ...], score: Score | None = None) -> list[int]:
-        made = engine.model.generate(
-            torch.tensor([ids], device=engine.model.device),
-            attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=engine.model.device),
+        made = model.generate(
+            torch.tensor([ids], device=model.device),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=model.device),
             max_new_tokens=max_new_tokens,
             do_sample=temperature > 0,
             temperature=temperature or None,

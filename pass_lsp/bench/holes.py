@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 import sysconfig
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +53,12 @@ def read_holes(path: Path, limit: int) -> list[Hole]:
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines if line.strip()][:limit]
-        return [Hole("solution.py", row["prompt"], row["canonical_solution"], row["suffix"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        holes = [Hole("solution.py", row["prompt"], row["canonical_solution"], row["suffix"]) for row in rows]
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{path} cannot be used ({type(error).__name__}); give JSON lines with prompt, suffix and canonical_solution."
+            f"{path} cannot be used ({type(error).__name__}); "
+            "give JSON lines with prompt, suffix and canonical_solution."
         ) from error
+    if not holes:
+        raise ConfigError(f"{path} holds no holes; give JSON lines with prompt, suffix and canonical_solution.")
+    return holes

@@ -31,7 +31,9 @@ app.add_typer(train.app, name="train")
 
 
 @app.callback()
-def root(context: typer.Context, version: bool = typer.Option(False, "--version", help="Show the version and exit.")) -> None:
+def root(
+    context: typer.Context, version: bool = typer.Option(False, "--version", help="Show the version and exit.")
+) -> None:
     """Local multi-line code completion for any editor."""
     if version:
         typer.echo(f"pass-lsp {pass_lsp.__version__}")
@@ -45,16 +47,24 @@ def root(context: typer.Context, version: bool = typer.Option(False, "--version"
 
 
 def main() -> None:
-    """Run the command line; every expected failure ends in one sentence on stderr."""
+    """Run the command line; every failure ends in one sentence on stderr and exit code 1."""
     try:
         app()
-    except PassLspError as error:
-        if logging.getLogger().isEnabledFor(logging.DEBUG):
+    except Exception as error:
+        if logging.getLogger("pass_lsp").isEnabledFor(logging.DEBUG):
             raise
-        typer.echo(f"pass-lsp: {error}", err=True)
+        # Nobody is left to read what `head` and the like have closed.
+        if not isinstance(error, BrokenPipeError):
+            typer.echo(f"pass-lsp: {_sentence(error)}", err=True)
         sys.exit(1)
-    except (MemoryError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            sys.exit(1)
-        typer.echo(f"pass-lsp: {error or 'out of memory'}; free some and try again.", err=True)
-        sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, PassLspError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory; close other programs or choose a smaller model."
+    if isinstance(error, OSError) and error.strerror:
+        where = f" for {error.filename}" if error.filename else ""
+        return f"The system says {error.strerror!r}{where}; check the path, its permissions and the free space."
+    return f"This is a bug in pass-lsp ({type(error).__name__}: {error}); please report it with the command you ran."

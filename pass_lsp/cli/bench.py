@@ -16,17 +16,17 @@ app = typer.Typer(no_args_is_help=True, help="Measure decoding, latency and qual
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the JSON document there.")]
 Data = Annotated[Path | None, typer.Option(help="JSON lines with prompt, suffix, canonical_solution; .gz or not.")]
-Holes = Annotated[int, typer.Option(help="How many holes to use.")]
+Holes = Annotated[int, typer.Option(min=1, help="How many holes to use.")]
 
 
 @app.command()
 def decode(
     data: Data = None,
     holes: Holes = 40,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens an answer may have.")] = 64,
-    repeats: Annotated[int, typer.Option(help="Runs of each prompt; the median counts.")] = 3,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens an answer may have.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each prompt; the median counts.")] = 3,
     temperature: float = 0.0,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
     model: options.Model = "embedded",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -64,7 +64,7 @@ def infill(
 
 @app.command()
 def latency(
-    keystrokes: Annotated[int, typer.Option(help="How many keys to type.")] = 60,
+    keystrokes: Annotated[int, typer.Option(min=1, help="How many keys to type.")] = 60,
     pause_ms: Annotated[float, typer.Option(help="Between an answer and the next key.")] = 20.0,
     model: options.Model = "embedded",
     device: options.Device = "auto",

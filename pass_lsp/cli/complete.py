@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import time
 from pathlib import Path
@@ -42,8 +41,9 @@ def complete(
 ) -> None:
     """Complete a file at a position and print the text to insert."""
     from pass_lsp.domain import SamplingParams
+    from pass_lsp.server import logs
 
-    logging.basicConfig(level=log_level.upper())
+    logs.configure(log_level)
     options.refuse_remote(engine)
     params = SamplingParams(
         max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, strategy=options.strategy_of(strategy)
@@ -66,13 +66,15 @@ def _place(text: str) -> tuple[Document, int]:
     path, line, column = Path(match[1]), int(match[2]), int(match[3])
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES // 1_000_000} MB; completion is meant for source files.")
+            raise ConfigError(
+                f"{path} is larger than {MAX_FILE_BYTES // 1_000_000} MB; completion is meant for source files."
+            )
         content = path.read_bytes().decode("utf-8-sig", "replace")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path.") from error
     document = Document(path.absolute().as_uri(), content, language=language_of(str(path), ""), path=str(path))
     if not 1 <= line <= document.line_count:
-        raise ConfigError(f"{path} has {document.line_count} lines; there is no line {line}.")
+        raise ConfigError(f"{path} has lines 1 to {document.line_count}; there is no line {line}.")
     width = document.line_end(line - 1) - document.line_start(line - 1)
     if not 1 <= column <= width + 1:
         raise ConfigError(f"Line {line} of {path} has columns 1 to {width + 1}; there is no column {column}.")

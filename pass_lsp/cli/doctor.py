@@ -43,7 +43,8 @@ def doctor(
         typer.echo(json.dumps([asdict(check) for check in checks]))
     else:
         for check in checks:
-            typer.echo(f"{'ok  ' if check.ok else 'BAD '} {check.name:12} {check.found}{'  → ' if check.remedy else ''}{check.remedy}")
+            remedy = f"  → {check.remedy}" if check.remedy else ""
+            typer.echo(f"{'ok ' if check.ok else 'BAD'}  {check.name:12} {check.found}{remedy}")
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
@@ -86,7 +87,11 @@ def _lookahead(engine: LocalEngine) -> Check:
         remedy = f"for more speed: pass-lsp train lookahead --model {engine.path} --data YOUR_CODE --out DIR"
         return Check("look-ahead", True, "none; decoding one token a forward", remedy)
     accepted = sum(engine.lookahead.acceptance)
-    return Check("look-ahead", True, f"{engine.lookahead.length} tokens, {accepted:.2f} accepted a cycle; auto uses {engine.auto_strategy}")
+    return Check(
+        "look-ahead",
+        True,
+        f"{engine.lookahead.length} tokens, {accepted:.2f} accepted a cycle; auto uses {engine.auto_strategy}",
+    )
 
 
 def _speed(engine: LocalEngine) -> Iterator[Check]:
@@ -98,4 +103,9 @@ def _speed(engine: LocalEngine) -> Iterator[Check]:
         item = complete(text, 4, 19, engine=engine, path="doctor.py")
         took = (time.perf_counter() - began) * 1000
         clean = item is None or "<|" not in item.text
-        yield Check(name, clean, f"{took:.0f} ms for a one-line answer", "" if clean else "the FIM markers of this model are wrong")
+        yield Check(
+            name,
+            clean,
+            f"{took:.0f} ms for a one-line answer",
+            "" if clean else "the FIM markers of this model are wrong",
+        )

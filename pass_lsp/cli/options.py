@@ -34,7 +34,9 @@ def refuse_remote(engine: str) -> None:
         raise ConfigError("Remote engines (--engine) are not available in this version; name a model with --model.")
 
 
-def local_engine(model: str, device: str, dtype: str, lookahead: str, *, trust_remote_code: bool = False) -> LocalEngine:
+def local_engine(
+    model: str, device: str, dtype: str, lookahead: str, *, trust_remote_code: bool = False
+) -> LocalEngine:
     """Load the engine that the options describe."""
     from pass_lsp.engines.local import load_engine
 

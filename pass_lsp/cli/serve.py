@@ -26,7 +26,9 @@ def serve(
     lookahead: options.Lookahead = "",
     log_file: Annotated[Path | None, typer.Option(help="Write the log there instead of stderr.")] = None,
     log_level: options.LogLevel = "info",
-    client_process_id: Annotated[int | None, typer.Option("--clientProcessId", help="End when this process ends.")] = None,
+    client_process_id: Annotated[
+        int | None, typer.Option("--clientProcessId", help="End when this process ends.")
+    ] = None,
 ) -> None:
     """Run the language server (stdio by default)."""
     from pass_lsp.server import app, logs

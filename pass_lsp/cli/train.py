@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Train the embedded model, or look-
 
 Out = Annotated[Path, typer.Option(help="The folder to write; an unfinished run there goes on.")]
 Corpus = Annotated[Path, typer.Option(help="The folder that `train corpus` wrote.")]
-Threads = Annotated[int, typer.Option(help="CPU threads.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Minutes = Annotated[float, typer.Option(help="How long to train.")]
 
 

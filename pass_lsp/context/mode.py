@@ -165,4 +165,3 @@ def _step(place: Place) -> int:
             return deeper
         last = text
     return TAB_SIZE
-

@@ -57,9 +57,7 @@ def _children(node: Node, first: int, last: int) -> Iterator[Node]:
             yield child
 
 
-def _definition(
-    node: Node, first: int, last: int, cursor: int | None, indent: int, found: Outline
-) -> Iterator[Node]:
+def _definition(node: Node, first: int, last: int, cursor: int | None, indent: int, found: Outline) -> Iterator[Node]:
     """Note one definition, and yield what to look into below it."""
     colon = next((child for child in node.children if child.type == ":"), None)
     if colon is None:

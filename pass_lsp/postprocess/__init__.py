@@ -54,5 +54,5 @@ def _text(generation: Generation, prompt: Prompt, tokenizer: Any) -> str:
 def _before_markers(text: str, tokenizer: Any) -> str:
     """The text before anything that spells a special token or a FIM marker."""
     marks = [mark for mark in special_tokens(tokenizer).values() if len(mark) > 2]
-    found = re.search("|".join([*map(re.escape, marks), r"<[|｜]?fim[-_▁]\w+[|｜]?>"]), text)  # noqa: RUF001
+    found = re.search("|".join([*map(re.escape, marks), r"<[|｜]?fim[-_▁]\w+[|｜]?>"]), text)
     return text[: found.start()] if found else text

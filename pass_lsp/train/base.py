@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from pass_lsp.decoding.model import choose_device
 from pass_lsp.errors import TrainError
 from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.fim import Batch, Examples, Packer
 from pass_lsp.train.optimizer import optimizers
+from pass_lsp.train.tokenizer import END, PAD, read_tokenizer
 
 CONTEXT = 1024
 WARMUP_STEPS = 30
@@ -68,13 +71,17 @@ def train_base(plan: Plan) -> dict[str, Any]:
     torch.set_num_threads(plan.threads)
     torch.manual_seed(plan.seed)
     size = _size(plan.size)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(str(plan.tokenizer))
+    tokenizer = read_tokenizer(plan.tokenizer)
+    _recover(plan.out / "checkpoint")
     model, progress = _model(plan, size, tokenizer)
-    model.to(plan.device)
+    plan = replace(plan, device=str(choose_device(plan.device)))
+    model.to(torch.device(plan.device))  # type: ignore[arg-type]
     made = optimizers(model, size["muon_lr"], size["adam_lr"])
     _restore(plan.out / "checkpoint", made, progress)
     length, rows = size["sequence"], size["rows"]
-    packer = Packer(Examples(read_corpus(plan.corpus), tokenizer, length, plan.seed + 1), rows, length, progress.next_example)
+    packer = Packer(
+        Examples(read_corpus(plan.corpus), tokenizer, length, plan.seed + 1), rows, length, progress.next_example
+    )
     validation = _validation(plan.corpus, tokenizer, length)
     loss_of = torch.compile(_loss) if plan.compiled else _loss
     return _run(plan, model, made, progress, packer, validation, loss_of)
@@ -109,7 +116,7 @@ def _run(
             saved = time.monotonic()
     bar.close()
     _save(plan.out / "checkpoint", model, made, progress)
-    return _evaluate(plan, model, progress, validation, math.nan)
+    return _evaluate(plan, model, progress, validation, None)
 
 
 def _loss(model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Tensor, *shape: torch.Tensor) -> torch.Tensor:
@@ -157,17 +164,21 @@ def _model(plan: Plan, size: dict[str, Any], tokenizer: PreTrainedTokenizerFast)
         model = LlamaForCausalLM.from_pretrained(str(checkpoint), dtype=torch.float32)
         return model, Progress(**json.loads((checkpoint / "progress.json").read_text()))
     if plan.start_from is not None:
+        if not (plan.start_from / "training.json").exists():
+            raise TrainError(f"{plan.start_from} holds no training.json; give a folder that `train export` wrote.")
         model = LlamaForCausalLM.from_pretrained(str(plan.start_from), dtype=torch.float32)
         past = json.loads((plan.start_from / "training.json").read_text())
         return model, Progress(next_example=past["next_example"], earlier_tokens=past["tokens"])
-    shape = {key: value for key, value in size.items() if key not in ("sequence", "rows", "muon_lr", "adam_lr", "vocab_size")}
+    shape = {
+        key: value for key, value in size.items() if key not in ("sequence", "rows", "muon_lr", "adam_lr", "vocab_size")
+    }
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         tie_word_embeddings=True,
         max_position_embeddings=CONTEXT,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.get_vocab()[END],
+        pad_token_id=tokenizer.get_vocab()[PAD],
         **shape,
     )
     model = LlamaForCausalLM(config)
@@ -180,7 +191,9 @@ def _initialize(model: LlamaForCausalLM) -> None:
     # Output projections start at zero, so that every block starts as the identity.
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2 and "embed" not in name:
-            parameter.normal_(std=0.0 if name.endswith(("o_proj.weight", "down_proj.weight")) else parameter.size(1) ** -0.5)
+            parameter.normal_(
+                std=0.0 if name.endswith(("o_proj.weight", "down_proj.weight")) else parameter.size(1) ** -0.5
+            )
 
 
 def _validation(corpus: Path, tokenizer: PreTrainedTokenizerFast, length: int) -> list[Batch]:
@@ -192,17 +205,20 @@ def _validation(corpus: Path, tokenizer: PreTrainedTokenizerFast, length: int) -
 
 
 @torch.no_grad()
-def _evaluate(plan: Plan, model: LlamaForCausalLM, progress: Progress, batches: list[Batch], train_loss: float) -> dict[str, Any]:
+def _evaluate(
+    plan: Plan, model: LlamaForCausalLM, progress: Progress, batches: list[Batch], train_loss: float | None
+) -> dict[str, Any]:
     sums = torch.zeros(2, 2)  # [all, middle] × [loss, count]
     for batch in batches:
         ids, weights, positions, mask = _on(batch, plan.device)
         losses, weights = _losses(model, ids, positions, mask).cpu(), weights[:, 1:].flatten().cpu()
         for row, wanted in enumerate((weights > 0, weights > 1)):
             sums[row] += torch.stack((losses[wanted].sum(), wanted.sum()))
-    loss, middle_loss = (sums[:, 0] / sums[:, 1]).tolist()
+    # JSON knows no NaN, which is what no held-out text would give.
+    loss, middle_loss = (round(mean, 4) if math.isfinite(mean) else None for mean in (sums[:, 0] / sums[:, 1]).tolist())
     tokens = progress.tokens + progress.earlier_tokens
     line = {"step": progress.step, "tokens": tokens, "seconds": round(progress.seconds), "train_loss": train_loss}
-    line |= {"loss": round(loss, 4), "middle_loss": round(middle_loss, 4)}
+    line |= {"loss": loss, "middle_loss": middle_loss}
     plan.out.mkdir(parents=True, exist_ok=True)
     with (plan.out / "log.jsonl").open("a") as log:
         log.write(json.dumps(line) + "\n")
@@ -223,13 +239,18 @@ def _save(folder: Path, model: LlamaForCausalLM, made: list[torch.optim.Optimize
     save_file(tensors, fresh / "optimizer.safetensors")
     (fresh / "progress.json").write_text(json.dumps(asdict(progress)))
     old = folder.with_name("checkpoint.old")
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
     os.replace(fresh, folder)
-    for file in old.glob("*"):
-        file.unlink()
-    if old.exists():
-        old.rmdir()
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(folder: Path) -> None:
+    """Undo the first of the two renames of `_save`, if a kill came between them."""
+    old = folder.with_name("checkpoint.old")
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
 
 
 def _restore(folder: Path, made: list[torch.optim.Optimizer], progress: Progress) -> None:

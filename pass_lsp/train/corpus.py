@@ -17,6 +17,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,14 +72,16 @@ def read_corpus(path: Path) -> list[tuple[str, str]]:
     if path.is_dir() and not (path / "train.jsonl.gz").exists():
         found = [(str(p.relative_to(path)), p.read_text("utf-8", "replace")) for p in sorted(path.rglob("*.py"))]
         if not found:
-            raise TrainError(f"{path} holds neither train.jsonl.gz nor Python files; run `pass-lsp train corpus` first.")
+            raise TrainError(
+                f"{path} holds neither train.jsonl.gz nor Python files; run `pass-lsp train corpus` first."
+            )
         return found
     if path.is_dir():
         path = path / "train.jsonl.gz"
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             return [(row["path"], row["text"]) for row in map(json.loads, lines)]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise TrainError(f"Cannot read the corpus {path} ({error}); run `pass-lsp train corpus` first.") from error
 
 
@@ -94,7 +97,9 @@ def _download(wheels: Path) -> None:
     if missing:
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(wheels)]
         if subprocess.run([*command, *missing], check=False).returncode:
-            raise TrainError(f"pip could not download the corpus packages into {wheels}; check the network and run again.")
+            raise TrainError(
+                f"pip could not download the corpus packages into {wheels}; check the network and run again."
+            )
 
 
 def _wheel_key(path: Path) -> tuple[str, str]:
@@ -121,7 +126,9 @@ def _wheels(folder: Path) -> Iterator[SourceFile]:
             for name in sorted(archive.namelist()):
                 if name.endswith(".py"):
                     text = archive.read(name).decode("utf-8", "replace")
-                    yield SourceFile(str(package["name"]), str(package["license"]), name, text, bool(package["held_out"]))
+                    yield SourceFile(
+                        str(package["name"]), str(package["license"]), name, text, bool(package["held_out"])
+                    )
 
 
 def _environment() -> Iterator[SourceFile]:
@@ -133,13 +140,18 @@ def _environment() -> Iterator[SourceFile]:
             continue
         for file in dist.files or ():
             if file.suffix == ".py":
-                yield SourceFile(f"{name}=={dist.version}", license_text, str(file), _read(Path(str(file.locate()))), False)
+                yield SourceFile(
+                    f"{name}=={dist.version}", license_text, str(file), _read(Path(str(file.locate()))), False
+                )
 
 
 def _license(info: metadata.PackageMetadata) -> str:
-    stated = info.get("License-Expression") or ""
-    classifiers = [c.rsplit(" :: ", 1)[-1] for c in info.get_all("Classifier") or () if c.startswith("License ::")]
-    return stated or ", ".join(classifiers) or (info.get("License") or "").split("\n")[0][:60]
+    def field(name: str) -> list[str]:
+        return info.get_all(name) or []
+
+    classifiers = [c.rsplit(" :: ", 1)[-1] for c in field("Classifier") if c.startswith("License ::")]
+    stated = "".join(field("License-Expression")) or ", ".join(classifiers)
+    return stated or "".join(field("License")).split("\n")[0][:60]
 
 
 def _read(path: Path) -> str:

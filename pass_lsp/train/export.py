@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM
 
 from pass_lsp.errors import TrainError
+from pass_lsp.train.tokenizer import read_tokenizer
 
 
 def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[str, Any]:
@@ -19,6 +20,8 @@ def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[st
         raise TrainError(f"{run} holds no checkpoint; run `pass-lsp train base` first.")
     progress = json.loads(progress_file.read_text())
     evaluations = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    if not (corpus / "manifest.json").exists():
+        raise TrainError(f"{corpus} holds no manifest.json; give the folder that `pass-lsp train corpus` wrote.")
     manifest = json.loads((corpus / "manifest.json").read_text())
     model = LlamaForCausalLM.from_pretrained(str(run / "checkpoint"), dtype=torch.float32)
     facts = {
@@ -30,7 +33,7 @@ def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[st
         "corpus_sha256": manifest["train"]["sha256"],
     }
     out.mkdir(parents=True, exist_ok=True)
-    model.to(torch.bfloat16).save_pretrained(str(out))
-    PreTrainedTokenizerFast.from_pretrained(str(tokenizer)).save_pretrained(str(out))
+    model.bfloat16().save_pretrained(str(out))
+    read_tokenizer(tokenizer).save_pretrained(str(out))
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
     return facts

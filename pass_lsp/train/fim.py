@@ -88,7 +88,9 @@ class Examples:
     def __init__(self, files: Sequence[tuple[str, str]], tokenizer: Any, length: int, seed: int = 0) -> None:
         self._files, self._tokenizer, self._length, self._seed = files, tokenizer, length, seed
         self._ends = list(accumulate(len(text) for _, text in files))
-        self._ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX)}
+        self._ids = {
+            token: tokenizer.convert_tokens_to_ids(token) for token in (END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX)
+        }
         self.pad_id = tokenizer.convert_tokens_to_ids(PAD)
 
     def __getitem__(self, index: int) -> Example:

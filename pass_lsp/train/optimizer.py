@@ -42,23 +42,26 @@ class Muon(torch.optim.Optimizer):
                     shapes.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in shapes.items():
                 scale = max(1.0, shape[0] / shape[1]) ** 0.5
-                updates = orthogonalized(torch.stack([self._nesterov(p) for p in parameters]))
+                updates = orthogonalized(torch.stack([self._nesterov(p, p.grad) for p in parameters]))
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(update, alpha=-group["lr"] * scale)
 
-    def _nesterov(self, parameter: nn.Parameter) -> torch.Tensor:
+    def _nesterov(self, parameter: nn.Parameter, grad: torch.Tensor | None) -> torch.Tensor:
+        assert grad is not None
         if "momentum" not in self.state[parameter]:
             self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        momentum = self.state[parameter]["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
-        return parameter.grad.lerp(momentum, MOMENTUM)
+        momentum = self.state[parameter]["momentum"].lerp_(grad, 1 - MOMENTUM)
+        return grad.lerp(momentum, MOMENTUM)
 
 
 def optimizers(model: nn.Module, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
     """One Muon over the hidden matrices, one AdamW over embeddings and norms."""
     matrices, others = [], []
     for name, parameter in model.named_parameters():
-        (matrices if parameter.ndim == 2 and "embed" not in name and "lm_head" not in name else others).append(parameter)
+        (matrices if parameter.ndim == 2 and "embed" not in name and "lm_head" not in name else others).append(
+            parameter
+        )
     adam = torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
     made: list[torch.optim.Optimizer] = [Muon(matrices, lr=muon_lr, weight_decay=0.01), adam]
     for optimizer in made:

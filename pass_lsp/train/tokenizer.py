@@ -12,6 +12,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from pass_lsp.errors import TrainError
 from pass_lsp.train.corpus import read_corpus
 
 END, PAD, FILE = "<|endoftext|>", "<|pad|>", "<|file|>"
@@ -56,6 +57,13 @@ def train_tokenizer(corpus: Path, out: Path, vocab_size: int, max_bytes: int = 4
     out.mkdir(parents=True, exist_ok=True)
     fast.save_pretrained(str(out))
     return fast
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """What `train_tokenizer` wrote into `folder`. Raises `TrainError`."""
+    if not (folder / "tokenizer.json").exists():
+        raise TrainError(f"{folder} holds no tokenizer.json; run `pass-lsp train tokenizer` first.")
+    return PreTrainedTokenizerFast.from_pretrained(str(folder))
 
 
 def _texts(corpus: Path, max_bytes: int) -> list[str]:

@@ -41,7 +41,9 @@ class ScriptedModel(nn.Module):
         return SimpleNamespace(logits=torch.stack(rows)[None, -logits_to_keep:])
 
 
-def parts_of(model: ScriptedModel, vocab: int, num_lookahead: int, eos: int | None = None, context: int = 1000) -> Parts:
+def parts_of(
+    model: ScriptedModel, vocab: int, num_lookahead: int, eos: int | None = None, context: int = 1000
+) -> Parts:
     """What `generate` needs, around a scripted model."""
     vectors = torch.eye(vocab + num_lookahead)[vocab:]
     return Parts(model, Lookahead(vectors), KVCache(), context, frozenset() if eos is None else frozenset({eos}))  # type: ignore[arg-type]

@@ -71,12 +71,14 @@ def test_stop_callable_cuts_inside_an_accepted_run(right, strategy, last):
 
     result = run(right, strategy=strategy, stop=stop)
     assert (result.token_ids, result.finish) == (list(range(6, last)), "stop")
-    assert seen == [list(range(6, end + 1)) for end in range(6, last + 1)]  # asked after every token, as in one-token decoding
+    assert seen == [
+        list(range(6, end + 1)) for end in range(6, last + 1)
+    ]  # asked after every token, as in one-token decoding
 
 
 @drafters
 @strategies
-@pytest.mark.parametrize("n", range(0, 13))
+@pytest.mark.parametrize("n", range(13))
 def test_length_limit_in_the_middle_of_a_run(right, strategy, n):
     result = run(right, strategy=strategy, n=n)
     assert (result.token_ids, result.finish) == (list(range(6, 6 + n)), "length")
@@ -92,7 +94,7 @@ def test_context_end_bounds_answer_and_positions(right, strategy, context):
 
 
 @strategies
-@pytest.mark.parametrize("after", range(0, 10))
+@pytest.mark.parametrize("after", range(10))
 def test_cancel_stops_before_the_next_forward(strategy, after):
     token, committed = CancelToken(), []
     if after == 0:

@@ -122,7 +122,12 @@ def test_residual_of_equal_laws_falls_back_to_the_target():
 
 
 def test_noise_depends_on_seed_stream_and_position_alone():
-    values = {_generator(seed, stream, at).random() for seed in (0, 1) for stream in (TARGET, DRAFT, ACCEPT) for at in (0, 1, 9)}
+    values = {
+        _generator(seed, stream, at).random()
+        for seed in (0, 1)
+        for stream in (TARGET, DRAFT, ACCEPT)
+        for at in (0, 1, 9)
+    }
     assert len(values) == 18
     assert _generator(1, TARGET, 9).random() == _generator(1, TARGET, 9).random()
     assert _generator(-1, TARGET, 0).random() >= 0

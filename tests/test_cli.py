@@ -1,0 +1,332 @@
+"""The command line: what it prints where, and its exit codes.
+
+Most tests call `main` in this process, which is what the console script calls; a few start the real command.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import pass_lsp
+from pass_lsp import cli
+
+COMMANDS = [
+    [],
+    ["serve"],
+    ["complete"],
+    ["doctor"],
+    *(["bench", *name] for name in ([], ["decode"], ["infill"], ["latency"])),
+    *(["train", *name] for name in ([], ["corpus"], ["tokenizer"], ["base"], ["export"], ["lookahead"])),
+]
+SOURCE = "import os\n\n\ndef size_of(path):\n    return os.path.\n"
+PLACE = "example.py:5:20"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """`pass-lsp …` in this process, in a folder with `example.py`."""
+    logger = logging.getLogger("pass_lsp")
+    before = logger.level, logger.handlers[:], logger.propagate
+    (tmp_path / "example.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+
+    def main(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["pass-lsp", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code or 0
+        assert isinstance(code, int)
+        return Done(code, *capsys.readouterr())
+
+    yield main
+    logger.level, logger.handlers[:], logger.propagate = before
+
+
+def real(*arguments: str, cwd: Path, stdin: str = "") -> Done:
+    """The real command."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pass_lsp", *arguments], cwd=cwd, input=stdin, capture_output=True, text=True
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def explained(done: Done) -> str:
+    """The one sentence of a failure; checks that there is nothing else."""
+    assert done.code == 1, done
+    assert done.out == ""
+    [line] = done.err.splitlines()
+    assert line.startswith("pass-lsp: ") and line.endswith(".")
+    assert ";" in line  # what is wrong; what to do
+    return line
+
+
+# --- help, version, wrong usage -----------------------------------------------
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == Done(0, f"pass-lsp {pass_lsp.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(run: Run, command: list[str]) -> None:
+    done = run(*command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.lstrip().startswith("Usage: pass-lsp" + " ".join(["", *command]))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["complete"],
+        ["complete", PLACE, "--no-such-option"],
+        ["complete", PLACE, "--max-new-tokens", "many"],
+        ["serve", "--clientProcessId", "me"],
+        ["bench", "infill", "--holes", "0"],
+        ["train", "base"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_2(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["serve", "--stdio"]], ids=" ".join)
+def test_the_bare_command_on_a_pipe_is_the_server(tmp_path: Path, command: list[str]) -> None:
+    bodies = [
+        {"id": 1, "method": "initialize", "params": {"processId": None, "rootUri": None, "capabilities": {}}},
+        {"id": 2, "method": "shutdown"},
+        {"method": "exit"},
+    ]
+    texts = [json.dumps({"jsonrpc": "2.0", **body}) for body in bodies]
+    done = real(*command, cwd=tmp_path, stdin="".join(f"Content-Length: {len(text)}\r\n\r\n{text}" for text in texts))
+    assert done.code == 0, done.err
+    assert '"name": "pass-lsp"' in done.out or '"name":"pass-lsp"' in done.out
+
+
+def test_the_bare_command_on_a_terminal_is_the_help(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    done = run()
+    assert done.code == 0
+    assert done.out.lstrip().startswith("Usage: pass-lsp")
+
+
+# --- failures -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["complete", "missing.py:1:1"], "missing.py"),
+        (["complete", ".:1:1"], "cannot be read"),
+        (["complete", "example.py"], "FILE:LINE:COL"),
+        (["complete", "example.py:five:1"], "FILE:LINE:COL"),
+        (["complete", "example.py:5"], "FILE:LINE:COL"),
+        (["complete", "example.py:0:1"], "lines 1 to 6"),
+        (["complete", "example.py:7:1"], "lines 1 to 6"),
+        (["complete", "example.py:1:0"], "columns 1 to 10"),
+        (["complete", "example.py:1:11"], "columns 1 to 10"),
+        (["complete", PLACE, "--strategy", "psychic"], "autoregressive, pass, merged, auto"),
+        (["complete", PLACE, "--max-new-tokens", "-1"], "0 or more"),
+        (["complete", PLACE, "--temperature", "nan"], "0 or more"),
+        (["complete", PLACE, "--log-level", "loud"], "debug, info, warning, error"),
+        (["complete", PLACE, "--engine", "http://localhost:1"], "--engine"),
+        (["complete", PLACE, "--model", "no/such/folder"], "no/such/folder"),
+        (["complete", PLACE, "--model", "."], "config.json"),
+        (["serve", "--tcp", "nonsense"], "HOST:PORT"),
+        (["serve", "--tcp", "localhost:99999"], "HOST:PORT"),
+        (["serve", "--tcp", "localhost:1", "--stdio"], "exclude each other"),
+        (["serve", "--log-level", "loud"], "debug, info, warning, error"),
+        (["serve", "--log-file", "no/such/folder/log"], "no/such/folder/log"),
+        (["train", "tokenizer", "--corpus", "nowhere", "--out", "out"], "train corpus"),
+        (["train", "base", "--corpus", ".", "--tokenizer", "nowhere", "--out", "out"], "train tokenizer"),
+        (["train", "base", "--corpus", ".", "--tokenizer", ".", "--out", "out", "--size", "vast"], "toy, cpu"),
+        (["train", "export", "--run", ".", "--corpus", ".", "--tokenizer", ".", "--out", "out"], "train base"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_failure_is_one_sentence_with_a_remedy(run: Run, arguments: list[str], says: str) -> None:
+    assert says in explained(run(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--dtype", "float7"], "float32, bfloat16, int8"),
+        (["--device", "toaster"], "--device cpu"),
+        (["--lookahead", "nowhere"], "train lookahead"),
+        (["--strategy", "pass"], "train lookahead"),
+        (["--strategy", "merged"], "'pass', 'autoregressive' or 'auto'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_options_that_do_not_fit_the_model(run: Run, model_dir: Path, arguments: list[str], says: str) -> None:
+    assert says in explained(run("complete", PLACE, "--model", str(model_dir), *arguments))
+
+
+def test_a_broken_model_is_a_sentence(run: Run, model_dir: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in model_dir.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes()[: 300 if file.suffix == ".safetensors" else None])
+    assert str(broken) in explained(run("complete", PLACE, "--model", str(broken)))
+    (broken / "model.safetensors").unlink()
+    assert "safetensors" in explained(run("complete", PLACE, "--model", str(broken)))
+    (broken / "config.json").write_text("{")
+    explained(run("complete", PLACE, "--model", str(broken)))
+
+
+def test_a_file_that_is_too_large(run: Run, tmp_path: Path) -> None:
+    with (tmp_path / "large.py").open("wb") as large:
+        large.truncate(10_000_001)
+    assert "10 MB" in explained(run("complete", "large.py:1:1"))
+
+
+def test_what_nobody_expected_is_a_sentence_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(error: Exception) -> Callable[[str], object]:
+        def stat(place: str) -> object:
+            raise error
+
+        return stat
+
+    for error, says in (
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError"),
+        (MemoryError(), "memory"),
+        (OSError(28, "No space left on device", "out.json"), "out.json"),
+    ):
+        monkeypatch.setattr(cli.complete, "_place", fail(error))
+        assert says in explained(run("complete", PLACE))
+
+
+def test_a_traceback_is_for_those_who_ask(tmp_path: Path) -> None:
+    explained(real("complete", "missing.py:1:1", cwd=tmp_path))
+    done = real("complete", "missing.py:1:1", "--log-level", "debug", cwd=tmp_path)
+    assert done.code == 1
+    assert "Traceback" in done.err
+
+
+# --- complete -----------------------------------------------------------------
+
+
+def completed(run: Run, model_dir: Path, place: str, *arguments: str) -> dict[str, object]:
+    """The JSON object of `complete --json`."""
+    done = run("complete", place, "--json", "--model", str(model_dir), *arguments)
+    assert (done.code, done.err) == (0, "")
+    [line] = done.out.splitlines()
+    return json.loads(line)
+
+
+def test_complete_prints_one_json_object(run: Run, model_dir: Path) -> None:
+    row = completed(run, model_dir, PLACE, "--max-new-tokens", "3")
+    assert row.keys() >= {"text", "start", "end", "reason", "took_ms"}
+    if row["text"] is None:
+        assert row["reason"]
+    else:
+        assert row["start"] == SOURCE.index("path.\n") + 5
+        assert row.keys() >= {"finish", "strategy", "tokens", "forwards", "tokens_per_forward", "drafted", "accepted"}
+
+
+def test_strategies_and_dtypes_agree_on_the_shape_of_the_answer(run: Run, model_dir: Path) -> None:
+    plain = completed(run, model_dir, PLACE, "--strategy", "autoregressive")
+    drafted = completed(run, model_dir, PLACE, "--strategy", "pass", "--lookahead", "random")
+    assert (drafted["text"], drafted["reason"]) == (plain["text"], plain["reason"])
+    for dtype in ("bfloat16", "int8"):
+        assert completed(run, model_dir, PLACE, "--dtype", dtype).keys() >= {"text", "reason"}
+
+
+def test_a_seed_repeats_a_sample(run: Run, model_dir: Path) -> None:
+    def sample(seed: int) -> dict[str, object]:
+        row = completed(run, model_dir, PLACE, "--temperature", "1", "--seed", str(seed))
+        return {key: value for key, value in row.items() if key != "took_ms"}
+
+    assert sample(7) == sample(7)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "place", "reason"),
+    [
+        (bytes(range(256)) * 40, "binary.py", "1:1", "binary-file"),
+        (b"", "empty.py", "1:1", "nothing-before-cursor"),
+        (b"TOKEN=\n", ".env", "1:7", "excluded-file"),
+        (b"name = 'a\xff\xfe'\nvalue = \n", "invalid.py", "2:9", None),
+        (b"\xef\xbb\xbfvalue = \n", "mark.py", "1:9", None),
+        (b"begin\n  do \nend\n", "strange.unheard-of", "2:6", None),
+        (b"x = 1\n" * 50_000, "long.py", "40000:6", None),
+    ],
+    ids=["binary", "empty", "secret", "invalid UTF-8", "byte order mark", "unknown language", "50 000 lines"],
+)
+def test_files_of_every_kind_are_handled(
+    run: Run, model_dir: Path, tmp_path: Path, content: bytes, name: str, place: str, reason: str | None
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    row = completed(run, model_dir, f"{name}:{place}", "--max-new-tokens", "4")
+    if reason:
+        assert (row["text"], row["reason"]) == (None, reason)
+    else:
+        assert row["text"] or row["reason"] == "model-had-nothing-to-add"
+
+
+def test_without_json_the_text_alone_is_on_stdout(run: Run, model_dir: Path, tmp_path: Path) -> None:
+    place = [PLACE, "--model", str(model_dir), "--max-new-tokens", "3", "--seed", "1", "--temperature", "1"]
+    row = completed(run, model_dir, *place)
+    done = run("complete", *place)
+    assert done.code == 0
+    assert done.out == (f"{row['text']}\n" if row["text"] else "")
+    (tmp_path / "empty.py").write_text("")
+    done = run("complete", "empty.py:1:1", "--model", str(model_dir))
+    assert done == Done(0, "", "pass-lsp: no completion here (nothing-before-cursor).\n")
+
+
+def test_the_real_command_completes(model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(SOURCE)
+    done = real("complete", PLACE, "--json", "--model", str(model_dir), cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert "text" in json.loads(done.out)
+
+
+# --- doctor -------------------------------------------------------------------
+
+
+def test_doctor_finds_a_good_model_good(run: Run, model_dir: Path) -> None:
+    done = run("doctor", "--json", "--model", str(model_dir), "--lookahead", "random")
+    checks = {check["name"]: check for check in json.loads(done.out)}
+    assert done.code == 0 and all(check["ok"] for check in checks.values())
+    assert checks.keys() >= {"python", "torch", "transformers", "pygls", "model", "template", "look-ahead", "warm"}
+    assert "pass-lsp" in checks["template"]["found"]
+    plain = run("doctor", "--model", str(model_dir))
+    assert plain.code == 0 and len(plain.out.splitlines()) == len(checks)
+    assert "train lookahead" in plain.out
+
+
+def test_doctor_names_a_remedy_for_a_bad_one(run: Run) -> None:
+    done = run("doctor", "--json", "--model", "no/such/folder")
+    bad = [check for check in json.loads(done.out) if not check["ok"]]
+    assert done.code == 1
+    assert [check["name"] for check in bad] == ["model"]
+    assert "no/such/folder" in bad[0]["remedy"]

@@ -1,0 +1,242 @@
+"""The whole flow against a scripted engine that has a tokenizer, `generate` and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+import pass_lsp
+from pass_lsp.completion import Outcome, complete_document
+from pass_lsp.config import Settings
+from pass_lsp.documents.document import Document
+from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
+from pass_lsp.prompt import template_for
+from tests.cursor import parse
+
+MARKERS = ["<|endoftext|>", "<|file|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
+EMOJI = "\U0001f600"
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a byte, and the markers of the embedded model."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bytes_only = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
+    bytes_only.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bytes_only.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bytes_only, eos_token=MARKERS[0], additional_special_tokens=MARKERS[1:]
+    )
+
+
+class ScriptedEngine:
+    """Answers every prompt with the same text, a token at a time, and keeps what it was asked."""
+
+    __slots__ = ("_answer", "asked", "tokenizer")
+
+    def __init__(self, tokenizer: Any, answer: str) -> None:
+        self.tokenizer = tokenizer
+        self.asked: list[tuple[str, SamplingParams]] = []
+        self._answer = answer
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams = SamplingParams(),
+        *,
+        cancel: CancelToken | None = None,
+        on_commit: OnCommit | None = None,
+        stop: Stop | None = None,
+    ) -> Generation:
+        self.asked.append((self.tokenizer.decode(prompt_ids), params))
+        ids: list[int] = []
+        for token in self.tokenizer(self._answer, add_special_tokens=False)["input_ids"]:
+            if cancel and cancel.cancelled:
+                return Generation(ids, "cancelled")
+            if len(ids) == params.max_new_tokens:
+                return Generation(ids, "length")
+            ids.append(token)
+            if on_commit:
+                on_commit([token])
+            if stop and (keep := stop(ids)) is not None:
+                return Generation(ids[:keep], "stop")
+        return Generation(ids, "eos")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return byte_tokenizer()
+
+
+def completed(tokenizer: Any, source: str, answer: str, **given: Any) -> tuple[Completion | None, str, ScriptedEngine]:
+    """`pass_lsp.complete` at the `<CURSOR>` of `source`; with the source and the engine."""
+    document, offset = parse(source)
+    engine = ScriptedEngine(tokenizer, answer)
+    line, character = document.position(offset, "utf-16")
+    options = {"path": "example.py"} | given
+    return pass_lsp.complete(document.text, line, character, engine=engine, **options), document.text, engine
+
+
+def applied(text: str, item: Completion | None) -> str:
+    assert item is not None
+    return text[: item.start] + item.text + text[item.end :]
+
+
+def test_the_rest_of_a_line_comes_back_with_character_offsets(tokenizer: Any) -> None:
+    item, text, engine = completed(tokenizer, "def add(a, b):\n    return <CURSOR>\n\n\nx = 1\n", "a + b\nnever")
+    assert item == Completion("a + b", len("def add(a, b):\n    return "), len("def add(a, b):\n    return "))
+    assert applied(text, item) == "def add(a, b):\n    return a + b\n\n\nx = 1\n"
+    assert len(engine.asked) == 1
+
+
+def test_several_lines_end_where_their_block_ends(tokenizer: Any) -> None:
+    answer = "if a > b:\n        return a\n    return b\n\n\ndef other():\n    pass\n"
+    item, _, _ = completed(tokenizer, "def larger(a, b):\n    <CURSOR>\n", answer)
+    assert item is not None
+    assert item.text == "if a > b:\n        return a\n    return b"
+
+
+def test_what_stands_right_of_the_cursor_is_replaced_if_the_answer_says_it_too(tokenizer: Any) -> None:
+    item, text, _ = completed(tokenizer, "print(len(<CURSOR>))\n", "items))\n")
+    assert applied(text, item) == "print(len(items))\n"
+
+
+def test_positions_are_counted_in_utf_16(tokenizer: Any) -> None:
+    item, text, engine = completed(tokenizer, f"name = '{EMOJI}é'; size = len(<CURSOR>\n", "name)")
+    assert item is not None and item.start == text.index("\n")
+    # One character less in the text than units in the line: the emoji is two of them.
+    units = pass_lsp.complete(text, 0, item.start + 1, engine=engine, path="example.py")
+    assert units == item
+
+
+@pytest.mark.parametrize(("line", "character"), [(1, 10**6), (1, 2**31 - 1), (99, 0), (2**31 - 1, 2**31 - 1)])
+def test_positions_past_the_end_are_clamped(tokenizer: Any, line: int, character: int) -> None:
+    text = "def f():\n    return "
+    item = pass_lsp.complete(text, line, character, engine=ScriptedEngine(tokenizer, "None"), path="example.py")
+    assert item == Completion("None", len(text), len(text))
+
+
+def test_a_position_past_its_line_is_that_line_s_end(tokenizer: Any) -> None:
+    text = "first = \nsecond = 2\n"
+    item = pass_lsp.complete(text, 0, 500, engine=ScriptedEngine(tokenizer, "1"), path="example.py")
+    assert item == Completion("1", 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("<CURSOR>", "example.py"),
+        ("va<CURSOR>lue = 1\n", "example.py"),
+        ("value = <CURSOR>other.name\n", "example.py"),
+        ("KEY=<CURSOR>\n", ".env"),
+        ("a\0b <CURSOR>\n", "example.py"),
+    ],
+)
+def test_where_nothing_belongs_the_engine_is_not_asked(tokenizer: Any, source: str, path: str) -> None:
+    item, _, engine = completed(tokenizer, source, "never", path=path)
+    assert item is None
+    assert engine.asked == []
+
+
+@pytest.mark.parametrize("answer", ["", "   \n\n", "<|fim_middle|>", "<|endoftext|>x", "    x = 1\n"])
+def test_an_answer_without_anything_new_is_none(tokenizer: Any, answer: str) -> None:
+    item, _, engine = completed(tokenizer, "def f():\n    <CURSOR>\n    x = 1\n", answer)
+    assert item is None
+    assert len(engine.asked) == 1
+
+
+def test_the_prompt_is_fill_in_the_middle_and_the_parameters_are_greedy(tokenizer: Any) -> None:
+    _, _, engine = completed(tokenizer, "a = 1\nb = <CURSOR>\nc = 3\n", "2", path="/home/me/project/app/example.py")
+    [(prompt, params)] = engine.asked
+    assert prompt == ("<|file|>project/app/example.py\n<|fim_suffix|>\nc = 3\n<|fim_prefix|>a = 1\nb = <|fim_middle|>")
+    stops = template_for(tokenizer).stop_ids
+    assert params == SamplingParams(max_new_tokens=Settings().single_line_tokens, strategy="auto", stop_ids=stops)
+    assert (params.temperature, params.seed, params.top_k, params.top_p) == (0.0, 0, 0, 1.0)
+
+
+def test_complete_keeps_nothing_between_calls(tokenizer: Any) -> None:
+    source = "def f():\n    return <CURSOR>\n"
+    first, _, engine = completed(tokenizer, source, "1")
+    for _ in range(2):
+        assert pass_lsp.complete(source.replace("<CURSOR>", ""), 1, 11, engine=engine, path="example.py") == first
+    assert len(engine.asked) == 3 and len({prompt for prompt, _ in engine.asked}) == 1
+
+
+def test_the_language_may_be_given_or_follows_from_the_path(tokenizer: Any) -> None:
+    source, answer = "def f():\n<CURSOR>\n", "    return 1\n\nprint()\n"
+    by_path, _, _ = completed(tokenizer, source, answer)
+    by_name, _, _ = completed(tokenizer, source, answer, path="", language="python")
+    unknown, _, _ = completed(tokenizer, source, answer, path="example.unheard-of")
+    assert by_path is not None and by_path == by_name
+    assert by_path.text == "    return 1"
+    assert unknown is not None
+
+
+def test_line_ends_are_the_document_s(tokenizer: Any) -> None:
+    item, _, _ = completed(tokenizer, "def f():\r\n    <CURSOR>\r\n", "x = 1\n    return x\n")
+    assert item is not None and item.text == "x = 1\r\n    return x"
+
+
+def outcome(engine: ScriptedEngine, source: str, **given: Any) -> Outcome:
+    document, offset = parse(source)
+    return complete_document(document, offset, engine, **given)
+
+
+def test_a_cancelled_generation_has_its_reason(tokenizer: Any) -> None:
+    token, seen = CancelToken(), []
+
+    def show(run: list[int]) -> None:
+        seen.extend(run)
+        if len(seen) == 2:
+            token.cancel()
+
+    engine = ScriptedEngine(tokenizer, "1234567890")
+    assert outcome(engine, "x = <CURSOR>\n", cancel=token, on_commit=show) == Outcome(reason=Reason.CANCELLED)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "answer", "reason"),
+    [
+        ("<CURSOR>", "x", Reason.NO_CONTEXT),
+        ("wo<CURSOR>rd\n", "x", Reason.MID_WORD),
+        ("x = <CURSOR>\n", "", Reason.EMPTY),
+        ("def f():\n    <CURSOR>\n    x = 1\n", "x = 1\n", Reason.REPEATS_SUFFIX),
+    ],
+)
+def test_an_empty_outcome_has_a_reason(tokenizer: Any, source: str, answer: str, reason: Reason) -> None:
+    assert outcome(ScriptedEngine(tokenizer, answer), source) == Outcome(reason=reason)
+
+
+def test_lengths_and_strategy_come_from_the_settings(tokenizer: Any) -> None:
+    engine = ScriptedEngine(tokenizer, "abcdefghij")
+    settings = replace(Settings(), single_line_tokens=3, multi_line_tokens=5, strategy="autoregressive")
+    found = outcome(engine, "x = <CURSOR>\n", settings=settings)
+    assert found.completion is not None and found.completion.text == "abc"
+    outcome(engine, "def f():\n    <CURSOR>\n", settings=settings)
+    assert [params.max_new_tokens for _, params in engine.asked] == [3, 5]
+    assert {params.strategy for _, params in engine.asked} == {"autoregressive"}
+
+
+def test_given_parameters_stay_and_gain_the_stop_ids_of_the_family(tokenizer: Any) -> None:
+    engine = ScriptedEngine(tokenizer, "1")
+    given = SamplingParams(max_new_tokens=7, temperature=0.5, seed=3, stop_ids=(1,), strategy="pass")
+    outcome(engine, "x = <CURSOR>\n", params=given)
+    [(_, params)] = engine.asked
+    assert params == replace(given, stop_ids=(1, *template_for(tokenizer).stop_ids))
+
+
+def test_offsets_outside_the_document_are_clamped(tokenizer: Any) -> None:
+    document = Document("", "x = ", language="python", path="x.py")
+    found = complete_document(document, 10**9, ScriptedEngine(tokenizer, "1"))
+    assert found.completion == Completion("1", 4, 4)
+
+
+def test_an_offset_within_a_line_end_is_the_end_of_its_line(tokenizer: Any) -> None:
+    document = Document("", "x = \r\ny = 2\r\n", language="python", path="x.py")
+    found = complete_document(document, 5, ScriptedEngine(tokenizer, "1"))
+    assert found.completion == Completion("1", 4, 4)

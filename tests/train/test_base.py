@@ -1,0 +1,217 @@
+"""Short training runs of the toy size: they learn, they survive a kill, and what they export loads.
+
+The clock is scripted, one second a step, so that a run of so many seconds has so many steps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import pass_lsp
+from pass_lsp.errors import TrainError
+from pass_lsp.train import base
+from pass_lsp.train.base import DECAY_SHARE, WARMUP_STEPS, Plan, Progress, train_base
+from pass_lsp.train.export import export_model
+
+
+@pytest.fixture(autouse=True)
+def one_second_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr(base, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+
+
+@pytest.fixture
+def plan(corpus: Path, tokenizer_dir: Path, tmp_path: Path) -> Callable[..., Plan]:
+    """A plan of so many steps."""
+
+    def make(steps: float, out: str = "run", **given: Any) -> Plan:
+        return Plan(corpus, tokenizer_dir, tmp_path / out, "toy", minutes=steps / 60, **given)
+
+    return make
+
+
+def logged(plan: Plan) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (plan.out / "log.jsonl").read_text().splitlines()]
+
+
+def saved(plan: Plan) -> Progress:
+    return Progress(**json.loads((plan.out / "checkpoint" / "progress.json").read_text()))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def killed_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Makes the run die in the step after so many."""
+    left, step = count(steps, -1), base._step
+
+    def mortal(*given: Any) -> None:
+        if next(left) <= 0:
+            raise KeyboardInterrupt
+        step(*given)
+
+    monkeypatch.setattr(base, "_step", mortal)
+
+
+def test_the_loss_falls_and_every_evaluation_is_logged(plan: Callable[..., Plan]) -> None:
+    run = plan(40, checkpoint_every=30)
+    last = train_base(run)
+    rows = logged(run)
+    assert len(rows) >= 2 and rows[-1] == last
+    assert last["step"] == 40 and last["tokens"] == saved(run).tokens > 40 * 4 * 200
+    untrained = train_base(plan(0, "untrained"))["loss"]
+    assert last["loss"] < rows[0]["loss"] < untrained
+    assert last["loss"] < 0.9 * untrained
+    assert last["middle_loss"] > 0
+    assert [row["train_loss"] is None for row in rows] == [False] * (len(rows) - 1) + [True]
+
+
+def test_the_same_seed_gives_the_same_run(plan: Callable[..., Plan]) -> None:
+    first, again, other = (train_base(plan(3, out, seed=seed)) for out, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert first == again
+    assert first["loss"] != other["loss"]
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = plan(16, checkpoint_every=10)
+    with monkeypatch.context() as patch:
+        killed_after(patch, 12)
+        with pytest.raises(KeyboardInterrupt):
+            train_base(run)
+    kept = saved(run)
+    assert 0 < kept.step <= 12 and kept.seconds == kept.step
+    assert kept.tokens > 0 and kept.next_example > 0
+
+    begun: list[Progress] = []
+    restore = base._restore
+
+    def spy(folder: Path, made: Any, progress: Progress) -> None:
+        begun.append(replace(progress))
+        restore(folder, made, progress)
+        held = [len(optimizer.state) for optimizer in made]
+        assert all(held), "the momenta came back"
+
+    monkeypatch.setattr(base, "_restore", spy)
+    train_base(run)
+    assert begun == [kept]
+    assert saved(run).step == 16 and saved(run).tokens > kept.tokens
+    steps = [row["step"] for row in logged(run)]
+    assert steps == sorted(steps)
+
+
+def test_a_finished_run_stays_as_it_is(plan: Callable[..., Plan]) -> None:
+    run = plan(2)
+    first = train_base(run)
+    before = weights(run.out / "checkpoint"), load_file(run.out / "checkpoint" / "optimizer.safetensors")
+    assert train_base(run) == first
+    after = weights(run.out / "checkpoint"), load_file(run.out / "checkpoint" / "optimizer.safetensors")
+    for old, new in zip(before, after, strict=True):
+        assert old.keys() == new.keys()
+        assert all(torch.equal(old[name], new[name]) for name in old)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_kill_while_saving_loses_no_checkpoint(
+    plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    run = plan(2)
+    train_base(run)
+    moves, replace_ = count(1), base.os.replace
+
+    def interrupted(*given: Any) -> None:
+        if next(moves) == nth:
+            raise KeyboardInterrupt
+        replace_(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(base.os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_base(plan(3))
+    train_base(plan(4))
+    assert saved(run).step == 4
+    assert [path.name for path in run.out.glob("checkpoint*")] == ["checkpoint"]
+    assert [row["step"] for row in logged(run)] == [2, 4]
+
+
+def test_leftovers_of_an_old_checkpoint_do_no_harm(plan: Callable[..., Plan]) -> None:
+    run = plan(1)
+    train_base(run)
+    (run.out / "checkpoint.old").mkdir()
+    (run.out / "checkpoint.old" / "config.json").write_text("{}")
+    train_base(plan(2))
+    assert saved(run).step == 2
+
+
+def test_what_is_exported_loads_and_can_be_trained_on(
+    plan: Callable[..., Plan], corpus: Path, tokenizer_dir: Path, tmp_path: Path
+) -> None:
+    first = plan(2)
+    last = train_base(first)
+    out = tmp_path / "models" / "toy"
+    facts = export_model(first.out, corpus, tokenizer_dir, out)
+    assert facts == json.loads((out / "training.json").read_text())
+    assert facts["tokens"] == last["tokens"] and facts["heldout_loss"] == last["loss"]
+    assert {path.name for path in out.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert all(tensor.dtype == torch.bfloat16 for tensor in weights(out).values())
+
+    engine = pass_lsp.load_engine(str(out), device="cpu")
+    ids = engine.tokenizer("def f(x):\n    return")["input_ids"]
+    result = engine.generate(ids, pass_lsp.SamplingParams(max_new_tokens=4))
+    assert len(result.token_ids) == 4 or result.finish == "eos"
+    assert sum(parameter.numel() for parameter in engine.model.parameters()) == facts["parameters"]
+
+    second = plan(0, "second", start_from=out)
+    assert train_base(second)["tokens"] == facts["tokens"]
+    for name, tensor in weights(second.out / "checkpoint").items():
+        assert torch.equal(tensor, weights(out)[name].float())
+    third = plan(1, "third", start_from=out)
+    train_base(third)
+    progress = saved(third)
+    assert (progress.step, progress.earlier_tokens) == (1, facts["tokens"])
+    assert progress.next_example > facts["next_example"]
+    assert logged(third)[-1]["tokens"] == facts["tokens"] + progress.tokens
+
+
+def test_without_held_out_text_the_loss_is_unknown(plan: Callable[..., Plan], sources: Path) -> None:
+    row = train_base(replace(plan(1), corpus=sources))
+    assert row["loss"] is None and row["middle_loss"] is None
+    json.dumps(row, allow_nan=False)
+
+
+def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
+    total = 1000.0
+    assert base._rate(Progress(step=0), total) == pytest.approx(1 / WARMUP_STEPS)
+    assert base._rate(Progress(step=WARMUP_STEPS, seconds=100), total) == 1
+    assert base._rate(Progress(step=500, seconds=total * (1 - DECAY_SHARE / 2)), total) == pytest.approx(0.5)
+    assert base._rate(Progress(step=500, seconds=total), total) == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": "vast"}, {"tokenizer": Path("nowhere")}, {"corpus": Path("nowhere")}, {"start_from": Path(".")}]
+)
+def test_missing_input_is_explained(plan: Callable[..., Plan], change: dict[str, Any]) -> None:
+    with pytest.raises(TrainError):
+        train_base(replace(plan(1), **change))
+
+
+def test_export_needs_a_checkpoint_and_a_manifest(
+    plan: Callable[..., Plan], sources: Path, tokenizer_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainError, match="train base"):
+        export_model(tmp_path / "none", sources, tokenizer_dir, tmp_path / "out")
+    run = plan(1)
+    train_base(run)
+    with pytest.raises(TrainError, match="train corpus"):
+        export_model(run.out, sources, tokenizer_dir, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

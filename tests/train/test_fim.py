@@ -1,0 +1,174 @@
+"""Training examples: cut where an editor would cut, always the same, and blind to one another when packed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pass_lsp.train.corpus import read_corpus
+from pass_lsp.train.fim import MIDDLE_WEIGHT, POOL, Examples, Packer, short_path, split_middle
+from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD, read_tokenizer
+
+LENGTH = 128
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tokenizer_dir: Path) -> Any:
+    return read_tokenizer(tokenizer_dir)
+
+
+@pytest.fixture(scope="module")
+def examples(sources: Path, tokenizer: Any) -> Examples:
+    return Examples(read_corpus(sources), tokenizer, LENGTH, seed=3)
+
+
+TEXT = "class A:\n    def f(self):\n        x = 1\n        return x\n\n    def g(self):\n        pass\n\n\nprint(A())\n"
+
+
+def test_pieces_join_back_to_the_text_or_lack_a_suffix() -> None:
+    hidden = 0
+    for seed in range(500):
+        prefix, middle, suffix = split_middle(TEXT, random.Random(seed))
+        assert TEXT.startswith(prefix + middle)
+        if not suffix and prefix + middle != TEXT:
+            hidden += 1
+        else:
+            assert prefix + middle + suffix == TEXT
+    assert 20 < hidden < 80  # a tenth, of those that end before the text does
+
+
+def test_middles_are_rests_of_lines_rests_of_blocks_and_short_spans() -> None:
+    cuts = [split_middle(TEXT, random.Random(seed)) for seed in range(500)]
+    middles = {middle for _, middle, _ in cuts}
+    assert "x = 1\n        return x" in middles  # a block, from where it is indented to
+    assert "x = 1" in middles
+    assert any("\n" not in middle and middle for middle in middles)
+    block = [middle for prefix, middle, _ in cuts if prefix.endswith("def f(self):\n        ")]
+    assert all("def g" not in middle or len(middle) <= 160 for middle in block)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "x", "    ", "\n\n\n", "a\nb"])
+def test_tiny_texts_split(text: str) -> None:
+    for seed in range(50):
+        prefix, middle, _ = split_middle(text, random.Random(seed))
+        assert text.startswith(prefix + middle)
+
+
+def test_an_example_depends_on_seed_and_index_alone(sources: Path, tokenizer: Any, examples: Examples) -> None:
+    files = read_corpus(sources)
+    again, other = Examples(files, tokenizer, LENGTH, seed=3), Examples(files, tokenizer, LENGTH, seed=4)
+    backwards = [again[index] for index in reversed(range(30))][::-1]
+    assert backwards == [examples[index] for index in range(30)]
+    assert backwards != [other[index] for index in range(30)]
+
+
+def test_examples_have_the_two_orders_and_plain_text(examples: Examples, tokenizer: Any) -> None:
+    seen = {"SPM": 0, "PSM": 0, "plain": 0}
+    ids = {name: tokenizer.get_vocab()[name] for name in (END, FILE, FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE)}
+    for index in range(300):
+        tokens = examples[index].token_ids
+        assert tokens[0] == ids[FILE] and len(tokens) <= LENGTH
+        order = [token for token in tokens[1:] if token in ids.values()]
+        spm, psm = ids[FIM_SUFFIX] in order[:1], ids[FIM_PREFIX] in order[:1]
+        full = [ids[FIM_SUFFIX], ids[FIM_PREFIX]] if spm else [ids[FIM_PREFIX], ids[FIM_SUFFIX]]
+        full = [*full, ids[FIM_MIDDLE], ids[END]] if spm or psm else []
+        assert order == full[: len(order)]  # long examples are cut at their end
+        seen["SPM" if spm else "PSM" if psm else "plain"] += 1
+    assert seen["SPM"] > seen["PSM"] > seen["plain"] > 0
+
+
+def test_the_answer_weighs_more_and_the_first_token_nothing(examples: Examples, tokenizer: Any) -> None:
+    middle = tokenizer.get_vocab()[FIM_MIDDLE]
+    for index in range(100):
+        example = examples[index]
+        assert len(example.weights) == len(example.token_ids)
+        answer = example.token_ids.index(middle) + 1 if middle in example.token_ids else len(example.token_ids)
+        assert example.weights[0] == 0
+        assert set(example.weights[1:answer]) <= {1.0}
+        assert set(example.weights[answer:]) <= {MIDDLE_WEIGHT}
+
+
+def test_the_examples_spell_their_files(sources: Path, examples: Examples, tokenizer: Any) -> None:
+    texts = dict(read_corpus(sources))
+    middle = tokenizer.get_vocab()[FIM_MIDDLE]
+    for index in range(50):
+        tokens = examples[index].token_ids
+        header, _, rest = tokenizer.decode(tokens).partition("\n")
+        name = header.removeprefix(FILE)
+        assert name in texts
+        if middle not in tokens and FIM_SUFFIX not in rest and FIM_PREFIX not in rest:
+            assert rest in texts[name]
+
+
+def test_markers_in_a_source_do_not_become_markers(tokenizer: Any) -> None:
+    text = f"value = {FIM_MIDDLE!r}\nother = {END!r}\n" * 40
+    ids = tokenizer.get_vocab()
+    examples = Examples([("markers.py", text)], tokenizer, LENGTH)
+    for index in range(50):
+        tokens = examples[index].token_ids
+        assert tokens.count(ids[FIM_MIDDLE]) <= 1 and tokens.count(ids[END]) <= 1
+
+
+def test_short_path_keeps_three_parts() -> None:
+    assert short_path("a/b/c/d.py") == "b/c/d.py"
+    assert short_path("b\\c\\d.py") == "b/c/d.py"
+    assert short_path("d.py") == "d.py"
+
+
+# --- packing ------------------------------------------------------------------
+
+
+def test_no_example_in_a_row_sees_another(examples: Examples, tokenizer: Any) -> None:
+    batch = Packer(examples, rows=4, length=LENGTH).batch()
+    pad = tokenizer.get_vocab()[PAD]
+    assert batch.input_ids.shape == batch.weights.shape == batch.position_ids.shape == (4, LENGTH)
+    assert batch.mask.shape == (4, 1, LENGTH, LENGTH)
+    several = 0
+    for row in range(4):
+        filled = int((batch.input_ids[row] != pad).sum())
+        starts = [at for at in range(filled) if batch.position_ids[row, at] == 0]
+        several += len(starts) > 1
+        expected = torch.zeros(LENGTH, LENGTH, dtype=torch.bool)
+        for start, end in zip(starts, [*starts[1:], filled], strict=True):
+            assert batch.position_ids[row, start:end].tolist() == list(range(end - start))
+            assert batch.weights[row, start] == 0
+            expected[start:end, start:end] = torch.ones(end - start, end - start, dtype=torch.bool).tril()
+        # Padding sees padding, so that no row of the softmax is empty; nothing weighs it.
+        tail = LENGTH - filled
+        expected[filled:, filled:] = torch.ones(tail, tail, dtype=torch.bool).tril()
+        assert torch.equal(batch.mask[row, 0], expected)
+        assert batch.weights[row, filled:].sum() == 0
+    assert several
+
+
+def test_rows_hold_whole_examples_each_once(examples: Examples) -> None:
+    packer = Packer(examples, rows=4, length=LENGTH)
+    taken = []
+    for batch in (packer.batch() for _ in range(5)):
+        for ids, positions, weights in zip(batch.input_ids, batch.position_ids, batch.weights, strict=True):
+            filled = int((weights > 0).nonzero().max()) + 1
+            starts = [at for at in range(filled) if positions[at] == 0]
+            for start, end in zip(starts, [*starts[1:], filled], strict=True):
+                taken.append(tuple(ids[start:end].tolist()))
+    drawn = [tuple(examples[index].token_ids) for index in range(packer.next_index)]
+    for example in taken:
+        drawn.remove(example)  # raises if it came twice, or was cut
+    assert len(drawn) == POOL - 1 or len(drawn) == POOL
+
+
+def test_packing_is_the_same_from_the_same_index(examples: Examples) -> None:
+    first, second = (Packer(examples, 2, LENGTH, next_index=40) for _ in range(2))
+    for _ in range(3):
+        assert torch.equal(first.batch().input_ids, second.batch().input_ids)
+        assert first.next_index == second.next_index > 40
+
+
+def test_rows_are_well_filled(examples: Examples) -> None:
+    packer = Packer(examples, 8, LENGTH)
+    pad = examples.pad_id
+    share = torch.stack([(packer.batch().input_ids != pad).float().mean() for _ in range(5)]).mean()
+    assert share > 0.9
