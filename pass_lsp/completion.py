@@ -36,7 +36,8 @@ def complete_document(
 ) -> Outcome:
     """Complete `document` at `offset` (characters); nothing that the text contains makes it fail.
 
-    `params` default to greedy decoding with the lengths and the strategy of `settings`.
+    `params` default to greedy decoding with the lengths and the strategy of `settings`. When
+    the deadline of `settings` passes (0: none), what is decoded by then is finished as usual.
     """
     # Into the text, and out of the middle of a line end: the answer's offsets are counted from here.
     offset = document.offset(*document.position(offset, "utf-32"), "utf-32")
@@ -47,10 +48,12 @@ def complete_document(
     template = prompt.template_for(engine.tokenizer)
     question = prompt.render(context, template, engine.tokenizer, room)
     wanted = _params(params, settings, context.mode, question.stop_ids)
-    stop = postprocess.Stop(context, question, engine.tokenizer)
+    stop = postprocess.Deadline(postprocess.Stop(context, question, engine.tokenizer), settings.deadline_ms)
     generation = engine.generate(question.token_ids, wanted, cancel=cancel, on_commit=on_commit, stop=stop)
     if generation.finish == "cancelled":
         return Outcome(reason=Reason.CANCELLED)
+    if stop.passed:
+        generation = replace(generation, finish="length")
     answer = postprocess.finish(generation, context, question, engine.tokenizer, offset)
     return Outcome(answer) if isinstance(answer, Completion) else Outcome(reason=answer)
 
@@ -70,7 +73,7 @@ def complete(
     `language`, else that of `path`. Offsets in the result count characters of `text`.
     """
     document = Document("", text, language=language or language_of(path, ""), path=path)
-    return complete_document(document, document.offset(line, character), engine).completion
+    return complete_document(document, document.offset(line, character), engine, Settings(deadline_ms=0)).completion
 
 
 def _params(params: SamplingParams | None, settings: Settings, mode: Mode, stop_ids: tuple[int, ...]) -> SamplingParams:

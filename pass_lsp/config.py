@@ -32,6 +32,7 @@ class Settings:
     prompt_tokens: int = 2048
     single_line_tokens: int = 32
     multi_line_tokens: int = 96
+    deadline_ms: int = 5000
 
     def updated(self, values: Mapping[str, object], *, trusted: bool = True) -> tuple[Settings, list[str]]:
         """New settings with `values` over these, and one sentence for each value that was refused.

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pass_lsp.cli import options
+from pass_lsp.config import Settings
 from pass_lsp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine
 
 MAX_FILE_BYTES = 10_000_000
+UNHURRIED = Settings(deadline_ms=0)
 
 
 def complete(
@@ -86,7 +88,7 @@ def _run(engine: LocalEngine, document: Document, offset: int, params: SamplingP
 
     console = Console()
     if not live or not console.is_terminal:
-        return complete_document(document, offset, engine, params=params)
+        return complete_document(document, offset, engine, UNHURRIED, params)
     ids: list[int] = []
     # What is committed may still be cut at the end of the block, so it is shown until the answer is final.
     with Live(Text(""), console=console, transient=True) as view:
@@ -95,7 +97,7 @@ def _run(engine: LocalEngine, document: Document, offset: int, params: SamplingP
             ids.extend(run)
             view.update(Text(engine.tokenizer.decode(ids, skip_special_tokens=True), style="dim"))
 
-        return complete_document(document, offset, engine, params=params, on_commit=show)
+        return complete_document(document, offset, engine, UNHURRIED, params, on_commit=show)
 
 
 def _print(outcome: Outcome, took_ms: float, as_json: bool) -> None:

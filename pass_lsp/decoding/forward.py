@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.lookahead import Lookahead
+from pass_lsp.decoding.model import output_layer, table_of
 from pass_lsp.domain import CancelToken
 
 PREFILL_CHUNK = 256
@@ -25,9 +26,11 @@ class Cancelled(Exception):
 class Forward:
     """A model, its look-ahead vectors, one KV cache and one request's cancel flag."""
 
-    def __init__(self, model: PreTrainedModel, cache: KVCache, lookahead: Lookahead | None, cancel: CancelToken | None):
+    def __init__(
+        self, model: PreTrainedModel, cache: KVCache, lookahead: Lookahead | None, cancel: CancelToken | None
+    ) -> None:
         self._model, self._cache, self._lookahead, self._cancel = model, cache, lookahead, cancel
-        self._embed = model.get_input_embeddings()
+        self._embed, self._table = model.get_input_embeddings(), table_of(model)
 
     @torch.inference_mode()
     def __call__(self, token_ids: Sequence[int], num_lookahead: int = 0, num_logits: int = 1) -> torch.Tensor:
@@ -39,7 +42,7 @@ class Forward:
         if self._cancel is not None and self._cancel.cancelled:
             raise Cancelled
         start, rows = self._cache.length, len(token_ids) + num_lookahead
-        device = self._embed.weight.device
+        device = self._table.device
         embeds = self._embed(torch.tensor([token_ids], device=device))  # [1, T, d]
         if num_lookahead and self._lookahead is not None:
             extra = self._lookahead.embeddings[None, :num_lookahead].to(embeds.dtype)
@@ -58,6 +61,14 @@ class Forward:
         self._cache.extend(token_ids)
         self._cache.crop(start + len(token_ids))
         return output.logits[0]
+
+    @torch.inference_mode()
+    def sharpened(self, logits: torch.Tensor, previous: int) -> torch.Tensor:
+        """A look-ahead row's logits `[V]`, once the token before the one it predicts is known."""
+        if self._lookahead is None or self._lookahead.head is None:
+            return logits
+        shift = self._lookahead.head(self._table[previous].to(self._lookahead.embeddings.dtype))
+        return logits + output_layer(self._model)(shift)
 
     def prefill(self, token_ids: Sequence[int], num_lookahead: int = 0) -> torch.Tensor:
         """Feed `token_ids` (one at least) in chunks; the logits of the last id and of the look-ahead rows."""

@@ -33,7 +33,9 @@ class Int8Linear(nn.Module):
 
 def quantize(model: nn.Module) -> None:
     """Replace every linear layer of `model`, in place; a head tied to the embedding table stays as it is."""
-    shared = {p.data_ptr() for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    shared = {
+        p.data_ptr() for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()
+    }
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear) and child.weight.data_ptr() not in shared:

@@ -1,8 +1,10 @@
-"""The look-ahead artifact: L trained input vectors, and what is known of them.
+"""The look-ahead artifact: L trained input vectors, optionally a small head, and what is known of them.
 
-A directory with `manifest.json` and `lookahead.safetensors` (one tensor,
-`embeddings` `[L, d]`). The vectors live outside the vocabulary, so no tokenizer can
-produce them and no head can emit them. Source: Monea, Joulin, Grave 2023, PaSS.
+A directory with `manifest.json` and `lookahead.safetensors`: `embeddings` `[L, d]`,
+and `head.up` `[h, d]`, `head.down` `[d, h]` where a head was trained. The vectors live
+outside the vocabulary, so no tokenizer can produce them and no model can emit them.
+Source: Monea, Joulin, Grave 2023, PaSS; the head mends what its look-ahead rows lack,
+the token before the one they predict.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
 
 from pass_lsp.errors import LookaheadError
 
@@ -23,11 +26,24 @@ RANDOM_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """Turns the embedding of the token before into a shift of a look-ahead row's last hidden state."""
+
+    up: torch.Tensor  # [h, d]
+    down: torch.Tensor  # [d, h]
+
+    def __call__(self, previous: torch.Tensor) -> torch.Tensor:
+        """Embeddings `[…, d]` → shifts `[…, d]`; the model's output layer makes logits of them."""
+        return F.linear(F.silu(F.linear(previous, self.up)), self.down)
+
+
+@dataclass(frozen=True, slots=True)
 class Lookahead:
     """`embeddings` `[L, d]`; `acceptance[j]` is how often drafts 1..j+1 were all accepted on held-out code."""
 
     embeddings: torch.Tensor
     acceptance: tuple[float, ...] = ()
+    head: Head | None = None
 
     @property
     def length(self) -> int:
@@ -36,7 +52,8 @@ class Lookahead:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Lookahead:
         """The same on a device, in a dtype."""
-        return Lookahead(self.embeddings.to(device, dtype), self.acceptance)
+        head = Head(self.head.up.to(device, dtype), self.head.down.to(device, dtype)) if self.head else None
+        return Lookahead(self.embeddings.to(device, dtype), self.acceptance, head)
 
 
 def random_lookahead(embedding: torch.Tensor, length: int = RANDOM_LENGTH, seed: int = 0) -> Lookahead:
@@ -49,7 +66,11 @@ def random_lookahead(embedding: torch.Tensor, length: int = RANDOM_LENGTH, seed:
 def save_lookahead(folder: Path, lookahead: Lookahead, facts: dict[str, Any]) -> None:
     """Write the artifact; `facts` say what it was trained for and on."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"embeddings": lookahead.embeddings.float().cpu().contiguous()}, folder / "lookahead.safetensors")
+    tensors = {"embeddings": lookahead.embeddings}
+    if lookahead.head is not None:
+        tensors |= {"head.up": lookahead.head.up, "head.down": lookahead.head.down}
+    plain = {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, folder / "lookahead.safetensors")
     manifest = {
         "format": FORMAT,
         "length": lookahead.length,
@@ -64,16 +85,22 @@ def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
     """Read an artifact for a model of `hidden_size`. Raises `LookaheadError` when it does not fit."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-        tensor = load_file(folder / "lookahead.safetensors")["embeddings"]
+        tensors = load_file(folder / "lookahead.safetensors")
+        tensor = tensors["embeddings"]
+        head = Head(tensors["head.up"], tensors["head.down"]) if "head.up" in tensors else None
         acceptance = tuple(float(value) for value in manifest.get("acceptance", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise LookaheadError(
             f"The look-ahead artifact {folder} cannot be read ({type(error).__name__}); "
             "train it again with `pass-lsp train lookahead`, or choose --lookahead none."
         ) from error
-    if manifest.get("format") != FORMAT or tensor.dim() != 2 or tensor.size(1) != hidden_size:
+    fits = tensor.dim() == 2 and tensor.size(1) == hidden_size
+    if head is not None:
+        fits = fits and head.up.dim() == 2 and head.up.size(1) == hidden_size and head.down.shape == head.up.T.shape
+    if manifest.get("format") != FORMAT or not fits:
         raise LookaheadError(
-            f"The look-ahead artifact {folder} was made for another model ({list(tensor.shape)}, this one is {hidden_size} "
-            "wide); train one for this model with `pass-lsp train lookahead`, or choose --lookahead none."
+            f"The look-ahead artifact {folder} was made for another model (this one is {hidden_size} wide, "
+            f"the artifact {list(tensor.shape)}); train one for this model with `pass-lsp train lookahead`, "
+            "or choose --lookahead none."
         )
-    return Lookahead(tensor, acceptance)
+    return Lookahead(tensor, acceptance, head)

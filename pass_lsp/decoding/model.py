@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
@@ -63,13 +64,30 @@ def load_model(path: str, device: torch.device, dtype: str, trust_remote_code: b
         model = model.eval().requires_grad_(False)
         if dtype == "int8":
             quantize(model)
-        return model.to(device)
+        model.to(device)  # type: ignore[reportArgumentType]  # transformers hides the plain signature
+        return model
 
 
 def load_tokenizer(path: str, trust_remote_code: bool) -> Any:
     """The model's own tokenizer. Raises `ModelError`."""
     with _explained(path):
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, local_files_only=_is_local(path))
+        return AutoTokenizer.from_pretrained(
+            path, trust_remote_code=trust_remote_code, local_files_only=_is_local(path)
+        )
+
+
+def table_of(model: PreTrainedModel) -> torch.Tensor:
+    """The input embedding table `[V, d]`."""
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
+def output_layer(model: PreTrainedModel) -> nn.Module:
+    """The layer that makes logits `[…, V]` of last hidden states `[…, d]`."""
+    layer = model.get_output_embeddings()
+    assert isinstance(layer, nn.Module)
+    return layer
 
 
 def eos_ids(model: PreTrainedModel) -> frozenset[int]:
@@ -123,15 +141,16 @@ class _explained:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
             return f"There is not enough memory to load {path}; choose a smaller model, or --dtype int8."
         if not os.path.exists(path):
-            return f"{path} is neither a model directory here nor a model that can be fetched; check --model and the network."
+            return f"{path} is no model directory, and it cannot be fetched; check --model and the network."
         missing = [name for name in ("config.json", "tokenizer.json") if not (Path(path) / name).exists()]
         if missing:
             return f"{path} has no {' and no '.join(missing)}; --model needs a Hugging Face model directory."
         if not list(Path(path).glob("*.safetensors")):
             return f"{path} has no .safetensors file; convert the weights to safetensors (pickles are never loaded)."
         if "trust_remote_code" in str(error):
-            return f"{path} needs its own code to run; set trust_remote_code in your user settings if you trust its author."
-        return f"{path} is broken or of an unsupported kind ({type(error).__name__}: {_first_line(error)}); fetch it again."
+            return f"{path} needs its own code; if you trust its author, set trust_remote_code in your user settings."
+        what = f"{type(error).__name__}: {_first_line(error)}"
+        return f"{path} is broken or of an unsupported kind ({what}); fetch it again."
 
 
 def _first_line(error: Exception) -> str:

@@ -23,6 +23,7 @@ import torch
 from transformers import PreTrainedModel
 
 from pass_lsp.decoding.forward import Forward
+from pass_lsp.decoding.model import table_of
 from pass_lsp.decoding.sampling import DRAFT, TARGET, draw, residual, target_probs, uniform
 from pass_lsp.domain import SamplingParams, Step
 
@@ -40,7 +41,7 @@ def naive(model: PreTrainedModel, prompt_ids: Sequence[int], params: SamplingPar
     """One token a forward, everything computed anew: obviously right, and slow."""
     token_ids = list(prompt_ids)
     while True:
-        device = model.get_input_embeddings().weight.device
+        device = table_of(model).device
         logits = model(input_ids=torch.tensor([token_ids], device=device), use_cache=False).logits[0, -1:]
         token_ids.append(draw(target_probs(logits, params)[0], params, TARGET, len(token_ids)))
         yield token_ids[-1]
@@ -58,7 +59,12 @@ def autoregressive(forward: Forward, prompt_ids: Sequence[int], params: Sampling
 
 
 def parallel_speculative(
-    forward: Forward, prompt_ids: Sequence[int], params: SamplingParams, num_lookahead: int, limit: int, ends: frozenset[int]
+    forward: Forward,
+    prompt_ids: Sequence[int],
+    params: SamplingParams,
+    num_lookahead: int,
+    limit: int,
+    ends: frozenset[int],
 ) -> Iterator[Run]:
     """Two forwards a cycle, 2 to L + 2 tokens. `limit` bounds the positions used; a draft ends at an id of `ends`."""
     position = len(prompt_ids)
@@ -66,35 +72,43 @@ def parallel_speculative(
     while True:
         width = max(0, min(num_lookahead, limit - position - 2))
         logits = forward.prefill(pending, width)  # [1 + width, V]
-        probs = target_probs(logits, params)
-        free = draw(probs[0], params, TARGET, position)
+        free = draw(target_probs(logits[:1], params)[0], params, TARGET, position)
         yield Run([free], Step(1, 0, 0, 1))
-        drafts = _drafts(probs[1:], params, position + 1, ends)
         position += 1
+        drafts, draft_probs = _drafts(forward, logits[1:], free, params, position, ends)
         logits = forward([free, *drafts], num_logits=1 + len(drafts))  # [1 + len(drafts), V]
-        accepted, token = _verify(target_probs(logits, params), probs[1:], drafts, params, position)
+        accepted, token = _verify(target_probs(logits, params), draft_probs, drafts, params, position)
         forward.crop(position + accepted)
         yield Run([*drafts[:accepted], token], Step(1, len(drafts), accepted, accepted + 1))
         position += accepted + 1
         pending = [token]
 
 
-def _drafts(draft_probs: torch.Tensor, params: SamplingParams, position: int, ends: frozenset[int]) -> list[int]:
-    """Ids drawn from `draft_probs` `[L, V]` for `position` on; nothing is drafted behind an end."""
+def _drafts(
+    forward: Forward, logits: torch.Tensor, previous: int, params: SamplingParams, position: int, ends: frozenset[int]
+) -> tuple[list[int], list[torch.Tensor]]:
+    """Ids for `position` on, and the law `[V]` each was drawn from; nothing is drafted behind an end.
+
+    Each law is fixed before its token is drawn, and depends only on what was drawn before:
+    that is all the acceptance rule asks for.
+    """
     drafts: list[int] = []
-    for row in draft_probs:
-        drafts.append(draw(row, params, DRAFT, position + len(drafts)))
-        if drafts[-1] in ends:
+    laws: list[torch.Tensor] = []
+    for row in logits:  # [V]
+        laws.append(target_probs(forward.sharpened(row, previous)[None], params)[0])
+        previous = draw(laws[-1], params, DRAFT, position + len(drafts))
+        drafts.append(previous)
+        if previous in ends:
             break
-    return drafts
+    return drafts, laws
 
 
 def _verify(
-    target: torch.Tensor, draft: torch.Tensor, drafts: list[int], params: SamplingParams, position: int
+    target: torch.Tensor, draft: list[torch.Tensor], drafts: list[int], params: SamplingParams, position: int
 ) -> tuple[int, int]:
-    """How many drafts stand, and the token after them; target `[1 + len(drafts), V]`, draft `[≥ len(drafts), V]`."""
+    """How many drafts stand, and the token after them; target `[1 + len(drafts), V]`, draft `[V]` for each."""
     for row, token in enumerate(drafts):
-        ratio_top, ratio_bottom = target[row, token].item(), draft[row, token].item()
+        ratio_top, ratio_bottom = target[row, token].item(), draft[row][token].item()
         if params.temperature == 0:
             refused = ratio_top == 0
         else:

@@ -20,7 +20,15 @@ from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.forward import Forward
 from pass_lsp.decoding.generate import Parts, generate
 from pass_lsp.decoding.lookahead import Lookahead, load_lookahead, random_lookahead
-from pass_lsp.decoding.model import choose_device, choose_dtype, context_length, eos_ids, load_model, load_tokenizer
+from pass_lsp.decoding.model import (
+    choose_device,
+    choose_dtype,
+    context_length,
+    eos_ids,
+    load_model,
+    load_tokenizer,
+    table_of,
+)
 from pass_lsp.domain import CancelToken, Generation, OnCommit, SamplingParams, Stop, Strategy
 from pass_lsp.engines.embedded import embedded_model, lookahead_folder
 from pass_lsp.errors import ConfigError, PromptError
@@ -51,7 +59,7 @@ def load_engine(
 
 
 def _lookahead(model: PreTrainedModel, path: str, wanted: str | None) -> Lookahead | None:
-    table = model.get_input_embeddings().weight
+    table = table_of(model)
     if wanted is None or wanted in ("none", ""):
         return None
     if wanted == "random":
@@ -80,7 +88,7 @@ class LocalEngine:
         self.path, self.dtype, self.lookahead = path, dtype, lookahead
         self.context_length = context_length(model)
         self._model, self._trust = model, trust_remote_code
-        self._vocabulary = model.get_input_embeddings().weight.size(0)
+        self._vocabulary = table_of(model).size(0)
         self._parts = Parts(model, lookahead, KVCache(), self.context_length, eos_ids(model))
         self._lock = threading.Lock()
         self.auto_strategy: Strategy = self._faster()
@@ -126,7 +134,9 @@ class LocalEngine:
                 f"The prompt has {len(ids)} tokens and the model's context {self.context_length}; shorten the prompt."
             )
         if not 0 <= min(ids) <= max(ids) < self._vocabulary:
-            raise PromptError(f"The prompt holds ids outside 0 to {self._vocabulary - 1}; use this model's own tokenizer.")
+            raise PromptError(
+                f"The prompt holds ids outside 0 to {self._vocabulary - 1}; use this model's own tokenizer."
+            )
         return ids
 
     def _strategy(self, wanted: Strategy) -> Strategy:

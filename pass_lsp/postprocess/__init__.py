@@ -13,9 +13,9 @@ from typing import Any
 from pass_lsp.domain import Completion, Context, Generation, Prompt, Reason
 from pass_lsp.postprocess.filters import FILTERS, overlap
 from pass_lsp.postprocess.frame import Decoded, Frame, special_tokens
-from pass_lsp.postprocess.stop import Stop, cycle_in
+from pass_lsp.postprocess.stop import Deadline, Stop, cycle_in
 
-__all__ = ["Stop", "finish"]
+__all__ = ["Deadline", "Stop", "finish"]
 
 
 def finish(

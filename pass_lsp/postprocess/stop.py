@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
 from pass_lsp.documents.languages import CLOSERS, lexis_of, scan
 from pass_lsp.domain import Context, Prompt
+from pass_lsp.domain import Stop as StopRule
 from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, repeats, special_tokens
 
 _MAX_PERIOD = 12
@@ -16,6 +19,23 @@ _MIN_CYCLE = 10
 """Tokens that a cycle must cover; a short one comes up in good code."""
 _MAX_WORDLESS = 64
 _TIMES_A_LINE = 3
+
+
+class Deadline:
+    """A stop that also ends decoding at the first token after `limit_ms` (0: never); `passed` says that it did."""
+
+    def __init__(self, stop: StopRule, limit_ms: int) -> None:
+        self._stop = stop
+        self._end = time.monotonic() + limit_ms / 1000 if limit_ms else math.inf
+        self.passed = False
+
+    def __call__(self, token_ids: list[int]) -> int | None:
+        """The number of tokens to keep when decoding should end, else None."""
+        keep = self._stop(token_ids)
+        if keep is None and time.monotonic() >= self._end:
+            self.passed = True
+            return len(token_ids)
+        return keep
 
 
 class Stop:

@@ -62,7 +62,7 @@ def assert_law(counts: Counter, law: dict[tuple[int, ...], float]) -> None:
 def test_joint_law_of_four_tokens(strategy, warp):
     model, table = bigram(1, 2)
     counts: Counter = Counter()
-    for seed in range(3000):
+    for seed in range(1800):
         params = SamplingParams(max_new_tokens=4, seed=seed, **warp)
         counts[tuple(generate(parts_of(model, VOCAB, 2), [0], params, strategy).token_ids)] += 1
     assert_law(counts, joint(table, params, 0, 4))
@@ -78,7 +78,7 @@ def test_joint_law_of_a_real_model():
         probs = target_probs(logits, params)
         law[ids] = float(torch.stack([probs[i, token] for i, token in enumerate(ids)]).prod())
     counts: Counter = Counter()
-    for seed in range(700):
+    for seed in range(400):
         params = SamplingParams(max_new_tokens=3, temperature=2.0, seed=seed, strategy="pass")
         counts[tuple(engine.generate([1, 2], params).token_ids)] += 1
     assert_law(counts, law)
@@ -89,7 +89,7 @@ def test_a_wrong_acceptance_rule_would_be_noticed():
     model, table = bigram(1, 2)
     params = SamplingParams(temperature=1.0)
     counts: Counter = Counter()
-    for seed in range(3000):
+    for seed in range(1800):
         params = SamplingParams(temperature=1.0, seed=seed)
         free = draw(target_probs(table[:1], params)[0], params, TARGET, 1)
         drafted = draw(target_probs(model._drafts(0, 0)[None], params)[0], params, DRAFT, 2)

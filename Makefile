@@ -1,0 +1,38 @@
+# The commands of this project; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --progress-bar off -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench figures clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## make the environment in .venv, with the console script
+
+$(READY): pyproject.toml constraints.txt
+	@echo "==> making $(VENV) (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "==> installing torch, transformers and the rest"
+	@$(PIP) -q -e '.[serve,bench,dev]'
+	@touch $@
+
+demo: $(READY) ## a real completion of a real file through the real server, with its speed
+	@$(BIN)/python -m pass_lsp.bench.demo
+
+test: $(READY) ## run all tests
+	@$(BIN)/python -m pytest
+
+check: $(READY) ## lint, format and types; the layers are tested in `make test`
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+bench: $(READY) ## measure decoding, infilling and latency here; write the README's table and RESULTS.md
+	@$(BIN)/python -m pass_lsp.bench.report
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .cache/pytest .ruff_cache .pytest_cache build dist

@@ -1,0 +1,107 @@
+"""Training look-ahead embeddings and their head, and the artifact that comes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from pass_lsp.decoding.lookahead import Head, Lookahead, load_lookahead, random_lookahead, save_lookahead
+from pass_lsp.domain import SamplingParams
+from pass_lsp.engines.local import LocalEngine, load_engine
+from pass_lsp.errors import LookaheadError
+from pass_lsp.train import lookahead as trainer
+from pass_lsp.train.lookahead import Plan, acceptance, group_loss, train_lookahead
+from tests.decoding.families import tiny_model
+
+
+def with_head(model: LlamaForCausalLM, length: int = 3) -> Lookahead:
+    """Random vectors and a random head, so that drafts depend on the token before."""
+    width = model.config.hidden_size
+    generator = torch.Generator().manual_seed(4)
+    start = random_lookahead(model.get_input_embeddings().weight, length)
+    up, down = torch.randn(16, width, generator=generator), torch.randn(width, 16, generator=generator)
+    return Lookahead(start.embeddings, (), Head(up, down))
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "starcoder2", "qwen2-sliding"])
+def test_packed_rows_are_the_rows_of_decoding(family: str) -> None:
+    """What a group sees in training is what look-ahead rows see when decoding: the same logits."""
+    model = tiny_model(family)
+    lookahead = random_lookahead(model.get_input_embeddings().weight, 3)
+    ids = torch.arange(3, 27)[None] % 61
+    places = torch.tensor([4, 9, 15])
+    with torch.inference_mode():
+        real, drafted = trainer._packed_logits(model, lookahead, ids, places)
+        torch.testing.assert_close(real[0], model(input_ids=ids).logits[0], atol=1e-3, rtol=1e-3)
+        for group, place in enumerate(places.tolist()):
+            embeds = torch.cat((model.get_input_embeddings()(ids[:, : place + 1]), lookahead.embeddings[None]), dim=1)
+            alone = model(inputs_embeds=embeds).logits[0, -3:]
+            torch.testing.assert_close(drafted[0, group], alone, atol=1e-3, rtol=1e-3)
+
+
+def test_a_head_changes_the_drafts_and_never_the_answer() -> None:
+    model = tiny_model("llama")
+    engine = LocalEngine(model, None, "tiny", "float32", with_head(model))
+    plain = LocalEngine(model, None, "tiny", "float32", None)
+    for seed in range(4):
+        prompt = torch.randint(0, 61, (9,), generator=torch.Generator().manual_seed(seed)).tolist()
+        fast = engine.generate(prompt, SamplingParams(max_new_tokens=30, strategy="pass"))
+        slow = plain.generate(prompt, SamplingParams(max_new_tokens=30, strategy="autoregressive"))
+        assert fast.token_ids == slow.token_ids
+
+
+def test_a_few_steps_lower_the_loss() -> None:
+    model = tiny_model("llama")
+    start = random_lookahead(model.get_input_embeddings().weight, 2)
+    lookahead = trainer._trainable(Lookahead(start.embeddings, (), with_head(model).head), torch.device("cpu"))
+    optimizer = torch.optim.AdamW(trainer._groups(lookahead, Plan("", Path(), Path())))
+    ids = torch.randint(0, 61, (4, 48), generator=torch.Generator().manual_seed(0))
+    losses = []
+    for _ in range(25):
+        loss = group_loss(model, lookahead, ids, 20, 0)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.02
+
+
+def test_acceptance_of_an_oracle_is_one() -> None:
+    """A model that always says the same thing is easy to foresee."""
+    model = tiny_model("llama-tied")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    lookahead = Lookahead(torch.zeros(2, model.config.hidden_size))
+    ids = torch.zeros(2, 40, dtype=torch.long)
+    assert acceptance(model, lookahead, ids) == (1.0, 1.0)
+
+
+def test_training_writes_an_artifact_that_loads_and_goes_on(model_dir: Path, sources: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lookahead"
+    plan = Plan(str(model_dir), sources, out, length=2, minutes=0.03, sequence=64, anchors=8, batch=2, evaluate_every=2)
+    train_lookahead(plan)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (manifest["length"], len(manifest["acceptance"])) == (2, 2)
+    train_lookahead(plan)
+    engine = load_engine(str(model_dir), lookahead=str(out))
+    assert engine.lookahead is not None
+    assert engine.lookahead.head is not None
+    params = SamplingParams(max_new_tokens=8)
+    assert len({tuple(engine.generate([5, 6, 7], params).token_ids) for _ in range(2)}) == 1
+
+
+def test_artifacts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    save_lookahead(tmp_path, Lookahead(torch.randn(3, 8)), {})
+    assert load_lookahead(tmp_path, 8).length == 3
+    with pytest.raises(LookaheadError, match="another model"):
+        load_lookahead(tmp_path, 16)
+    (tmp_path / "lookahead.safetensors").write_bytes(b"junk")
+    with pytest.raises(LookaheadError, match="cannot be read"):
+        load_lookahead(tmp_path, 8)
+    with pytest.raises(LookaheadError, match="cannot be read"):
+        load_lookahead(tmp_path / "missing", 8)
