@@ -25,9 +25,9 @@ from pass_lsp.bench.holes import Hole
 from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import PassLspError
 
-MODULE = "argparse.py"
-BEFORE = "        super(_StoreAction, self).__init__(\n"
-AFTER = "\n\n    def __call__("
+MODULE = "configparser.py"
+BEFORE = "            opts = self._sections[section].copy()\n"
+AFTER = "\n        opts.update("
 LINES_AROUND = 12
 
 
@@ -62,7 +62,7 @@ def main(svg: Annotated[Path | None, typer.Option(help="Also draw what is shown,
 
 
 def demo_hole() -> Hole:
-    """The arguments of a call in argparse taken out; in a Python where they differ, the middle of the file."""
+    """A handler of an exception taken out of configparser; in a Python where it differs, a line of the middle."""
     text = (Path(sysconfig.get_paths()["stdlib"]) / MODULE).read_text("utf-8")
     start = text.find(BEFORE) + len(BEFORE)
     end = text.find(AFTER, start)

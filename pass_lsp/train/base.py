@@ -32,7 +32,6 @@ from pass_lsp.train.fim import Batch, Examples, Packer
 from pass_lsp.train.optimizer import optimizers
 from pass_lsp.train.tokenizer import END, PAD, read_tokenizer
 
-CONTEXT = 1024
 WARMUP_STEPS = 30
 DECAY_SHARE = 0.35
 EVAL_ROWS = 16
@@ -175,7 +174,7 @@ def _model(plan: Plan, size: dict[str, Any], tokenizer: PreTrainedTokenizerFast)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         tie_word_embeddings=True,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=size["sequence"],
         bos_token_id=None,
         eos_token_id=tokenizer.get_vocab()[END],
         pad_token_id=tokenizer.get_vocab()[PAD],
