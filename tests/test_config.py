@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     "prompt_tokens": 512,
     "single_line_tokens": 0,
     "multi_line_tokens": 7,
+    "deadline_ms": 250,
 }
 
 

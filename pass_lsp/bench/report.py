@@ -16,9 +16,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 RUNS = (
-    ["decode", "--holes", "24"],
-    ["decode", "--holes", "24", "--temperature", "0.8"],
-    ["infill", "--holes", "200"],
+    ["decode", "--holes", "20"],
+    ["decode", "--holes", "10", "--temperature", "0.8"],
+    ["infill", "--holes", "150"],
     ["latency", "--keystrokes", "60"],
 )
 

@@ -49,7 +49,7 @@ def root(
 def main() -> None:
     """Run the command line; every failure ends in one sentence on stderr and exit code 1."""
     try:
-        app()
+        app(prog_name="pass-lsp")
     except Exception as error:
         if logging.getLogger("pass_lsp").isEnabledFor(logging.DEBUG):
             raise

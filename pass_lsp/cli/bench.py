@@ -26,7 +26,7 @@ def decode(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens an answer may have.")] = 64,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each prompt; the median counts.")] = 3,
     temperature: float = 0.0,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     model: options.Model = "embedded",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -38,8 +38,8 @@ def decode(
 
     from pass_lsp.bench.decode import bench_decode
 
-    torch.set_num_threads(threads)
     engine = options.local_engine(model, device, dtype, lookahead)
+    torch.set_num_threads(threads)
     found = bench_decode(engine, _holes(data, holes), max_new_tokens, repeats, temperature)
     _report({"bench": "decode", "data": data.name if data else "held-out modules", **found}, json_file)
 

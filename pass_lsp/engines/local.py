@@ -35,6 +35,7 @@ from pass_lsp.errors import ConfigError, PromptError
 
 AUTO_MARGIN = 1.05
 MEASURE_SECONDS = 0.5
+ONE_THREAD_PARAMETERS = 50_000_000
 
 
 def load_engine(
@@ -55,6 +56,9 @@ def load_engine(
     chosen = choose_dtype(dtype, place)
     tokenizer = load_tokenizer(path, trust_remote_code)
     loaded = load_model(path, place, chosen, trust_remote_code)
+    if place.type == "cpu" and loaded.num_parameters() < ONE_THREAD_PARAMETERS:
+        # A small model's forward is too short to share: on a busy machine two threads wait for each other.
+        torch.set_num_threads(1)
     return LocalEngine(loaded, tokenizer, path, chosen, _lookahead(loaded, path, lookahead), trust_remote_code)
 
 

@@ -1,0 +1,115 @@
+"""The whole: the shipped model, the real binary, and files that the model was never trained on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+import pass_lsp
+from pass_lsp.bench.decode import prompt_ids
+from pass_lsp.bench.holes import held_out_holes
+from pass_lsp.decoding.strategies import naive
+from pass_lsp.engines.embedded import embedded_model
+from pass_lsp.engines.local import LocalEngine
+from pass_lsp.train.corpus import package_list
+from tests.server.rawlsp import RawClient
+
+MAX_MODEL_BYTES = 48_000_000
+
+
+@pytest.fixture(scope="module")
+def engine() -> LocalEngine:
+    return pass_lsp.load_engine()
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[RawClient]:
+    command = [sys.executable, "-m", "pass_lsp", "serve", "--stdio"]
+    started = RawClient.spawn(command, tmp_path / "log")
+    yield started
+    started.clean_up()
+
+
+def test_a_hole_in_heapq_is_filled_through_the_real_server(client: RawClient, tmp_path: Path) -> None:
+    text = (Path(sysconfig.get_paths()["stdlib"]) / "heapq.py").read_text("utf-8")
+    at = text.index("    heap.append(item)\n")
+    end = text.index("\n\n", at)
+    client.initialize("utf-16")
+    client.until(
+        lambda: any(status["kind"] == "Normal" and not status["busy"] for status in client.noted("didChangeStatus")), 90
+    )
+    client.open(text[:at] + "    " + text[end:])
+    line = text[:at].count("\n")
+    items = client.complete(line, 4)["items"]
+    assert items
+    assert items[0]["insertText"].strip()
+    assert "<|" not in items[0]["insertText"]
+    assert items[0]["range"]["start"]["line"] == items[0]["range"]["end"]["line"] == line
+    assert "heap.append" not in (tmp_path / "log").read_text("utf-8", "replace")  # no source text in logs
+    client.call("shutdown")
+    client.notify("exit")
+    assert client.exit_code() == 0
+
+
+def test_the_embedded_model_decodes_exactly(engine: LocalEngine) -> None:
+    forwards = committed = 0
+    for hole in held_out_holes(6, seed=5):
+        ids = prompt_ids(engine, hole)
+        params = [pass_lsp.SamplingParams(max_new_tokens=24, strategy=name) for name in ("autoregressive", "pass")]
+        plain, fast = (engine.generate(ids, each) for each in params)
+        assert plain.token_ids == fast.token_ids
+        assert plain.token_ids[:4] == list(islice(naive(engine.model, ids, params[0]), 4))[: len(plain.token_ids)]
+        forwards += fast.forwards
+        committed += sum(step.committed for step in fast.steps)
+    assert committed / forwards > 1.05
+
+
+def test_no_marker_ever_reaches_a_user(engine: LocalEngine) -> None:
+    for hole in held_out_holes(25, seed=9):
+        text = hole.prefix + hole.suffix
+        line, character = hole.prefix.count("\n"), len(hole.prefix) - hole.prefix.rfind("\n") - 1
+        item = pass_lsp.complete(text, line, character, engine=engine, path=hole.path)
+        if item is not None:
+            assert "<|" not in item.text
+            assert item.text.strip()
+            assert item.start <= len(hole.prefix) <= item.end
+
+
+def test_the_model_is_a_plain_directory_of_bounded_size() -> None:
+    folder = embedded_model()
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert size < MAX_MODEL_BYTES
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md", "lookahead/manifest.json"):
+        assert (folder / name).exists()
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".json", ".safetensors", ".md"}
+
+
+def test_the_card_and_the_sources_say_what_the_training_was() -> None:
+    card, facts = (
+        (embedded_model() / "README.md").read_text(),
+        json.loads((embedded_model() / "training.json").read_text()),
+    )
+    assert f"{facts['tokens'] / 1e6:.2f} M tokens" in card
+    assert f"{facts['heldout_loss']:.2f} nats" in card
+    sources = (Path(__file__).parents[1] / "THIRD_PARTY.md").read_text()
+    for package in package_list():
+        assert package["held_out"] or f"| {package['name']}=={package['version']} |" in sources
+
+
+def test_make_help_lists_the_targets() -> None:
+    listed = subprocess.run(["make", "help"], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert {line.split()[0] for line in listed.stdout.splitlines()} >= {
+        "setup",
+        "demo",
+        "test",
+        "check",
+        "bench",
+        "help",
+    }
