@@ -383,3 +383,18 @@ def test_a_passed_deadline_ends_decoding_at_the_next_token(monkeypatch: pytest.M
     assert hurried.passed
     assert patient([1, 2]) is None
     assert not patient.passed
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "expected"),
+    [
+        ("import <CURSOR>\n", "import sys\n", "import sys\n"),
+        ("from typing import <CURSOR>\n", "from typing import Any\n", "from typing import Any\n"),
+        ("self.name = <CURSOR>\n", "self.name = name\n", "self.name = name\n"),
+        ("return<CURSOR>\n", "return x\n", "return x\n"),
+        ("return <CURSOR>\n", "returned\n", "return returned\n"),
+        ("call(<CURSOR>)\n", "call(1)\n", "call(call(1))\n"),
+    ],
+)
+def test_what_stands_left_of_the_cursor_is_not_said_again(source: str, text: str, expected: str) -> None:
+    assert accepted(source, text) == expected

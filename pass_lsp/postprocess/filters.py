@@ -28,6 +28,18 @@ def without_next_lines(text: str, frame: Frame) -> str:
     return text
 
 
+def without_line_start(text: str, frame: Frame) -> str:
+    """Take off a repetition of what stands left of the cursor: `import ` completed by `import sys`."""
+    said = frame.context.line_prefix.strip()
+    if len(said) < 4 or not (said[-1].isalnum() or said.endswith(" =")):
+        return text  # behind a bracket or an operator the same words may come again
+    again = text.lstrip(" \t")
+    if not again.startswith(said) or again[len(said) : len(said) + 1].isalnum():
+        return text
+    rest = again[len(said) :]
+    return rest.lstrip(" ") if frame.context.line_prefix.endswith(" ") else rest
+
+
 def indented_once(text: str, frame: Frame) -> str:
     """Take off indentation that the cursor's blank line has already (complaint 7)."""
     context = frame.context
@@ -117,6 +129,7 @@ def trimmed(text: str, frame: Frame) -> str:
 
 FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
     (without_next_lines, Reason.REPEATS_SUFFIX),
+    (without_line_start, Reason.EMPTY),
     (indented_once, Reason.EMPTY),
     (to_block_end, Reason.EMPTY),
     (complete_lines, Reason.EMPTY),
