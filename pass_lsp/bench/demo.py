@@ -100,7 +100,7 @@ def ask(hole: Hole) -> Shown:
 def _show(console: Console, hole: Hole, shown: Shown) -> None:
     before = "\n".join(hole.prefix.split("\n")[-LINES_AROUND:])
     after = "\n".join(hole.suffix.split("\n")[: LINES_AROUND // 2])
-    text = Text(before, style="dim") + Text(shown.text, style="bold green") + Text(after, style="dim")
+    text = Text.assemble((before, "dim"), (shown.text, "bold green"), (after, "dim"))
     console.rule(f"{MODULE}, the completion {'in green' if console.is_terminal else 'between ▶ and ◀'}")
     if console.is_terminal:
         console.print(text, soft_wrap=True)
@@ -121,7 +121,7 @@ def _show(console: Console, hole: Hole, shown: Shown) -> None:
 def _speed(console: Console, hole: Hole) -> None:
     holes = [hole, *held_out_holes(7)]
     found = bench_decode(load_engine(), holes, max_new_tokens=48, repeats=2, temperature=0.0)
-    table = Table(title="the same tokens, two ways to decode them (8 holes)")
+    table = Table(title="two ways to decode, 8 holes")
     for heading in ("strategy", "tokens/s", "tokens/forward"):
         table.add_column(heading, justify="left" if heading == "strategy" else "right")
     for row in found["rows"]:
