@@ -25,7 +25,6 @@ def prompts():
 @pytest.mark.parametrize("num_lookahead", [1, 4])
 def test_all_four_agree(family, num_lookahead):
     engine = tiny_engine(family, num_lookahead=num_lookahead)
-    accepted = 0
     for prompt in prompts():
         plain = engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy="autoregressive"))
         fast = engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy="pass"))
@@ -40,8 +39,6 @@ def test_all_four_agree(family, num_lookahead):
         assert plain.token_ids == fast.token_ids == twin == reference[0, len(prompt) :].tolist()
         assert plain.forwards == N
         assert fast.forwards <= N
-        accepted += fast.accepted
-    assert accepted >= 0
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2-sliding", "starcoder2", "gemma2"])
