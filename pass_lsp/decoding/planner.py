@@ -16,7 +16,7 @@ MARGIN = 1.03
 MAX_COPY = 32
 _MATCHES = (2, 3, 4, 6, 9, 16)
 _COPY_PRIOR = (0.15, 0.3, 0.45, 0.6, 0.75, 0.85, 0.92)
-_FORGET = 0.97
+_FORGET = 0.99
 
 Seconds = Callable[[int], float]
 """What a forward of so many rows costs."""
@@ -32,7 +32,7 @@ class Rate:
     """A probability, estimated from trials that fade, beginning at `prior` as if from `weight` trials."""
 
     prior: float
-    weight: float = 10.0
+    weight: float = 8.0
     hits: float = 0.0
     trials: float = 0.0
 
@@ -64,7 +64,7 @@ class Planner:
     def __post_init__(self) -> None:
         before = (1.0, *self.acceptance)
         known = [min(1.0, now / then) if then > 0 else 0.0 for now, then in zip(self.acceptance, before, strict=False)]
-        self._chain = [Rate(value, 20.0) for value in known]
+        self._chain = [Rate(value) for value in known]
         self._copies = [Rate(value) for value in _COPY_PRIOR]
         self._depth = self._best_depth()
 

@@ -55,7 +55,8 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
     """How `model` would be converted; None where the stock forward stays: GPUs, tiny and huge models, hub ids."""
     weights = sorted(Path(model).glob("*.safetensors"))
     size = sum(path.stat().st_size for path in weights)
-    if device.type != "cpu" or dtype not in ("float32", "int8") or not MIN_BYTES <= size <= MAX_BYTES:
+    fits = bool(weights) and MIN_BYTES <= size <= MAX_BYTES
+    if device.type != "cpu" or dtype not in ("float32", "int8") or not fits:
         return None
     sources = [*weights, Path(model) / "config.json", *([artifact / "lookahead.safetensors"] if artifact else [])]
     versions = (FORMAT, dtype, torch.__version__, transformers.__version__, onnxruntime.__version__)
