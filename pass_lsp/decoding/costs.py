@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from pass_lsp.decoding.layout import layout
 ROWS = (1, 2, 3, 4, 6, 9, 12, 16, 25, 36, 49, 64)
 BEHIND = 256
 ROUNDS = 7
+FORMAT = 2
 MAX_SECONDS = 3.0
 
 
@@ -40,7 +42,7 @@ class Costs:
 
 def measured(executor: Executor, context_length: int) -> Costs:
     """Measure T(k): the least of a few rounds, since noise only ever adds; more rows never cost less."""
-    behind = min(BEHIND, context_length // 2)
+    behind, on_gpu = min(BEHIND, context_length // 2), executor.table.device.type == "cuda"
     points = [rows for rows in ROWS if behind + rows <= context_length]
     cache = KVCache(executor.new_slots)
     executor.forward(cache, [0] * behind, layout(behind), 1)
@@ -50,18 +52,16 @@ def measured(executor: Executor, context_length: int) -> Costs:
     for number in range(ROUNDS):
         for rows in points:
             cache.crop(behind)
-            least[rows] = min(least[rows], _seconds(lambda r=rows: executor.forward(cache, [0] * r, layout(r), r)))
+            taken = _seconds(lambda r=rows: executor.forward(cache, [0] * r, layout(r), r), on_gpu)
+            least[rows] = min(least[rows], taken)
         if number and time.perf_counter() - began > MAX_SECONDS:
             break
-    taken: list[float] = []
-    for rows in points:
-        taken.append(max(least[rows], taken[-1] if taken else 0.0))
-    return Costs(tuple(points), tuple(taken))
+    return Costs(tuple(points), tuple(accumulate((least[rows] for rows in points), max)))
 
 
 def kept(path: Path, key: str, measure: Callable[[], Costs]) -> Costs:
     """The costs kept in the file `path` under `key` for this machine, measured and kept when there are none."""
-    key = f"{platform.machine()} {platform.processor()} {os.cpu_count()} {torch.__version__} {key}"
+    key = f"{platform.machine()} {platform.processor()} {os.cpu_count()} {torch.__version__} {FORMAT} {key}"
     try:
         found = json.loads(path.read_text())[key]
         return Costs(tuple(found["rows"]), tuple(found["seconds"]))
@@ -87,9 +87,11 @@ def _keep(path: Path, key: str, costs: Costs) -> None:
         pass  # a cache that cannot be written is measured again next time
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _seconds(run: Callable[[], torch.Tensor], on_gpu: bool) -> float:
+    # On a CPU the work itself is counted, so that a busy machine cannot spoil what is kept.
+    clock = time.perf_counter if on_gpu else time.process_time
+    began = clock()
     run()
-    if torch.cuda.is_available():
+    if on_gpu:
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return clock() - began

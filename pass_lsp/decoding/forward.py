@@ -13,7 +13,8 @@ import torch
 from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.layout import Layout, layout
-from pass_lsp.domain import CancelToken
+from pass_lsp.decoding.sampling import target_tokens
+from pass_lsp.domain import CancelToken, SamplingParams
 
 PREFILL_CHUNK = 256
 CANDIDATES = 32
@@ -31,9 +32,24 @@ class Rows:
     lookahead: torch.Tensor
     shape: Layout
 
-    def group(self, row: int) -> torch.Tensor:
-        """Logits `[m, V]` of the group behind a real row; empty where none was hung."""
-        return self.lookahead[self.shape.group(row) or slice(0, 0)]
+    @property
+    def owners(self) -> torch.Tensor:
+        """For each row that has logits, which group hangs behind it, int64 `[K]`; 0 where none does."""
+        return torch.tensor([self.owner(row) or 0 for row in range(len(self.real))])
+
+    def owner(self, row: int) -> int | None:
+        """Which group hangs behind a row that has logits, counted from the first of those; None where none does."""
+        place = self.shape.num_tokens - len(self.real) + row
+        return next((number for number, (owner, _) in enumerate(self.shape.groups) if owner == place), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """New tokens for good (the accepted drafts and one more), how many drafts stood, and drafts for the next cycle."""
+
+    token_ids: list[int]
+    accepted: int
+    drafts: list[int]
 
 
 class Forward:
@@ -74,26 +90,42 @@ class Forward:
         return logits if shift is None or output is None else logits + output @ shift
 
     @torch.inference_mode()
-    def drafts(self, logits: torch.Tensor, previous: int, ends: frozenset[int]) -> list[int]:
-        """The most likely chain of tokens by a group's logits `[m, V]` behind `previous`; none behind an id of `ends`.
+    def settle(self, rows: Rows, drafts: list[int], params: SamplingParams, position: int) -> Settled:
+        """What one merged forward decides: the target's tokens, how far the drafts agree, and the next draft.
+
+        `rows` hold the pending token's row and one for each draft; `position` is that of the
+        first new token. All of it happens on the device; one small copy brings the ids here.
+        """
+        tokens = target_tokens(rows.real, params, position)  # [1 + D]
+        drafted = torch.tensor(drafts, dtype=torch.long, device=tokens.device)
+        accepted = (tokens[:-1] == drafted).long().cumprod(0).sum()
+        chain = self._chain(rows, tokens[accepted], accepted)
+        ids = torch.cat((accepted[None], tokens, *chain)).tolist()
+        count, new = ids[0], ids[1 : 2 + len(drafts)]
+        ahead = ids[2 + len(drafts) :] if rows.owner(count) is not None else []
+        return Settled(new[: count + 1], count, ahead)
+
+    def _chain(self, rows: Rows, previous: torch.Tensor, accepted: torch.Tensor) -> list[torch.Tensor]:
+        """The most likely tokens `[1]` by the group behind row `accepted`, each knowing the one before.
 
         The head's shift is added to each row's best candidates only: over the whole vocabulary
         it would cost an output layer a token, and a draft may be anything.
         """
-        chain: list[int] = []
-        if not len(logits):
-            return chain
+        if not rows.shape.groups:
+            return []
+        size, output = rows.shape.groups[0][1], self._executor.output_table
+        group = rows.owners.to(accepted.device)[accepted]
+        logits = rows.lookahead.unflatten(0, (-1, size)).index_select(0, group[None])[0]  # [m, V]
         scores, ids = logits.topk(min(CANDIDATES, logits.size(-1)))  # [m, C]
-        for row in range(len(logits)):
-            shift, output = self._shift(previous), self._executor.output_table
+        chain: list[torch.Tensor] = []
+        for row in range(size):
+            shift = self._shift(previous)
             best = scores[row] if shift is None or output is None else scores[row] + output[ids[row]] @ shift
-            previous = int(ids[row, best.argmax()])
-            chain.append(previous)
-            if previous in ends:
-                break
+            previous = ids[row].gather(0, best.argmax()[None])[0]
+            chain.append(previous[None])
         return chain
 
-    def _shift(self, previous: int) -> torch.Tensor | None:
+    def _shift(self, previous: torch.Tensor | int) -> torch.Tensor | None:
         lookahead = self._executor.lookahead
         if lookahead is None or lookahead.head is None:
             return None

@@ -18,7 +18,7 @@ Factors = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 class Gate:
-    """Which rows see the change: the last `rows`, or those that a mask `[R, 1]` marks with 1 when exporting."""
+    """Which rows see the change: the last `rows`, or those that a mask `[R, 1]` marks with 1."""
 
     def __init__(self) -> None:
         self.rows = 0

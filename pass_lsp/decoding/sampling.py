@@ -38,11 +38,12 @@ def target_probs(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
     return logits.softmax(-1)
 
 
-def target_tokens(logits: torch.Tensor, params: SamplingParams, position: int) -> list[int]:
-    """The target's own token for `position` and on, one for each row of logits `[R, V]`."""
+def target_tokens(logits: torch.Tensor, params: SamplingParams, position: int) -> torch.Tensor:
+    """The target's own token for `position` and on, one for each row of logits `[R, V]`, int64 `[R]` on the device."""
     if params.temperature == 0:
-        return logits.argmax(-1).tolist()
-    return [draw(probs, params, TARGET, position + i) for i, probs in enumerate(target_probs(logits, params))]
+        return logits.argmax(-1)
+    rows = [_drawn(probs, params, TARGET, position + i) for i, probs in enumerate(target_probs(logits, params))]
+    return torch.stack(rows)
 
 
 def residual(target: torch.Tensor, draft: torch.Tensor) -> torch.Tensor:
@@ -55,11 +56,16 @@ def residual(target: torch.Tensor, draft: torch.Tensor) -> torch.Tensor:
 
 def draw(probs: torch.Tensor, params: SamplingParams, stream: int, position: int) -> int:
     """One token of `probs` `[V]` by the Gumbel-max rule with the noise of `position`."""
+    return int(_drawn(probs, params, stream, position))
+
+
+def _drawn(probs: torch.Tensor, params: SamplingParams, stream: int, position: int) -> torch.Tensor:
     if params.temperature == 0:
-        return int(probs.argmax())
-    possible = probs.nonzero()[:, 0]  # after top-k and top-p few are left to ask noise for
+        return probs.argmax()
+    # After top-k and top-p few ids are left to ask noise for; a GPU would have to be waited for to know them.
+    possible = torch.arange(probs.size(-1), device=probs.device) if probs.is_cuda else probs.nonzero()[:, 0]
     gumbel = -(-uniforms(params.seed, stream, position, possible).log()).log()
-    return int(possible[(probs[possible].double().log() + gumbel).argmax()])
+    return possible[(probs[possible].double().log() + gumbel).argmax()]
 
 
 def uniform(params: SamplingParams, position: int) -> float:

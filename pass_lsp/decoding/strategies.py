@@ -62,7 +62,7 @@ def autoregressive(forward: Forward, prompt_ids: Sequence[int], params: Sampling
     position = len(prompt_ids)
     pending = list(prompt_ids[forward.length :])
     while True:
-        tokens = target_tokens(forward.prefill(pending).real, params, position)
+        tokens = target_tokens(forward.prefill(pending).real, params, position).tolist()
         yield Run(tokens, Step(1, 0, 0, 1))
         pending, position = tokens, position + 1
 
@@ -76,7 +76,7 @@ def parallel_speculative(
     while True:
         width = max(0, min(forward.num_lookahead, limit - position - 2))
         rows = forward.prefill(pending, width)
-        (free,) = target_tokens(rows.real, params, position)
+        (free,) = target_tokens(rows.real, params, position).tolist()
         yield Run([free], Step(1, 0, 0, 1))
         position += 1
         drafts, draft_probs = _drafts(forward, rows.lookahead, free, params, position, ends)
@@ -110,17 +110,15 @@ def merged(
             pending = pending[chunk:]
         groups = _groups(len(pending) - 1, len(drafts), bool(match), min(planner.depth, room - len(drafts)))
         rows = forward([*pending, *drafts], groups, num_logits=1 + len(drafts))
-        tokens = target_tokens(rows.real, params, position)  # [1 + len(drafts)]
-        accepted = _agreement(tokens, drafts)
-        forward.crop(position + accepted)
+        settled = forward.settle(rows, drafts, params, position)
+        forward.crop(position + settled.accepted)
         if drafts:
-            planner.learn(len(drafts), accepted, match)
-        yield Run(tokens[: accepted + 1], Step(1, len(drafts), accepted, accepted + 1))
+            planner.learn(len(drafts), settled.accepted, match)
+        yield Run(settled.token_ids, Step(1, len(drafts), settled.accepted, len(settled.token_ids)))
         if planner.copying:
-            text.extend([pending[-1], *drafts[:accepted]])
-        last = len(pending) - 1 + accepted
-        position, pending = position + accepted + 1, [tokens[accepted]]
-        drafts = forward.drafts(rows.group(last), tokens[accepted], ends)
+            text.extend([pending[-1], *settled.token_ids[:-1]])
+        position, pending = position + len(settled.token_ids), settled.token_ids[-1:]
+        drafts = _before_end(settled.drafts, ends)
 
 
 def _longest(
@@ -130,12 +128,14 @@ def _longest(
     if not planner.copying:
         return drafts, 0
     copy = text.propose(pending, min(MAX_COPY, room))
-    for place, token in enumerate(copy.token_ids):
-        if token in ends:
-            del copy.token_ids[place + 1 :]
-            break
-    length = planner.copy_length(copy.match, len(copy.token_ids), len(drafts))
-    return (copy.token_ids[:length], copy.match) if length else (drafts, 0)
+    copied = _before_end(copy.token_ids, ends)
+    length = planner.copy_length(copy.match, len(copied), len(drafts))
+    return (copied[:length], copy.match) if length else (drafts, 0)
+
+
+def _before_end(drafts: list[int], ends: frozenset[int]) -> list[int]:
+    """Nothing is drafted behind an id that ends the answer."""
+    return next((drafts[: place + 1] for place, token in enumerate(drafts) if token in ends), drafts)
 
 
 def _groups(last: int, num_drafts: int, copied: bool, depth: int) -> tuple[tuple[int, int], ...]:
@@ -144,14 +144,6 @@ def _groups(last: int, num_drafts: int, copied: bool, depth: int) -> tuple[tuple
         return ()
     rows = sorted({0, num_drafts}) if copied else range(num_drafts + 1)
     return tuple((last + row, depth) for row in rows)
-
-
-def _agreement(tokens: list[int], drafts: list[int]) -> int:
-    """How many leading drafts are the target's own tokens."""
-    for place, (token, draft) in enumerate(zip(tokens, drafts, strict=False)):
-        if token != draft:
-            return place
-    return len(drafts)
 
 
 def _drafts(

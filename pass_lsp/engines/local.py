@@ -32,6 +32,7 @@ from pass_lsp.decoding.model import (
     table_of,
 )
 from pass_lsp.decoding.planner import Planner, Seconds, flat
+from pass_lsp.decoding.static_executor import StaticExecutor
 from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.domain import CancelToken, Generation, OnCommit, SamplingParams, Stop, Strategy
 from pass_lsp.engines.embedded import embedded_model, lookahead_folder, user_cache
@@ -72,7 +73,12 @@ def load_engine(
         loaded = stock(chosen)
         if lookahead == "random":
             artifact = random_lookahead(table_of(loaded))
-        executor = TorchExecutor(loaded, artifact)
+        if artifact is not None:
+            artifact = artifact.to(place, table_of(loaded).dtype)
+        if place.type == "cuda":
+            executor = StaticExecutor(loaded, artifact, limits.context_length)
+        else:
+            executor = TorchExecutor(loaded, artifact)
     key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place}"
     costs = kept(user_cache() / "costs.json", key, lambda: measured(executor, limits.context_length))
     return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place))

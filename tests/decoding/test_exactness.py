@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -138,9 +139,15 @@ def test_any_drafter_whatever_changes_nothing(family, monkeypatch):
         "illegal": lambda where: [60, 0, 60],
     }
     forwards = {}
+    settle = Forward.settle
     for name, drafter in drafters.items():
         committed: list[int] = []
-        monkeypatch.setattr(Forward, "drafts", lambda self, logits, previous, ends, d=drafter, c=committed: d(len(c)))
+
+        def settled(self, *given, d=drafter, c=committed):
+            found = settle(self, *given)
+            return replace(found, drafts=d(len(c) + len(found.token_ids)))
+
+        monkeypatch.setattr(Forward, "settle", settled)
         engine.forget()
         params = SamplingParams(max_new_tokens=N, strategy="merged")
         result = engine.generate(prompt, params, on_commit=committed.extend)
