@@ -49,6 +49,8 @@ class StatusBoard:
             return Status(False, "Error", self.failure, Reason.MODEL_FAILED.value)
         if self.model is Model.LOADING:
             return Status(True, "Normal", "The model is being loaded.", Reason.MODEL_LOADING.value)
+        if self.model is Model.ABSENT and self.failure:
+            return Status(False, "Inactive", self.failure, Reason.LOAD_CANCELLED.value)
         if self.model is Model.ABSENT or self.reason is Reason.DISABLED:
             return Status(False, "Inactive", "Suggestions are switched off here.", Reason.DISABLED.value)
         if self.reason is Reason.FAILED:
@@ -63,7 +65,7 @@ class StatusBoard:
         return asdict(self.current)
 
     def engine_is(self, model: Model, failure: str = "") -> None:
-        """The engine's state changed."""
+        """The engine's state changed; an absent one with a `failure` is one that the user did not wait for."""
         self.model, self.failure, self.reason = model, failure, None
         self.publish()
 

@@ -17,14 +17,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import CancelToken, Completion, Reason
+from pass_lsp.domain import CancelToken, Completion, Generation, Reason
 from pass_lsp.errors import ModelError
 from pass_lsp.server.app import create_server, serve
+from pass_lsp.server.flow import Flow
 from pass_lsp.server.logs import configure
 
 COUNTS: Counter[str] = Counter()
@@ -36,6 +37,8 @@ class Outcome:
 
     completion: Completion | None = None
     reason: Reason | None = None
+    generation: Generation | None = None
+    taken_ms: dict[str, float] = field(default_factory=dict)
 
 
 def load(settings: Settings, progress: Callable[[str], None]) -> Any:
@@ -59,18 +62,30 @@ def load(settings: Settings, progress: Callable[[str], None]) -> Any:
     return object()
 
 
-def complete(document: Document, offset: int, engine: Any, settings: Settings, *, cancel: CancelToken) -> Outcome:
+def complete(
+    document: Document, offset: int, engine: Any, settings: Settings, *, cancel: CancelToken, on_text: Any
+) -> Outcome:
     """Follow the order in the document's first line."""
     order = document.text.partition("\n")[0].removeprefix("# do: ").strip()
     COUNTS["started"] += 1
     return ORDERS.get(order, report)(document, offset, settings, cancel)
 
 
+def prefill(*_: Any, cancel: CancelToken) -> None:
+    """Read ahead."""
+    COUNTS["prefilled"] += 1
+
+
+def alternatives(*_: Any, cancel: CancelToken) -> list[Completion]:
+    """No others."""
+    return []
+
+
 def report(document: Document, offset: int, settings: Settings, cancel: CancelToken) -> Outcome:
     """A hash of the text, the place, and the settings in force."""
     digest = hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest()
     seen = {"sha": digest, "offset": offset, "version": document.version, "language": document.language}
-    seen |= {"path": document.path, "deadline": settings.deadline_ms, "model": settings.model}
+    seen |= {"path": document.path, "lines": settings.multi_line_tokens, "model": settings.model}
     seen |= {"tokens": settings.prompt_tokens, "text": document.text[:200] if len(document.text) < 200 else ""}
     return Outcome(Completion(json.dumps(seen), offset, offset))
 
@@ -159,7 +174,7 @@ def main() -> None:
     options = parser.parse_args()
     configure(options.log_level)
     settings = Settings(prompt_tokens=options.tokens) if options.tokens else None
-    server = create_server(load, settings, complete=complete)
+    server = create_server(load, settings, flow=Flow(complete, prefill, alternatives))
     raise SystemExit(serve(server, tcp=("127.0.0.1", 0) if options.tcp else None, client_pid=options.clientProcessId))
 
 
