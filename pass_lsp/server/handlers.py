@@ -94,7 +94,7 @@ def notebook_did_close(ls: PassServer, params: types.DidCloseNotebookDocumentPar
 
 
 def _cells(cells: Sequence[types.NotebookCell]) -> list[Cell]:
-    return [Cell(cell.document, cell.kind.value) for cell in cells]
+    return [Cell(cell.document, int(cell.kind)) for cell in cells]
 
 
 # --- completion ------------------------------------------------------------------
@@ -102,7 +102,7 @@ def _cells(cells: Sequence[types.NotebookCell]) -> list[Cell]:
 
 def inline_completion(ls: PassServer, params: types.InlineCompletionParams) -> asyncio.Future[Any]:
     """What belongs at the cursor, in the text as it is now, before any later edit is read."""
-    manual = params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked
+    manual = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
     chosen = params.context.selected_completion_info
     return _ask(ls.session, params, items_of, types.InlineCompletionList(items=[]), manual, chosen)
 

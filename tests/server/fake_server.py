@@ -2,7 +2,9 @@
 
 A document may begin with an order, as `# do: slow`; any other is completed with a report
 of what the server saw, so that a test can compare it with what it sent. Counters of what
-the engine did come back through a document that says `# do: count`.
+the engine did come back through a document that says `# do: count`, and stand in the file
+that `FAKE_COUNTS` names. `# do: spell` says `SPELT` letter by letter, as many letters as
+the file that `FAKE_GATE` names has, and is done when that ends with an exclamation mark.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pass_lsp.config import Settings
@@ -28,7 +31,28 @@ from pass_lsp.server.app import create_server, serve
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.logs import configure
 
-COUNTS: Counter[str] = Counter()
+SPELT = "alpha = beta\n    gamma()\n    delta"
+
+
+class Counts(Counter[str]):
+    """Counters that stand in a file as well."""
+
+    def __setitem__(self, key: str, value: int) -> None:
+        super().__setitem__(key, value)
+        if path := os.environ.get("FAKE_COUNTS"):
+            beside = Path(path + ".new")
+            beside.write_text(json.dumps(self))
+            beside.replace(path)
+
+
+COUNTS = Counts()
+
+
+class Engine:
+    """Nothing but something to forget."""
+
+    def forget(self) -> None:
+        COUNTS["forgot"] += 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +83,7 @@ def load(settings: Settings, progress: Callable[[str], None]) -> Any:
         print("a stray line")  # noqa: T201  # what must not reach the client
         os.write(1, b"a stray line of native code\n")
         ctypes.CDLL(None).puts(b"a stray line of C")
-    return object()
+    return Engine()
 
 
 def complete(
@@ -68,7 +92,32 @@ def complete(
     """Follow the order in the document's first line."""
     order = document.text.partition("\n")[0].removeprefix("# do: ").strip()
     COUNTS["started"] += 1
+    if order == "spell":
+        return spell(document, offset, cancel, on_text)
     return ORDERS.get(order, report)(document, offset, settings, cancel)
+
+
+def spell(document: Document, offset: int, cancel: CancelToken, on_text: Any) -> Outcome:
+    """Say as much as the gate allows."""
+    gate, said = Path(os.environ["FAKE_GATE"]), 0
+    COUNTS["spelling"] += 1
+
+    def lines() -> Completion | None:
+        complete = SPELT[: SPELT.rfind("\n", 0, said) + 1].rstrip("\n")
+        return Completion(complete, offset, offset) if complete else None
+
+    while not cancel.cancelled:
+        allowed = gate.read_text()
+        while said < min(len(allowed.rstrip("!")), len(SPELT)) and not cancel.cancelled:
+            said += 1
+            on_text(SPELT[:said], lines)
+            COUNTS["said"] = said
+        if allowed.endswith("!"):
+            COUNTS["spelt"] += 1
+            return Outcome(Completion(SPELT, offset, offset), generation=Generation([1] * 9, "eos", forwards=6))
+        time.sleep(0.001)
+    COUNTS["cancelled"] += 1
+    return Outcome(reason=Reason.CANCELLED)
 
 
 def prefill(*_: Any, cancel: CancelToken) -> None:
@@ -76,9 +125,12 @@ def prefill(*_: Any, cancel: CancelToken) -> None:
     COUNTS["prefilled"] += 1
 
 
-def alternatives(*_: Any, cancel: CancelToken) -> list[Completion]:
-    """No others."""
-    return []
+def alternatives(
+    document: Document, offset: int, engine: Any, first: Completion, settings: Settings, *, cancel: CancelToken
+) -> list[Completion]:
+    """As many as wanted."""
+    COUNTS["alternatives"] += 1
+    return [Completion(f"other_{number}", offset, offset) for number in range(settings.alternatives - 1)]
 
 
 def report(document: Document, offset: int, settings: Settings, cancel: CancelToken) -> Outcome:
@@ -134,6 +186,13 @@ def no_memory(*_: Any) -> Outcome:
     raise MemoryError
 
 
+def no_memory_once(document: Document, offset: int, *_: Any) -> Outcome:
+    """Out of memory on the device, the way torch says it, until something is forgotten."""
+    if not COUNTS["forgot"]:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+    return Outcome(Completion("enough now", offset, offset))
+
+
 def leave(*_: Any) -> Outcome:
     """A library that ends the process."""
     sys.exit(4)
@@ -157,6 +216,7 @@ ORDERS: dict[str, Callable[..., Outcome]] = {
     "nothing": nothing,
     "fail": fail,
     "memory": no_memory,
+    "memory-once": no_memory_once,
     "leave": leave,
     "left": from_the_left,
     "off": off_the_line,
