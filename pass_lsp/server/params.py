@@ -14,6 +14,7 @@ _USED_CAPABILITIES = {
     "general": ("positionEncodings",),
     "window": ("workDoneProgress",),
     "workspace": ("configuration",),
+    "notebookDocument": ("synchronization",),
     "textDocument": ("inlineCompletion",),
 }
 _USED_BY_INITIALIZE = ("processId", "clientInfo", "rootPath", "rootUri", "initializationOptions", "workspaceFolders")

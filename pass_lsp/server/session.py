@@ -99,7 +99,7 @@ class Session:
         """Load the engine unless that has begun or suggestions are off; say what the settings lack."""
         for complaint in self.layers.complaints:
             self.say(complaint)
-        if self.settings.enabled and self.status.model is Model.ABSENT and not self._cancel_load:
+        if self._wanted() and self.status.model is Model.ABSENT and not self._cancel_load:
             self._start_loading()
         self.status.publish()
 
@@ -110,15 +110,19 @@ class Session:
             self._protocol.notify(types.WINDOW_SHOW_MESSAGE, {"type": kind.value, "message": message})
 
     def _resolve(self) -> None:
-        old, self.settings = self.settings, self.layers.resolved(self.layers.folder_of(""))
+        old, self.settings = self.settings, self.layers.resolved()
         self._in_folder.clear()
         self.completer.forget()
         if self.status.model is not Model.ABSENT and (changed := needs_restart(old, self.settings)):
             keys = ", ".join(changed)
             self.say(f"Restart the language server to use the new setting of {keys}.", types.MessageType.Info)
-        self.status.reason = None if self.settings.enabled else Reason.DISABLED
+        self.status.reason = None if self._wanted() else Reason.DISABLED
         self.ledger.flush()
         self.ledger.path = ledger_file() if self.settings.ledger else None
+
+    def _wanted(self) -> bool:
+        """Whether suggestions are on anywhere."""
+        return any(self.layers.resolved(folder).enabled for folder in self.layers.workspace or (None,))
 
     # --- engine ---------------------------------------------------------------
 
@@ -204,7 +208,8 @@ class Session:
 
     def obstacle(self, document: Document | None, manual: bool = False) -> Reason | None:
         """Why nothing can be suggested in `document` now, before anything is computed."""
-        if not self.settings.enabled:
+        settings = self.settings_for(document) if document else self.settings
+        if not settings.enabled or (document and document.language in settings.disabled_languages):
             return Reason.DISABLED
         if self.status.model is Model.FAILED:
             return Reason.MODEL_FAILED
@@ -212,11 +217,7 @@ class Session:
             self._start_loading()
         if self.status.model is not Model.READY:
             return Reason.LOAD_CANCELLED if self.status.model is Model.ABSENT else Reason.MODEL_LOADING
-        if document is None:
-            return Reason.NOT_OPEN
-        settings = self.settings_for(document)
-        off = not settings.enabled or document.language in settings.disabled_languages
-        return Reason.DISABLED if off else None
+        return Reason.NOT_OPEN if document is None else None
 
     def write_later(self) -> None:
         """Write the ledger every now and then, as long as the server lives."""

@@ -44,6 +44,7 @@ class RawClient:
         self.nameless: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
+        self.results: dict[str, Any] = {}
         self.faults: list[str] = []
         self.ended = False
         self._reader, self._writer = reader, writer
@@ -225,7 +226,7 @@ class RawClient:
             self.faults.append(f"no jsonrpc: {message}")
         if "method" in message and "id" in message:
             self.requests.append(message)
-            self.send({"jsonrpc": "2.0", "id": message["id"], "result": None})
+            self.send({"jsonrpc": "2.0", "id": message["id"], "result": self.results.get(message["method"])})
         elif "method" in message:
             self.notes.append(message)
         elif message["id"] is None:
