@@ -62,11 +62,11 @@ class Stats:
 
     def answer(self, event: Mapping[str, Any]) -> None:
         """A request was answered, with text or with the reason for none."""
-        source = MEMORY if event["source"] == MEMORY else MODEL
-        latency = float(event["ms"])
+        source, latency = str(event["source"]), float(event["ms"])
         self.answers += 1
         self.from_memory += source == MEMORY
-        self.latencies[source].append(latency)
+        if source in self.latencies:
+            self.latencies[source].append(latency)
         self.tokens += int(event.get("tokens", 0))
         self.forwards += int(event.get("forwards", 0))
         if event.get("reason"):

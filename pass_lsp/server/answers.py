@@ -32,6 +32,11 @@ class Answers:
         self.recent.append({"version": ask.document.version, "offset": ask.offset, **figures})
         self.ledger.note("answer", language=ask.document.language, **figures)
 
+    def refused(self, reason: Reason) -> None:
+        """A request was answered empty before anything was looked at."""
+        self.recent.append({"source": "none", "reason": reason.value, "ms": 0.0})
+        self.ledger.note("answer", source="none", reason=reason.value, ms=0.0)
+
     def superseded(self, ask: Ask) -> None:
         """`ask` was answered null, because a newer request took its place."""
         self.recent.append(

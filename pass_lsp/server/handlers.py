@@ -124,8 +124,10 @@ def _ask(
     document = session.documents.get(params.text_document.uri)
     obstacle = session.obstacle(document, manual)
     if document is None or obstacle is not None:
+        reason = obstacle or Reason.NOT_OPEN
         session.completer.supersede(key_of(params.text_document.uri))
-        session.status.answered(obstacle or Reason.NOT_OPEN)
+        session.answers.refused(reason)
+        session.status.answered(reason)
         answer.set_result(nothing)
         return answer
     encoding, key = session.documents.encoding, key_of(document.uri)

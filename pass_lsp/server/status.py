@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
 from pass_lsp.domain import Reason
+
+log = logging.getLogger(__name__)
 
 NOTIFICATION = "didChangeStatus"
 REQUEST = "pass-lsp/status"
@@ -71,6 +74,8 @@ class StatusBoard:
 
     def answered(self, reason: Reason | None, failure: str = "") -> None:
         """A request was answered, with a suggestion (None) or for `reason` without one."""
+        if reason is not None and reason is not self.reason:
+            log.info("No suggestion: %s.", reason.value)
         self.reason = reason
         if self.model is Model.READY:
             self.failure = failure
