@@ -176,8 +176,7 @@ class Completer:
             return
         flight = Flight(ask.key, ask.document, ask.offset, ask.settings, ask)
         flight.first = first
-        flight.lines = partial(self._lines, flight)
-        flight.greedy = partial(self._remember, flight)
+        flight.lines, flight.greedy = self._lines, self._remember
         self._fly(flight)
 
     def _fly(self, flight: Flight) -> None:
@@ -257,7 +256,7 @@ class Completer:
             return
         flight = Flight(key, document, offset, settings)
         flight.after_accept = after_accept
-        flight.lines = partial(self._lines, flight)
+        flight.lines = self._lines
         self._fly(flight)
 
     def _go_on(self, flight: Flight, landing: Landing) -> None:

@@ -80,8 +80,8 @@ class Flight:
         self.key, self.document, self.offset, self.settings = key, document, offset, settings
         self.ask = ask
         self.first: Completion | None = None
-        self.lines: Callable[[Completion], None] = _nobody
-        self.greedy: Callable[[Landing], None] = _nobody
+        self.lines: Callable[[Flight, Completion], None] = _nobody
+        self.greedy: Callable[[Flight, Landing], None] = _nobody
         self.answer: asyncio.Future[Any] | None = None
         self.began_s = 0.0
         self.after_accept = 0
@@ -129,7 +129,7 @@ class Flight:
         landing = self._complete(flow, engine, token, settings)
         if ask is None or not ask.manual or not landing.completions or token.cancelled:
             return landing
-        post(self._loop, self.greedy, landing)
+        post(self._loop, self.greedy, self, landing)
         quick = replace(settings, deadline_ms=self.settings.deadline_ms)
         first = landing.completions[0]
         others = flow.alternatives(self.document, self.offset, engine, first, quick, cancel=token)
@@ -153,8 +153,8 @@ class Flight:
             token.cancel()
         elif time.monotonic() >= self._lines_at_s and (part := lines()) is not None:
             self._lines_at_s = math.inf
-            post(self._loop, self.lines, part)
+            post(self._loop, self.lines, self, part)
 
 
-def _nobody(_: Any) -> None:
+def _nobody(flight: Flight, _: Any) -> None:
     """Nobody listens."""
