@@ -20,6 +20,8 @@ class Answers:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.recent: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+        self.read_ahead = 0
+        """Tokens that the engine read before it was asked."""
 
     def answered(self, ask: Ask, landing: Landing, source: str, reason: Reason | None, flight: Flight | None) -> None:
         """`ask` is answered now."""

@@ -29,6 +29,9 @@ from pass_lsp.suggestions import Suggestions
 
 log = logging.getLogger(__name__)
 
+_QUIET_S = 0.05
+"""How long nothing must happen before work ahead begins."""
+
 
 class Completer:
     """Decides who is answered, when and from what. Lives on the event loop; nothing here waits."""
@@ -39,6 +42,7 @@ class Completer:
         self._asks: dict[str, Ask] = {}
         self._flights: dict[str, Flight] = {}
         self._rhythms: dict[str, Rhythm] = {}
+        self._plans: dict[str, asyncio.TimerHandle] = {}
 
     # --- what the client does ---------------------------------------------------
 
@@ -63,16 +67,17 @@ class Completer:
     def changed(self, key: str, document: Document, offset: int | None, typed: str, settings: Settings) -> None:
         """`typed` went in before `offset`: have the engine read the text while the client makes up its mind to ask."""
         self._rhythms.setdefault(key, Rhythm()).key(typed)
+        self._no_plan(key)
         if offset is None or not may_work_ahead(document, settings):
             return
         flight = self._flights.get(key)
         if (flight and flight.leads_to(document, offset)) or self.suggestions.recall(key, document, offset):
             return
 
-        def run(engine: Engine, token: CancelToken) -> None:
-            self._flow().prefill(document, offset, engine, settings, cancel=token)
+        def run(engine: Engine, token: CancelToken) -> Any:
+            return self._flow().prefill(document, offset, engine, settings, cancel=token)
 
-        self._worker.submit(key, run, ahead=True).add_done_callback(_heard_of)
+        self._worker.submit(key, run, ahead=True).add_done_callback(self._has_read)
 
     def accepted(self, key: str) -> None:
         """The user took a suggestion, or a part of it: what comes next is wanted at once."""
@@ -90,10 +95,16 @@ class Completer:
         """Drop all that is remembered: the settings have changed."""
         self.suggestions.forget()
 
+    def _has_read(self, answer: asyncio.Future[Any]) -> None:
+        """A failure of work that nobody asked for is in the log already."""
+        if not answer.cancelled() and answer.exception() is None and answer.result() is not None:
+            self._answers.read_ahead += answer.result().prefilled_tokens
+
     # --- one request ------------------------------------------------------------
 
     def supersede(self, key: str) -> None:
         """Answer the request that waits for a document with null: a newer one is there."""
+        self._no_plan(key)
         older = self._asks.pop(key, None)
         if older is not None and not older.answer.done():
             older.no_more_timers()
@@ -247,11 +258,21 @@ class Completer:
     # --- ahead of the user ----------------------------------------------------------
 
     def _prepare(self, key: str, document: Document, completion: Completion, settings: Settings) -> None:
-        """While `completion` is on screen, decode what follows it. Its own later lines are remembered already."""
+        """While `completion` is on screen, decode what follows it. Its own later lines are remembered already.
+
+        Not at once: whoever types along does not want to share the processor with it.
+        """
         if may_work_ahead(document, settings):
-            self._fly_ahead(key, *accepted(document, completion), settings, after_accept=1)
+            place = accepted(document, completion)
+            later = asyncio.get_running_loop().call_later(_QUIET_S, self._fly_ahead, key, *place, settings, 1)
+            self._plans[key] = later
+
+    def _no_plan(self, key: str) -> None:
+        if (plan := self._plans.pop(key, None)) is not None:
+            plan.cancel()
 
     def _fly_ahead(self, key: str, document: Document, offset: int, settings: Settings, after_accept: int) -> None:
+        self._plans.pop(key, None)
         if key in self._flights or self.suggestions.recall(key, document, offset):
             return
         flight = Flight(key, document, offset, settings)
@@ -270,9 +291,3 @@ class Completer:
             self._fly_ahead(
                 flight.key, *beginning_of_next_line(flight.document, flight.offset), flight.settings, after_accept=2
             )
-
-
-def _heard_of(answer: asyncio.Future[Any]) -> None:
-    """A failure of work that nobody asked for is in the log already."""
-    if not answer.cancelled():
-        answer.exception()

@@ -199,7 +199,11 @@ def current_status(ls: PassServer, params: Any) -> dict[str, Any]:
 def recent_answers(ls: PassServer, params: Any) -> dict[str, Any]:
     """`pass-lsp/answers`: figures of the last answers, and how soon the engine was idle after a cancel."""
     session = ls.session
-    return {"answers": list(session.answers.recent), "idle_after_ms": list(session.worker.idle_after_ms)}
+    return {
+        "answers": list(session.answers.recent),
+        "idle_after_ms": list(session.worker.idle_after_ms),
+        "read_ahead_tokens": session.answers.read_ahead,
+    }
 
 
 HANDLERS: dict[str, Handler] = {
