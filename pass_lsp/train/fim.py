@@ -131,12 +131,24 @@ def short_path(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packed rows: ids, weights and positions `[B, T]`, mask `[B, 1, T, T]` (True: may attend)."""
+    """Packed rows `[B, T]`: ids, weights, positions, and which example of its row each place belongs to (-1: none)."""
 
     input_ids: torch.Tensor
     weights: torch.Tensor
     position_ids: torch.Tensor
-    mask: torch.Tensor
+    owner: torch.Tensor
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """Which places attend to which, `[B, 1, T, T]`; see `attention_mask`."""
+        return attention_mask(self.owner)
+
+
+def attention_mask(owner: torch.Tensor) -> torch.Tensor:
+    """owner `[B, T]` → `[B, 1, T, T]`, True where a place sees another: earlier or itself, of the same example."""
+    length = owner.size(1)
+    causal = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
+    return ((owner[:, None, :] == owner[:, :, None]) & causal)[:, None]
 
 
 class Packer:
@@ -163,9 +175,7 @@ class Packer:
                 positions[r, at:end] = torch.arange(end - at)
                 owner[r, at:end] = n
                 at = end
-        causal = torch.ones(self._length, self._length, dtype=torch.bool).tril()
-        mask = (owner[:, None, :] == owner[:, :, None]) & causal
-        return Batch(ids, weights, positions, mask[:, None])
+        return Batch(ids, weights, positions, owner)
 
     def _row(self) -> list[Example]:
         room, row = self._length, []
