@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 import pass_lsp
 from pass_lsp.errors import TrainError
-from pass_lsp.train import base, checkpoint, sizes
+from pass_lsp.train import base, checkpoint, export, sizes
 from pass_lsp.train.base import DECAY_SHARE, WARMUP_STEPS, Plan, train_base
 from pass_lsp.train.checkpoint import Progress
 from pass_lsp.train.corpus import read_corpus
@@ -168,6 +168,8 @@ def test_what_is_exported_loads_and_can_be_trained_on(
     facts = export_model(first.out, corpus, tokenizer_dir, out)
     assert facts == json.loads((out / "training.json").read_text())
     assert facts["tokens"] == last["tokens"] and facts["heldout_loss"] == last["loss"]
+    assert facts["history"] == [[last["tokens"], last["loss"], last["middle_loss"]]]
+    assert facts["run"]["size"] == "toy" and facts["run"]["seconds"] == 2 and 1 < facts["characters_per_token"] < 6
     assert {path.name for path in out.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
     assert all(tensor.dtype == torch.bfloat16 for tensor in weights(out).values())
 
@@ -317,6 +319,15 @@ def test_both_kinds_of_attention_give_the_same(plan: Callable[..., Plan], monkey
 def test_missing_input_is_explained(plan: Callable[..., Plan], change: dict[str, Any]) -> None:
     with pytest.raises(TrainError):
         train_base(replace(plan(1), **change))
+
+
+@pytest.mark.parametrize("count", [1, 2, 12, 13, 40, 100])
+def test_the_history_is_thinned_and_ends_with_the_last(count: int) -> None:
+    rows = [{"tokens": n, "loss": 9 - n / 100, "middle_loss": None} for n in range(count)]
+    history = export._history(rows)
+    assert history[-1] == [count - 1, 9 - (count - 1) / 100, None]
+    assert min(count, export.MAX_HISTORY // 2) <= len(history) <= export.MAX_HISTORY
+    assert history == sorted(history, key=lambda row: row[0])
 
 
 def test_export_needs_a_checkpoint_and_a_manifest(
