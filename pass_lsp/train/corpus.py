@@ -64,7 +64,7 @@ def build_corpus(out: Path, wheels: Path, source_cap: int, seed: int = 0, worker
     options = {"source_cap": source_cap, "seed": seed}
     if made := manifest.read(out / "manifest.json"):
         manifest.same_inputs(out / "manifest.json", options)
-        return made
+        return _with_overlap(out, made)
     _download(wheels)
     files = [*_standard_library(), *_wheels(wheels), *_environment()]
     kept, dropped = filter_files(files, source_cap, random.Random(seed), workers=workers)
@@ -79,8 +79,16 @@ def build_corpus(out: Path, wheels: Path, source_cap: int, seed: int = 0, worker
     parts = {name: [file for file in kept if file.held_out == held_out] for name, held_out in SPLIT}
     for name, part in parts.items():
         facts[name] = write_files(out / f"{name}.jsonl.gz", part)
-    facts["overlap"] = overlap(*([file.text for file in part] for part in parts.values()))
     manifest.write(out / "manifest.json", facts)
+    return _with_overlap(out, facts)
+
+
+def _with_overlap(out: Path, facts: dict[str, object]) -> dict[str, object]:
+    """The manifest with what near-duplicate removal has left; measured once."""
+    if "overlap" not in facts:
+        texts = ([text for _, text in read_corpus(out / f"{name}.jsonl.gz")] for name, _ in SPLIT)
+        facts["overlap"] = overlap(*texts)
+        manifest.write(out / "manifest.json", facts)
     return facts
 
 

@@ -188,6 +188,14 @@ def test_a_corpus_made_with_other_options_is_refused(machine: Path) -> None:
             build_corpus(out, machine, cap, seed)
 
 
+def test_an_earlier_manifest_gets_the_second_look_at_duplicates(machine: Path) -> None:
+    out, first = built(machine)
+    earlier = {key: value for key, value in first.items() if key not in ("overlap", "source_cap", "seed", "wheels")}
+    (out / "manifest.json").write_text(json.dumps(earlier))
+    assert built(machine)[1]["overlap"] == first["overlap"] == {"heldout_in_train": 0.0, "train_in_several": 0.0}
+    assert "overlap" in json.loads((out / "manifest.json").read_text())
+
+
 def test_the_manifest_names_its_wheels_by_hash(machine: Path) -> None:
     _, manifest = built(machine)
     assert manifest["wheels"] == {
