@@ -37,7 +37,7 @@ from pass_lsp.train.tokenizer import read_tokenizer
 
 WARMUP_STEPS = 30
 DECAY_SHARE = 0.35
-EVAL_ROWS = 16
+EVAL_ROWS = 32
 
 HiddenOf = Callable[..., torch.Tensor]
 
