@@ -38,6 +38,8 @@ from pass_lsp.train.tokenizer import read_tokenizer
 WARMUP_STEPS = 30
 DECAY_SHARE = 0.35
 EVAL_ROWS = 32
+CPU_TOKENS = 8192
+"""Token places whose activations are held at once on a CPU; a small model's take about 3 GB."""
 
 HiddenOf = Callable[..., torch.Tensor]
 
@@ -113,8 +115,7 @@ def _run(
     while plan.share(progress) < 1 and now < end - closing:
         began = now
         batch = next(batches)
-        loss = _loss(model, hidden_of, dtype, *_on(batch, plan.device))
-        loss.backward()
+        loss = _backward(model, hidden_of, dtype, batch, plan.device)
         _step(model, made, _rate(progress.step, plan.share(progress)))
         progress.step += 1
         progress.tokens += int((batch.weights > 0).sum())
@@ -145,6 +146,21 @@ def _batches(plan: Plan, size: dict[str, Any], progress: Progress) -> Iterator[B
             yield batch
             if not long and plan.share(progress) > 1 - DECAY_SHARE:
                 break
+
+
+def _backward(
+    model: LlamaForCausalLM, hidden_of: HiddenOf, dtype: torch.dtype, batch: Batch, device: str
+) -> torch.Tensor:
+    """Add the gradients of a batch, on a CPU some rows at a time; returns its loss, in nats."""
+    rows = len(batch.input_ids) if device != "cpu" else max(1, CPU_TOKENS // batch.input_ids.size(1))
+    whole = (batch.input_ids, batch.weights, batch.position_ids, batch.owner)
+    losses: list[torch.Tensor] = []
+    for part in zip(*(tensor.split(rows) for tensor in whole), strict=True):
+        share = part[1][:, 1:].sum() / batch.weights[:, 1:].sum()
+        loss = _loss(model, hidden_of, dtype, *_on(Batch(*part), device)) * share.to(device)
+        loss.backward()
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def _loss(

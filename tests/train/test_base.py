@@ -262,6 +262,21 @@ def test_packed_examples_learn_as_each_by_itself(plan: Callable[..., Plan]) -> N
         torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-6)
 
 
+def test_rows_may_go_through_one_after_another(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = plan(2)
+    train_base(run)
+    examples = Examples(read_corpus(run.corpus), read_tokenizer(run.tokenizer), 96, seed=5)
+    batch = Packer(examples, 3, 96).batch()
+    found = []
+    for places in (96, 192, 10**6):
+        monkeypatch.setattr(base, "CPU_TOKENS", places)
+        model = sizes.saved_model(run.out / "checkpoint", torch.device("cpu"))
+        loss = base._backward(model, base._hidden, torch.float32, batch, "cpu")
+        found.append((loss, *(parameter.grad for parameter in model.parameters())))
+    torch.testing.assert_close(found[0], found[2])
+    torch.testing.assert_close(found[1], found[2])
+
+
 def alone(batch: Batch) -> list[Batch]:
     """Every example of a packed batch in a batch of its own."""
     found = []
