@@ -183,7 +183,6 @@ def test_a_failure_is_one_sentence_with_a_remedy(run: Run, arguments: list[str],
         (["--device", "toaster"], "--device cpu"),
         (["--lookahead", "nowhere"], "train lookahead"),
         (["--strategy", "pass"], "train lookahead"),
-        (["--strategy", "merged"], "'pass', 'autoregressive' or 'auto'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
