@@ -66,6 +66,7 @@ class Context:
     `prefix` ends and `suffix` begins at the cursor. `line_suffix` is the rest of
     the cursor's line in the document, without its line end; `indent` the width of the
     block that the completion belongs to (columns; a line indented less ends it).
+    `brackets`, `surplus`, `string` and `comment` say what is open at the cursor, as in `documents.scan.Scan`.
     """
 
     prefix: str
@@ -77,6 +78,10 @@ class Context:
     line_suffix: str = ""
     indent: int = 0
     tab_size: int = 4
+    brackets: str = ""
+    surplus: str = ""
+    string: str = ""
+    comment: bool = False
     reason: Reason | None = None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import heapq
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from hypothesis import strategies as st
 
 from pass_lsp.context import build_context
 from pass_lsp.context.exclusions import is_secret
-from pass_lsp.context.syntax import WINDOW_LINES, Trees
+from pass_lsp.context.syntax import WINDOW_LINES, Trees, grammar
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.languages import Scan, columns, language_of, scan
+from pass_lsp.documents.languages import LANGUAGES, Language, language_of, lexis_of
+from pass_lsp.documents.scan import Scan, columns, scan
 from pass_lsp.domain import Context, Mode, Reason
 from tests.cursor import CURSOR, parse
 
@@ -39,6 +42,35 @@ def test_golden_windows(name: str, path: str, budget: int) -> None:
     context = context_of((DATA / f"{name}.source").read_text(), path, budget)
     expected = (DATA / f"{name}.prompt").read_text()
     assert context.prefix + CURSOR + context.suffix == expected
+
+
+ROWS = [row for row in LANGUAGES if row.grammar]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_golden_window_of_each_language(row: Language) -> None:
+    source = (DATA / "languages" / f"{row.name}.source").read_text()
+    path = f"/work/project/example.{row.files.split()[0]}"
+    context = context_of(source, path, min(700, len(source) * 7 // 10))
+    assert context.language == row.name
+    assert context.prefix + CURSOR + context.suffix == (DATA / "languages" / f"{row.name}.prompt").read_text()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_the_kinds_of_a_row_are_kinds_of_its_grammar(row: Language) -> None:
+    known = grammar(row.grammar)
+    kinds = f"{row.imports} {row.folds} {row.scopes} {row.wrappers}".split()
+    assert [kind for kind in kinds if known.id_for_node_kind(kind, True) is None] == []
+
+
+def test_no_grammar_is_loaded_before_its_language_is_used() -> None:
+    code = (
+        "import sys; from pass_lsp.context import build_context; from pass_lsp.documents.document import Document; "
+        "build_context(Document('', 'x = 1', language='lua', path='a.lua'), 5, budget=9); "
+        "print(*sorted(name for name in sys.modules if name.startswith('tree_sitter_') and '.' not in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["tree_sitter_lua"]
 
 
 def test_a_text_within_the_budget_is_kept_whole() -> None:
@@ -221,14 +253,14 @@ def test_trees_are_edited_to_what_a_fresh_parse_gives() -> None:
         text = text[:at] + new + text[at + 3 :]
         document = Document("file:///a.py", text)
         line = document.line_count - 1
-        once = edited.before(document, line, "    ", "python")
-        assert str(once) == str(Trees().before(document, line, "    ", "python"))
-        assert str(edited.after(document, 3, "python")) == str(Trees().after(document, 3, "python"))
+        once = edited.around(document, line, "    ", "python")
+        assert str(once) == str(Trees().around(document, line, "    ", "python"))
+        assert str(edited.whole(document, "python")) == str(Trees().whole(document, "python"))
 
 
 def test_huge_files_are_parsed_near_the_cursor_only() -> None:
     document = Document("file:///a.py", "def f(a):\n    return a\n" * 25_000, 1, "python", "/a.py")
-    root = Trees().before(document, 49_000, "", "python")
+    root = Trees().around(document, 49_000, "", "python")
     assert root.start_point[0] == 0
     assert len(root.named_children) < WINDOW_LINES
     context = build_context(document, document.line_end(49_001), budget=6000)
@@ -316,7 +348,7 @@ def test_language_of(path: str, language_id: str, language: str) -> None:
     ],
 )
 def test_scan(text: str, language: str, expected: tuple[str, str, str, bool]) -> None:
-    state = scan(text, language)
+    state = scan(text, lexis_of(language))
     assert (state.brackets, state.surplus, state.string, state.comment) == expected
 
 
@@ -326,7 +358,8 @@ def test_scan_can_be_resumed(text: str, data: st.DataObject) -> None:
     # A run of quotes is one mark, so the text may not be cut inside one.
     cuts = [at for at in range(len(text) + 1) if len(text[max(at - 1, 0) : at + 1].strip("'\"")) or at == len(text)]
     at = data.draw(st.sampled_from(cuts))
-    whole, parts = scan(text, "python"), scan(text[at:], "python", scan(text[:at], "python"))
+    python = lexis_of("python")
+    whole, parts = scan(text, python), scan(text[at:], python, scan(text[:at], python))
     assert (whole.brackets, whole.surplus, whole.string, whole.comment) == (
         parts.brackets, parts.surplus, parts.string, parts.comment
     )  # fmt: skip
@@ -334,7 +367,7 @@ def test_scan_can_be_resumed(text: str, data: st.DataObject) -> None:
 
 def test_scan_finds_the_statement() -> None:
     text = "a = 1\nb = f(\n  2,"
-    assert text[scan(text, "python").statement :] == "b = f(\n  2,"
+    assert text[scan(text, lexis_of("python")).statement :] == "b = f(\n  2,"
     assert Scan().plain
 
 

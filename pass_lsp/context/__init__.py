@@ -5,20 +5,22 @@ The only room that imports tree_sitter. Broken code makes a worse context, never
 
 from __future__ import annotations
 
-from tree_sitter import Node
+from functools import cached_property
 
 from pass_lsp.context.exclusions import path_of, refusal
 from pass_lsp.context.mode import TAB_SIZE, Place, indent_at, mode_at, open_at, unfit
-from pass_lsp.context.outline import Outline, outline
+from pass_lsp.context.outline import Outline, Tree
 from pass_lsp.context.syntax import Trees, knows
-from pass_lsp.context.trim import Sides, windows
+from pass_lsp.context.trim import Sides, Windows
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.languages import indentation, language_of
+from pass_lsp.documents.languages import language_of, lexis_of, row_of
+from pass_lsp.documents.scan import indentation
 from pass_lsp.domain import Context, Mode, Reason
 
 __all__ = ["build_context"]
 
 _TREES = Trees()
+_WINDOWS = Windows()
 
 
 def build_context(document: Document, offset: int, *, budget: int) -> Context:
@@ -39,19 +41,16 @@ def _nothing(place: Place, path: str, reason: Reason) -> Context:
 
 
 class _Builder:
-    """One request: the place, and the trees of both of its sides, parsed when first asked for."""
+    """One request: the place, and the tree of its document, parsed when first asked for."""
 
     def __init__(self, place: Place, path: str) -> None:
         self._place, self._path = place, path
-        # On a blank line the lines above tell, so that typing its indentation changes nothing.
-        self._lead = place.lead() if place.blank else indentation(place.left)
-        self._parsed = knows(place.language)
 
     def context(self, budget: int) -> Context:
         place = self._place
-        state, statement = open_at(place, self._is_code if self._parsed else None)
-        indent = indent_at(place, state, statement)
-        prefix, suffix = windows(Sides(place.document, place.line, place.offset, self._before, self._after), budget)
+        lexis = lexis_of(place.language)
+        state, statement = open_at(place, self._tree.anchor() if self._tree else None)
+        prefix, suffix = _WINDOWS.of(Sides(place.document, place.line, place.offset, self._outline, lexis), budget)
         return Context(
             prefix,
             suffix,
@@ -60,28 +59,23 @@ class _Builder:
             language=place.language,
             line_prefix=place.left,
             line_suffix=place.right,
-            indent=indent,
+            indent=indent_at(place, state, statement),
             tab_size=TAB_SIZE,
+            brackets=state.brackets,
+            surplus=state.surplus,
+            string=state.string,
+            comment=state.comment,
         )
 
-    def _root_before(self) -> Node:
-        return _TREES.before(self._place.document, self._place.line, self._lead, self._place.language)
+    @cached_property
+    def _tree(self) -> Tree | None:
+        place = self._place
+        if not knows(place.language):
+            return None
+        # On a blank line the lines above tell, so that typing its indentation changes nothing.
+        lead = place.lead() if place.blank else indentation(place.left)
+        root = _TREES.around(place.document, place.line, lead, place.language)
+        return Tree(root, place.document, row_of(place.language), place.line, len(lead))
 
-    def _is_code(self, line: int) -> bool:
-        """Whether the word that `line`, above the cursor's, begins with is a keyword of a definition."""
-        column = len(indentation(self._place.text(line)))
-        leaf = self._root_before().descendant_for_point_range((line, column), (line, column + 1))
-        return leaf is not None and leaf.type in ("def", "class", "async")
-
-    def _before(self, first: int, last: int) -> Outline:
-        if not self._parsed:
-            return Outline()
-        return outline(self._root_before(), first, last, self._place.line, len(self._lead))
-
-    def _after(self, first: int, last: int) -> Outline:
-        if not self._parsed:
-            return Outline()
-        base = self._place.line + 1
-        root = _TREES.after(self._place.document, self._place.line, self._place.language)
-        found = outline(root, first - base, last - base)
-        return Outline(bodies={start + base: stop + base for start, stop in found.bodies.items()})
+    def _outline(self, first: int, last: int) -> Outline:
+        return self._tree.outline(first, last) if self._tree else Outline()

@@ -1,9 +1,9 @@
-"""Parsing with tree-sitter: edited trees in a small cache, in rows and columns of the document.
+"""Parsing with tree-sitter: one edited tree for each document, in rows and columns of the document.
 
-Every non-ASCII character is replaced by one letter before parsing, so that one
-character is one byte and a column of the tree is a column of the line. The text
-before the cursor's line and the text after it are parsed apart: what stands half
-typed on the cursor's line can then not change how the rest is understood.
+Every non-ASCII character is replaced by one letter before parsing, so that one character is
+one byte and a column of the tree is a column of the line. The cursor's line is left out, so
+that what stands half typed on it cannot change how the rest is understood, and typing on one
+line parses nothing. Grammars come inside wheels; none is loaded before its language is used.
 """
 
 from __future__ import annotations
@@ -12,72 +12,91 @@ import re
 import threading
 from collections import OrderedDict
 from functools import cache
+from importlib import import_module
 
 import tree_sitter
-import tree_sitter_python
 
 from pass_lsp.documents.document import Document
+from pass_lsp.documents.languages import row_of
 
-_GRAMMARS = {"python": tree_sitter_python.language}
+Point = tuple[int, int]
 _CAPACITY = 16
-WINDOW_LINES = 2_000
-_WINDOW_STEP = 500
-_HEAD_LINES = 200
+WINDOW_LINES = 12_000
+"""Lines on each side of the cursor that a tree sees, in files that have more; it moves by `_WINDOW_STEP`."""
+_WINDOW_STEP = 4_000
+_HEAD_LINES = 400
 _BLOCK = 4_096
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 
 
+@cache
 def knows(language: str) -> bool:
-    """Whether there is a grammar for `language`."""
-    return language in _GRAMMARS
+    """Whether there is a grammar for `language`, and it can be loaded."""
+    name = row_of(language).grammar
+    try:
+        return bool(name and grammar(name))
+    except (ImportError, AttributeError, ValueError):  # not installed, or of another version of tree-sitter
+        return False
 
 
 @cache
-def _language(name: str) -> tree_sitter.Language:
-    return tree_sitter.Language(_GRAMMARS[name]())
+def grammar(name: str) -> tree_sitter.Language:
+    """The grammar that a row of the table names: a module, and its function if it has several."""
+    module, _, function = name.partition(":")
+    return tree_sitter.Language(getattr(import_module(module), function or "language")())
+
+
+@cache
+def query(name: str, pattern: str) -> tree_sitter.Query:
+    """A compiled query of grammar `name`."""
+    return tree_sitter.Query(grammar(name), pattern)
 
 
 class Trees(threading.local):
     """The last few trees, each edited and reparsed when its text changes. Every thread has its own."""
 
     def __init__(self) -> None:
-        self._trees: OrderedDict[tuple[str, str], tuple[str, bytes, tree_sitter.Tree]] = OrderedDict()
+        self._trees: OrderedDict[tuple[str, str], tuple[bytes, tree_sitter.Tree]] = OrderedDict()
 
-    def before(self, document: Document, line: int, lead: str, language: str) -> tree_sitter.Node:
-        """The root over the lines before `line`; its rows are lines of the document.
+    def around(self, document: Document, line: int, lead: str, language: str) -> tree_sitter.Node:
+        """The root over `document` without its line `line`; rows are lines of the document.
 
-        A name stands for the cursor's line, behind the white space `lead`, so that a
-        block which is still empty parses. In a huge file the tree sees the head and a window.
+        In languages that need one, a name stands for the line, behind the white space `lead`,
+        so that a block which is still empty parses. Of a huge file the tree sees the head and a
+        window. `language` must be one that `knows` knows.
         """
+        filler = row_of(language).filler
+        text = document.text
         start = max((line - WINDOW_LINES) // _WINDOW_STEP * _WINDOW_STEP, 0)
+        stop = -(-(line + WINDOW_LINES) // _WINDOW_STEP) * _WINDOW_STEP
         head = min(_HEAD_LINES, start)
-        text = document.text[: document.line_start(head)] if head else ""
-        window = document.text[document.line_start(start) : document.line_start(line)]
-        source = _one_byte_each(text) + b"\n" * (start - head) + _one_byte_each(window)
-        return self._parse((document.uri, "before"), language, source + lead.encode() + b"x\n")
+        end = document.line_start(stop) if stop < document.line_count else len(text)
+        source = b"".join((
+            _one_byte_each(text[: document.line_start(head)]),
+            b"\n" * (start - head),
+            _one_byte_each(text[document.line_start(start) : document.line_start(line)]),
+            (lead + filler).encode() if filler else b"",
+            _one_byte_each(text[document.line_end(line) : end]),
+        ))  # fmt: skip
+        return self.tree(document.uri, language, source).root_node
 
-    def after(self, document: Document, line: int, language: str) -> tree_sitter.Node:
-        """The root over the lines after `line`; row 0 is `line + 1`."""
-        first, last = line + 1, line + 1 + WINDOW_LINES
-        end = document.line_start(last) if last < document.line_count else len(document.text)
-        start = document.line_start(first) if first < document.line_count else end
-        return self._parse((document.uri, "after"), language, _one_byte_each(document.text[start:end]))
+    def whole(self, document: Document, language: str) -> tree_sitter.Node:
+        """The root over all of `document`, whose cursor is elsewhere."""
+        return self.tree(document.uri, language, _one_byte_each(document.text)).root_node
 
-    def _parse(self, key: tuple[str, str], language: str, source: bytes) -> tree_sitter.Node:
-        known = self._trees.pop(key, None)
-        old = known[2] if known and known[0] == language else None
-        if known and old and known[1] == source:
-            tree = old
-        else:
-            if known and old:
-                _edit(old, known[1], source)
-            parser = tree_sitter.Parser(_language(language))
-            tree = parser.parse(source, old) if old else parser.parse(source)
-        self._trees[key] = (language, source, tree)
+    def tree(self, key: str, language: str, source: bytes) -> tree_sitter.Tree:
+        """The tree of `source`, made of the last one of the same document by an edit."""
+        known = self._trees.pop((key, language), None)
+        if known is None or known[0] != source:
+            parser = tree_sitter.Parser(grammar(row_of(language).grammar))
+            if known:
+                _edit(known[1], known[0], source)
+            known = (source, parser.parse(source, known[1]) if known else parser.parse(source))
+        self._trees[key, language] = known
         while len(self._trees) > _CAPACITY:
             self._trees.popitem(last=False)
-        return tree.root_node
+        return known[1]
 
 
 def _one_byte_each(text: str) -> bytes:
@@ -92,21 +111,39 @@ def _edit(tree: tree_sitter.Tree, old: bytes, new: bytes) -> None:
     """Tell `tree` of the one replacement that makes `new` of `old`."""
     start = _common(old, new)
     shared = min(len(old), len(new)) - start
-    tail = _common(old[len(old) - shared :][::-1], new[len(new) - shared :][::-1])
+    tail = _common_end(old, new, shared)
     old_end, new_end = len(old) - tail, len(new) - tail
-    tree.edit(start, old_end, new_end, _point(old, start), _point(old, old_end), _point(new, new_end))
+    row, column = _point(old, start)
+    tree.edit(
+        start, old_end, new_end,
+        (row, column), _point(old, old_end, start, row), _point(new, new_end, start, row),
+    )  # fmt: skip
 
 
 def _common(left: bytes, right: bytes) -> int:
-    """The length of the common beginning, compared a block at a time."""
-    limit, at = min(len(left), len(right)), 0
-    while at < limit and left[at : at + _BLOCK] == right[at : at + _BLOCK]:
-        at += _BLOCK
-    at = min(at, limit)
-    while at < limit and left[at] == right[at]:
-        at += 1
-    return at
+    """The length of the common beginning, found by halving."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
-def _point(source: bytes, at: int) -> tuple[int, int]:
-    return source.count(b"\n", 0, at), at - (source.rfind(b"\n", 0, at) + 1)
+def _common_end(left: bytes, right: bytes, limit: int) -> int:
+    """The length of the common end, at most `limit`."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[len(left) - middle : len(left) - low] == right[len(right) - middle : len(right) - low]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _point(source: bytes, at: int, since: int = 0, row: int = 0) -> Point:
+    """Row and column of `at`; counted from `since`, which lies in `row`."""
+    return row + source.count(b"\n", since, at), at - (source.rfind(b"\n", 0, at) + 1)

@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 
-from pass_lsp.documents.languages import indentation, scan
+from pass_lsp.documents.scan import indentation, scan
 from pass_lsp.domain import Reason
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, repeats
 from pass_lsp.postprocess.stop import answer_end
@@ -72,10 +72,10 @@ def complete_lines(text: str, frame: Frame) -> str:
 def balanced(text: str, frame: Frame) -> str:
     """Cut before a closer that nothing opens. A brace may close what lies outside the window, except in Python."""
     before = frame.state
-    if before.surplus or not scan(text, frame.context.language, before).surplus:
+    if before.surplus or not scan(text, frame.lexis, before).surplus:
         return text
     for match in re.finditer(r"[)\]}]" if frame.context.language == "python" else r"[)\]]", text):
-        if scan(text[: match.end()], frame.context.language, before).surplus.endswith(match.group()):
+        if scan(text[: match.end()], frame.lexis, before).surplus.endswith(match.group()):
             return text[: match.start()]
     return text
 
@@ -94,7 +94,7 @@ def without_repetition(text: str, frame: Frame) -> str:
 def parsing_lines(text: str, frame: Frame) -> str:
     """The most lines that parse in place (Python, best effort); all of them if none do."""
     context = frame.context
-    here = scan(context.line_prefix, context.language)
+    here = scan(context.line_prefix, frame.lexis)
     if not frame.many or context.language != "python" or frame.state.string:
         return text
     if len(here.brackets) != len(frame.state.brackets):
@@ -145,11 +145,11 @@ def overlap(text: str, frame: Frame) -> int:
 
     The fewest that leave brackets and quotes as the user left them.
     """
-    rest, language = frame.context.line_suffix, frame.context.language
+    rest, lexis = frame.context.line_suffix, frame.lexis
     if not rest.strip():
         return len(rest)
     left = _open_after(rest, frame)
-    cuts = [0] if scan(text + rest, language, frame.state).plain and not _open_after(text + rest, frame)[1] else []
+    cuts = [0] if scan(text + rest, lexis, frame.state).plain and not _open_after(text + rest, frame)[1] else []
     # A run of quotes is one mark, which is replaced whole or not at all.
     marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
     cuts += [cut for cut in marks if _open_after(text + rest[cut:], frame) == left]
@@ -161,5 +161,5 @@ def overlap(text: str, frame: Frame) -> int:
 
 
 def _open_after(text: str, frame: Frame) -> tuple[str, str, str]:
-    state = scan(text, frame.context.language, frame.state)
+    state = scan(text, frame.lexis, frame.state)
     return state.brackets, state.surplus, state.string

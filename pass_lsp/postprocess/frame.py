@@ -7,11 +7,10 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-from pass_lsp.documents.languages import Scan, columns, scan
+from pass_lsp.documents.languages import lexis_of
+from pass_lsp.documents.scan import Lexis, Scan, columns
 from pass_lsp.domain import Context, Mode, Prompt
 
-_ANCHOR = re.compile(r"^[ \t]*(?:async[ \t]+def|def|class|import|from)\b", re.MULTILINE)
-"""Where scanning for open brackets may begin: nothing stays open over one of these lines."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 COMMON_LINE = re.compile(r"\W*(?:(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end)\b\W*)*")
 """Lines that may well stand several times in good code."""
@@ -26,6 +25,7 @@ class Frame:
     """
 
     context: Context
+    lexis: Lexis
     state: Scan
     next_line: str
     above: tuple[str, ...]
@@ -33,15 +33,13 @@ class Frame:
     @staticmethod
     def of(context: Context) -> Frame:
         """The frame of a context."""
-        prefix = context.prefix.replace("\r\n", "\n")
-        anchor = 0
-        for match in _ANCHOR.finditer(prefix) if context.language == "python" else ():
-            anchor = match.start()
+        state = Scan(context.brackets, context.surplus, context.string, context.comment)
+        prefix = context.prefix
         below = _LINE_END.split(context.suffix[len(context.line_suffix) :])
         lines = _LINE_END.split(prefix[: len(prefix) - len(context.line_prefix)])
         above = tuple(line for line in lines if line.strip())[-2:]
         next_line = next((line for line in below if line.strip()), "")
-        return Frame(context, scan(prefix[anchor:], context.language), next_line, above)
+        return Frame(context, lexis_of(context.language), state, next_line, above)
 
     @property
     def many(self) -> bool:

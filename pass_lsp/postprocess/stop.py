@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from pass_lsp.documents.languages import CLOSERS, lexis_of, scan
+from pass_lsp.documents.scan import CLOSERS, scan
 from pass_lsp.domain import Context, Prompt
 from pass_lsp.domain import Stop as StopRule
 from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, repeats, special_tokens
@@ -104,7 +104,7 @@ class _Block:
 
     def __init__(self, frame: Frame) -> None:
         self._frame, self._state = frame, frame.state
-        self._language = frame.context.language
+        self._lexis = frame.lexis
         self._indent = frame.context.indent
         self._first = True
         self._defined: int | None = None
@@ -119,7 +119,7 @@ class _Block:
             cut = self._line(number, whole, at) if whole.strip() else self._blank(at)
             if cut is not None:
                 return cut
-            self._state = scan(line + "\n", self._language, self._state)
+            self._state = scan(line + "\n", self._lexis, self._state)
             if self._closed():
                 return at + len(line)
             at += len(line) + 1
@@ -162,7 +162,7 @@ class _Block:
         return opener is not None and self._state.brackets.endswith(opener)
 
     def _is_indented(self) -> bool:
-        return lexis_of(self._language).indented
+        return self._lexis.indented
 
     def _closed(self) -> bool:
         """Whether a bracket or string that was open at the cursor has been closed."""
