@@ -42,10 +42,10 @@ def complete_document(
     # Into the text, and out of the middle of a line end: the answer's offsets are counted from here.
     offset = document.offset(*document.position(offset, "utf-32"), "utf-32")
     room = prompt.room(engine, settings)
-    context = build_context(document, offset, budget=prompt.characters(room))
+    template = prompt.template_for(engine.tokenizer)
+    context = build_context(document, offset, budget=prompt.characters(room, template))
     if context.mode is Mode.NONE:
         return Outcome(reason=context.reason)
-    template = prompt.template_for(engine.tokenizer)
     question = prompt.render(context, template, engine.tokenizer, room)
     wanted = _params(params, settings, context.mode, question.stop_ids)
     stop = postprocess.Deadline(postprocess.Stop(context, question, engine.tokenizer), settings.deadline_ms)

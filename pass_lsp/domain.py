@@ -60,6 +60,16 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Snippet:
+    """A piece of another file that may help. `rank` 0 is the most useful; `source` says who found it."""
+
+    path: str
+    text: str
+    rank: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What the model may see of one document, trimmed to a budget and still plain text.
 
@@ -67,6 +77,8 @@ class Context:
     the cursor's line in the document, without its line end; `indent` the width of the
     block that the completion belongs to (columns; a line indented less ends it).
     `brackets`, `surplus`, `string` and `comment` say what is open at the cursor, as in `documents.scan.Scan`.
+    `snippets` of other files come in the order in which the prompt shows them; `repository` is the
+    name of the folder that they share.
     """
 
     prefix: str
@@ -82,6 +94,8 @@ class Context:
     surplus: str = ""
     string: str = ""
     comment: bool = False
+    snippets: tuple[Snippet, ...] = ()
+    repository: str = ""
     reason: Reason | None = None
 
 
