@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields, replace
 from pass_lsp.domain import STRATEGIES, Strategy
 
 USER_ONLY = frozenset({"model", "engine", "device", "dtype", "lookahead", "trust_remote_code"})
+SOURCES = ("path", "definitions", "edits", "similar", "open")
+"""What a prompt may say beside the document: its path, and what others have, each by one way to find it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class Settings:
     single_line_tokens: int = 32
     multi_line_tokens: int = 96
     deadline_ms: int = 5000
+    token_healing: bool = True
+    in_comments: bool = True
+    sources: tuple[str, ...] = SOURCES
 
     def updated(self, values: Mapping[str, object], *, trusted: bool = True) -> tuple[Settings, list[str]]:
         """New settings with `values` over these, and one sentence for each value that was refused.
@@ -54,6 +59,8 @@ class Settings:
                 complaints.append(f"Setting {spelled!r} must be a {types[key].__name__}; the default is kept.")
             elif key == "strategy" and wanted not in STRATEGIES:
                 complaints.append(f"Setting {spelled!r} must be one of {', '.join(STRATEGIES)}; the default is kept.")
+            elif key == "sources" and not set(SOURCES).issuperset(wanted):  # type: ignore[arg-type]
+                complaints.append(f"Setting {spelled!r} may list {', '.join(SOURCES)}; the default is kept.")
             else:
                 good[key] = wanted
         return replace(self, **good), complaints  # type: ignore[arg-type]

@@ -11,12 +11,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import pass_lsp
-from pass_lsp.completion import Outcome, complete_document
+from pass_lsp.completion import Outcome, complete_document, self_test
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
 from pass_lsp.prompt import template_for
 from tests.cursor import parse
+from tests.test_prompt import APPEND, byte_level
 
 MARKERS = ["<|endoftext|>", "<|file|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
 EMOJI = "\U0001f600"
@@ -240,3 +241,73 @@ def test_an_offset_within_a_line_end_is_the_end_of_its_line(tokenizer: Any) -> N
     document = Document("", "x = \r\ny = 2\r\n", language="python", path="x.py")
     found = complete_document(document, 5, ScriptedEngine(tokenizer, "1"))
     assert found.completion == Completion("1", 4, 4)
+
+
+# Token healing
+
+
+class WordEngine(ScriptedEngine):
+    """Answers a prompt with the text that `answers` has for the end of it, as a model would that knows whole words."""
+
+    __slots__ = ("_answers",)
+
+    def __init__(self, tokenizer: Any, answers: dict[str, str]) -> None:
+        super().__init__(tokenizer, "")
+        self._answers = answers
+
+    def generate(self, prompt_ids: Sequence[int], *rest: Any, **named: Any) -> Generation:
+        text = self.tokenizer.decode(prompt_ids).removesuffix("<|fim_middle|>")
+        self._answer = next(answer for end, answer in self._answers.items() if text.endswith(end))
+        return super().generate(prompt_ids, *rest, **named)
+
+
+@pytest.fixture(scope="module")
+def words() -> PreTrainedTokenizerFast:
+    """A tokenizer to which `append` is one token, and `ap` another."""
+    return byte_level(tuple(MARKERS), merges=APPEND)
+
+
+def test_an_answer_begins_inside_a_token_where_the_prompt_ended_in_one(words: Any) -> None:
+    shown: list[int] = []
+    engine = WordEngine(words, {"items.": "append(1)", ".ap": "ple"})
+    found = outcome(engine, "items.ap<CURSOR>\n", on_commit=shown.extend)
+    assert found.completion is not None and found.completion.text == "pend(1)"
+    assert words.decode(shown) == "pend(1)"
+    assert [prompt.endswith("<|fim_prefix|>items.<|fim_middle|>") for prompt, _ in engine.asked] == [True]
+
+
+def test_a_prompt_is_asked_as_it_stands_when_the_answer_begins_otherwise(words: Any) -> None:
+    shown: list[int] = []
+    engine = WordEngine(words, {"items.": "pop()", ".ap": "ple"})
+    found = outcome(engine, "items.ap<CURSOR>\n", on_commit=shown.extend)
+    assert found.completion is not None and found.completion.text == "ple"
+    assert words.decode(shown) == "ple"
+    assert len(engine.asked) == 2
+    found = outcome(WordEngine(words, {"items.": "", ".ap": "ple"}), "items.ap<CURSOR>\n")
+    assert found.completion is not None and found.completion.text == "ple"
+
+
+def test_healing_can_be_switched_off(words: Any) -> None:
+    engine = WordEngine(words, {"items.": "append(1)", ".ap": "ple"})
+    found = outcome(engine, "items.ap<CURSOR>\n", settings=replace(Settings(), token_healing=False))
+    assert found.completion is not None and found.completion.text == "ple"
+    assert len(engine.asked) == 1
+
+
+def test_a_cancelled_first_attempt_is_not_followed_by_another(words: Any) -> None:
+    token = CancelToken()
+    token.cancel()
+    engine = WordEngine(words, {"items.": "pop()", ".ap": "ple"})
+    assert outcome(engine, "items.ap<CURSOR>\n", cancel=token) == Outcome(reason=Reason.CANCELLED)
+    assert len(engine.asked) == 1
+
+
+# The self-test
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"), [("a + b", ""), ("<|fim_middle|>", "marker"), ("a + b<|file|>x", ""), ("", "")]
+)
+def test_the_self_test_finds_markers_in_answers(tokenizer: Any, answer: str, problem: str) -> None:
+    found = self_test(ScriptedEngine(tokenizer, answer))
+    assert (problem in found) if problem else found == ""

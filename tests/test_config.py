@@ -23,6 +23,9 @@ GOOD: dict[str, Any] = {
     "single_line_tokens": 0,
     "multi_line_tokens": 7,
     "deadline_ms": 250,
+    "token_healing": False,
+    "in_comments": False,
+    "sources": ["path", "similar"],
 }
 
 

@@ -182,7 +182,8 @@ def test_other_languages_have_indentation_rules(source: str, mode: Mode, indent:
         ("x = '\0<CURSOR>'", "a.py", Reason.BINARY),
         ("\ufffd" * 200 + "<CURSOR>", "a.py", Reason.BINARY),
         ("KEY=<CURSOR>", "/home/me/.env", Reason.EXCLUDED),
-        ("x = " + "1 + " * 1500 + "<CURSOR>", "a.js", Reason.TOO_LARGE),
+        ("x = " + "1 + " * 1500 + "<CURSOR>", "a.js", Reason.MINIFIED),
+        (f"x = '\n-----BEGIN RSA PRIVATE KEY-----\n{'A' * 64}\n{'B' * 64}\n'\n<CURSOR>", "a.py", Reason.EXCLUDED),
         ("x = 1\n" * 350_000 + "<CURSOR>", "a.py", Reason.TOO_LARGE),
     ],
 )
@@ -203,6 +204,18 @@ def test_nothing_belongs_here(source: str, path: str, reason: Reason) -> None:
 )  # fmt: skip
 def test_secrets_are_told_by_name(path: str, secret: bool) -> None:
     assert is_secret(path) is secret
+
+
+@pytest.mark.parametrize(("source", "silent"), [("# a <CURSOR>", 1), ("x = 'a<CURSOR>'", 1), ("x = <CURSOR>", 0),
+                                                ('def f():\n    """<CURSOR>', 0)])  # fmt: skip
+def test_comments_and_strings_can_be_left_alone(source: str, silent: bool) -> None:
+    document, offset = parse(source, "/p/a.py")
+    context = build_context(document, offset, budget=100, in_comments=False)
+    assert context.reason is (Reason.IN_COMMENT if silent else None)
+
+
+def test_code_that_names_the_mark_of_a_key_is_code() -> None:
+    assert context_of('MARK = "-----BEGIN PRIVATE KEY-----"\nx = <CURSOR>').reason is None
 
 
 def test_the_uri_names_the_file_when_the_path_does_not() -> None:

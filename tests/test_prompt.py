@@ -25,11 +25,15 @@ BARS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 UNDERSCORES = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
 
 
-def byte_level(specials: tuple[str, ...], bos: str = "", plain: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
+MERGES = (("d", "e"), ("de", "f"), ("r", "e"), ("Ġ", "Ġ"), ("Ġ", "="), ("a", "b"))
+
+
+def byte_level(
+    specials: tuple[str, ...], bos: str = "", plain: tuple[str, ...] = (), merges: Any = MERGES
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with a few merges, as most code models have."""
-    merges = [("d", "e"), ("de", "f"), ("r", "e"), ("Ġ", "Ġ"), ("Ġ", "="), ("a", "b")]
     vocabulary = [*ALPHABET, *("".join(pair) for pair in merges)]
-    core = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, merges))
+    core = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, list(merges)))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     core.add_tokens(list(plain))
@@ -205,35 +209,35 @@ FILES = (Snippet("/home/me/project/pkg/one.py", "ONE = 1\n", 1), Snippet("two.py
 REPOSITORY = {
     "pass-lsp": SNAPSHOTS["pass-lsp"][0],
     "qwen-coder": [
-        "<|repo_name|>", "project\n", "<|file_sep|>", "project/pkg/one.py\nONE = 1\n", "<|file_sep|>",
-        "two.py\ndef two():\n    ...\n", "<|file_sep|>", "project/pkg/mod.py\n", *SNAPSHOTS["qwen-coder"][0],
+        "<|repo_name|>", "project\n", "<|file_sep|>", "pkg/one.py\nONE = 1\n", "<|file_sep|>",
+        "two.py\ndef two():\n    ...\n", "<|file_sep|>", "pkg/mod.py\n", *SNAPSHOTS["qwen-coder"][0],
     ],
     "starcoder2": [
-        "<repo_name>", "project\n", "<file_sep>", "project/pkg/one.py\nONE = 1\n", "<file_sep>",
-        "two.py\ndef two():\n    ...\n", "<file_sep>", "project/pkg/mod.py\n", *SNAPSHOTS["starcoder2"][0],
+        "<repo_name>", "project\n", "<file_sep>", "pkg/one.py\nONE = 1\n", "<file_sep>",
+        "two.py\ndef two():\n    ...\n", "<file_sep>", "pkg/mod.py\n", *SNAPSHOTS["starcoder2"][0],
     ],
     "mellum": [
-        "<filename>", "project/pkg/one.py\nONE = 1\n", "<filename>", "two.py\ndef two():\n    ...\n",
+        "<filename>", "pkg/one.py\nONE = 1\n", "<filename>", "two.py\ndef two():\n    ...\n",
         *SNAPSHOTS["mellum"][0],
     ],
     "codegemma": [
-        "<bos>", "project/pkg/one.py\nONE = 1\n", "<|file_separator|>", "two.py\ndef two():\n    ...\n",
-        "<|file_separator|>", "project/pkg/mod.py\n", *SNAPSHOTS["codegemma"][0][1:],
+        "<bos>", "pkg/one.py\nONE = 1\n", "<|file_separator|>", "two.py\ndef two():\n    ...\n",
+        "<|file_separator|>", "pkg/mod.py\n", *SNAPSHOTS["codegemma"][0][1:],
     ],
     "deepseek-coder": [
-        "<｜begin▁of▁sentence｜>", DEEPSEEK[0], "#project/pkg/one.py\nONE = 1\n#two.py\ndef two():\n    ...\n"
-        "#project/pkg/mod.py\na = P", DEEPSEEK[1], "\nS", DEEPSEEK[2],
+        "<｜begin▁of▁sentence｜>", DEEPSEEK[0], "#pkg/one.py\nONE = 1\n#two.py\ndef two():\n    ...\n"
+        "#pkg/mod.py\na = P", DEEPSEEK[1], "\nS", DEEPSEEK[2],
     ],
     "codestral": [
-        "<s>", "[SUFFIX]", "\nS", "[PREFIX]", "▁+++++▁project/pkg/one.py\nONE▁=▁1\n+++++▁two.py\n"
-        "def▁two():\n▁▁▁▁...\n+++++▁project/pkg/mod.py\na▁=▁P",
+        "<s>", "[SUFFIX]", "\nS", "[PREFIX]", "▁+++++▁pkg/one.py\nONE▁=▁1\n+++++▁two.py\n"
+        "def▁two():\n▁▁▁▁...\n+++++▁pkg/mod.py\na▁=▁P",
     ],
     "starcoder": [
-        "<fim_prefix>", "# Path: project/pkg/one.py\n# ONE = 1\n# Path: two.py\n# def two():\n#     ...\na = P",
+        "<fim_prefix>", "# Path: pkg/one.py\n# ONE = 1\n# Path: two.py\n# def two():\n#     ...\na = P",
         "<fim_suffix>", "\nS", "<fim_middle>",
     ],
     "left-to-right": [
-        "# Path: project/pkg/one.py\n# ONE = 1\n# Path: two.py\n# def two():\n#     ...\na = P"
+        "# Path: pkg/one.py\n# ONE = 1\n# Path: two.py\n# def two():\n#     ...\na = P"
     ],
 }  # fmt: skip
 
@@ -241,7 +245,7 @@ REPOSITORY = {
 @pytest.mark.parametrize("model", REPOSITORY)
 def test_snapshot_with_other_files(model: str) -> None:
     tokenizer = tokenizer_of(model)
-    context = replace(context_of("a = P", "\nS"), snippets=FILES, repository="project")
+    context = replace(context_of("a = P", "\nS"), snippets=FILES, root="/home/me/project")
     rendered = prompt.render(context, prompt.template_for(tokenizer), tokenizer, 2000)
     assert pieces(tokenizer, rendered.token_ids) == REPOSITORY[model]
 
@@ -317,6 +321,27 @@ def test_line_ends_and_lone_surrogates_are_mended() -> None:
     template = prompt.template_for(tokenizer)
     rendered = prompt.render(context_of("a\r\nb\rc\ud800", "\r\n"), template, tokenizer, 100)
     assert pieces(tokenizer, rendered.token_ids) == ["<fim_prefix>", "a\nb\nc?", "<fim_suffix>", "\n", "<fim_middle>"]
+
+
+# Token healing
+
+APPEND = (("a", "p"), ("ap", "p"), ("e", "n"), ("app", "en"), ("appen", "d"), ("Ċ", "Ġ"))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "healed"),
+    [("x.ap", "ap"), ("x.app", "app"), ("x.", ""), ("x.append", ""), ("x.appx", ""), ("x", ""), ("", ""),
+     ("x\n", ""), ("x\n ", "")],
+)  # fmt: skip
+def test_what_is_healed(prefix: str, healed: str) -> None:
+    tokenizer = byte_level(("<|endoftext|>", "<|file|>", *BARS), merges=APPEND)
+    template = prompt.template_for(tokenizer)
+    rendered = prompt.render(context_of(prefix, "\nS"), template, tokenizer, 100, heal=True)
+    whole = prompt.render(context_of(prefix, "\nS"), template, tokenizer, 100)
+    assert rendered.healed == healed
+    assert (rendered.otherwise or rendered).token_ids == whole.token_ids
+    shorter = prompt.render(context_of(prefix.removesuffix(healed), "\nS"), template, tokenizer, 100)
+    assert rendered.token_ids == shorter.token_ids
 
 
 # Room

@@ -74,12 +74,15 @@ def _package(name: str) -> Check:
 
 
 def _template(engine: LocalEngine) -> Check:
+    from pass_lsp.completion import self_test
     from pass_lsp.prompt import template_for
 
-    name = template_for(engine.tokenizer).name
+    name, problem = template_for(engine.tokenizer).name, self_test(engine)
+    if problem:
+        return Check("template", False, name, problem)
     if name == "left-to-right":
         return Check("template", True, "the model cannot fill in the middle; it will not see what follows the cursor")
-    return Check("template", True, f"fill-in-the-middle, {name}")
+    return Check("template", True, f"fill-in-the-middle, {name}; its markers are tokens, and no answer holds one")
 
 
 def _lookahead(engine: LocalEngine) -> Check:

@@ -93,6 +93,15 @@ class Tree:
         found = self._matches(f"{self.row.folds} {self.row.scopes}", first, last)
         return sorted(found, key=lambda node: (node.start_byte, -node.end_byte))
 
+    def span(self, node: Node) -> range:
+        """The rows of a definition, from its first decorator on."""
+        return range(self._start(node), _rows(node).stop)
+
+    def inner(self, rows: range) -> dict[int, int]:
+        """The bodies within some rows, as `Outline` has them, however short."""
+        found = [self._interior(node) for node in self._matches(self.row.folds, rows.start, rows.stop)]
+        return {body.start: body.stop for body in found if body and body.start > rows.start and body.stop <= rows.stop}
+
     def _imports(self) -> list[range]:
         if self.row.imports or not self.row.modules:
             return [_rows(node) for node in self._matches(self.row.imports, 0, _HEAD_LINES)]

@@ -73,17 +73,17 @@ class Trees(threading.local):
         head = min(_HEAD_LINES, start)
         end = document.line_start(stop) if stop < document.line_count else len(text)
         source = b"".join((
-            _one_byte_each(text[: document.line_start(head)]),
+            one_byte_each(text[: document.line_start(head)]),
             b"\n" * (start - head),
-            _one_byte_each(text[document.line_start(start) : document.line_start(line)]),
+            one_byte_each(text[document.line_start(start) : document.line_start(line)]),
             (lead + filler).encode() if filler else b"",
-            _one_byte_each(text[document.line_end(line) : end]),
+            one_byte_each(text[document.line_end(line) : end]),
         ))  # fmt: skip
         return self.tree(document.uri, language, source).root_node
 
     def whole(self, document: Document, language: str) -> tree_sitter.Node:
         """The root over all of `document`, whose cursor is elsewhere."""
-        return self.tree(document.uri, language, _one_byte_each(document.text)).root_node
+        return self.tree(document.uri, language, one_byte_each(document.text)).root_node
 
     def tree(self, key: str, language: str, source: bytes) -> tree_sitter.Tree:
         """The tree of `source`, made of the last one of the same document by an edit."""
@@ -99,7 +99,8 @@ class Trees(threading.local):
         return known[1]
 
 
-def _one_byte_each(text: str) -> bytes:
+def one_byte_each(text: str) -> bytes:
+    """A text as the parser gets it: one byte for each character, lines ended by `\\n`."""
     if "\r" in text:
         text = _LONE_RETURN.sub("\n", text)
     if not text.isascii():

@@ -8,6 +8,7 @@ in here end their lines with `\\n`; `finish` restores the document's.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pass_lsp.domain import Completion, Context, Generation, Prompt, Reason
@@ -19,10 +20,15 @@ __all__ = ["Deadline", "Stop", "finish"]
 
 
 def finish(
-    generation: Generation, context: Context, prompt: Prompt, tokenizer: Any, offset: int
+    generation: Generation,
+    context: Context,
+    prompt: Prompt,
+    tokenizer: Any,
+    offset: int,
+    errors: Callable[[str, int], int] | None = None,
 ) -> Completion | Reason:
-    """The completion to show at `offset`, or the reason why none is left."""
-    frame = Frame.of(context)
+    """The completion to show at `offset`, or the reason why none is left; see `Frame` for `errors`."""
+    frame = Frame.of(context, errors)
     text = _before_markers(_text(generation, prompt, tokenizer), tokenizer)
     if generation.finish in ("eos", "stop") and text.strip():
         # Its last line is complete: nothing more was coming.

@@ -10,10 +10,20 @@ from pass_lsp.config import Settings
 from pass_lsp.documents.languages import lexis_of
 from pass_lsp.domain import Context, Engine, Prompt, Snippet
 from pass_lsp.prompt.families import FAMILIES, PATH, PREFIX, SUFFIX, Files
-from pass_lsp.prompt.healing import unfinished
+from pass_lsp.prompt.healing import Unhealed, unfinished
 from pass_lsp.prompt.template import Template, clean, encode, marker_id, template_for
 
-__all__ = ["FAMILIES", "Template", "characters", "marker_id", "render", "room", "short_path", "template_for"]
+__all__ = [
+    "FAMILIES",
+    "Template",
+    "Unhealed",
+    "characters",
+    "marker_id",
+    "render",
+    "room",
+    "short_path",
+    "template_for",
+]
 
 _PREFIX_SHARE = 0.7
 _FILES_SHARE = 0.3
@@ -49,12 +59,19 @@ def render(context: Context, template: Template, tokenizer: Any, room: int, *, h
     files, inner = _files(context, template, tokenizer, int(left * _FILES_SHARE))
     left = max(left - len(files) - len(inner), 1)
     prefix, suffix = _sides(context, template, tokenizer, left, bool(inner))
-    healed = unfinished(tokenizer, prefix) if heal else ""
-    texts = {PATH: path, PREFIX: [*inner, *(prefix[:-1] if healed else prefix)], SUFFIX: suffix}
+    texts = {PATH: path, PREFIX: [*inner, *prefix], SUFFIX: suffix}
+    whole = Prompt(_ids(template, files, texts), template.stop_ids)
+    if not heal or not (healed := unfinished(tokenizer, prefix)):
+        return whole
+    texts[PREFIX].pop()
+    return Prompt(_ids(template, files, texts), template.stop_ids, healed, whole)
+
+
+def _ids(template: Template, files: list[int], texts: dict[str, list[int]]) -> tuple[int, ...]:
     tokens = [*template.bos, *files]
     for part in template.parts:
         tokens += [part] if isinstance(part, int) else texts[part]
-    return Prompt(tuple(tokens), template.stop_ids, healed)
+    return tuple(tokens)
 
 
 def short_path(path: str) -> str:
@@ -102,10 +119,13 @@ def _marks(part: tuple[str, str]) -> bool:
 
 
 def _values(snippet: Snippet, context: Context) -> dict[str, str]:
-    path, code = short_path(snippet.path), snippet.text.rstrip("\n")
+    inside = context.root and snippet.path.startswith(context.root + "/")
+    path = snippet.path[len(context.root) + 1 :] if inside else short_path(snippet.path)
+    code = snippet.text.rstrip("\n")
     lexis = lexis_of(context.language)
     remark = "\n".join(lexis.remark(line) if line else "" for line in (f"Path: {path}", *code.split("\n")))
-    return {"repo": context.repository or "repository", "path": path, "code": code, "remark": remark}
+    repo = context.root.rpartition("/")[2] or "repository"
+    return {"repo": repo, "path": path, "code": code, "remark": remark}
 
 
 # --- the current file ----------------------------------------------------------------

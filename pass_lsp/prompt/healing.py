@@ -12,6 +12,8 @@ import weakref
 from bisect import bisect_right
 from typing import Any
 
+from pass_lsp.domain import OnCommit, Prompt
+
 _vocabularies: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
 
 
@@ -25,6 +27,30 @@ def unfinished(tokenizer: Any, ids: list[int]) -> str:
     if not isinstance(piece, str) or not text or "\n" in text or "\ufffd" in text:
         return ""
     return text if _goes_on(tokenizer, piece) else ""
+
+
+class Unhealed:
+    """Passes committed ids on to `on_commit`, less the text that the answer to a healed prompt begins with."""
+
+    def __init__(self, prompt: Prompt, tokenizer: Any, on_commit: OnCommit) -> None:
+        self._prompt, self._tokenizer, self._on_commit = prompt, tokenizer, on_commit
+        self._held: list[int] = []
+        self._done = not prompt.healed
+
+    def __call__(self, run: list[int]) -> None:
+        """Hold ids back until they say all of what was cut, then say the rest in ids of its own."""
+        if self._done:
+            self._on_commit(run)
+            return
+        self._held += run
+        last = list(self._prompt.token_ids[-1:])
+        text = _decoded(self._tokenizer, last + self._held)[len(_decoded(self._tokenizer, last)) :]
+        if not text.startswith(self._prompt.healed) or text.endswith("\ufffd"):
+            return
+        self._done = True
+        rest = text[len(self._prompt.healed) :]
+        if rest:
+            self._on_commit(list(self._tokenizer(rest, add_special_tokens=False, verbose=False)["input_ids"]))
 
 
 def _goes_on(tokenizer: Any, piece: str) -> bool:

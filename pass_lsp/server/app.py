@@ -83,6 +83,7 @@ def initialize(ls: PassServer, params: types.InitializeParams) -> None:
     window = params.capabilities.window
     session.shows_progress = bool(window and window.work_done_progress)
     session.configure(_root(params), section(params.initialization_options))
+    session.roots = _roots(params)
     if params.process_id is not None:
         _follow(ls, params.process_id)
 
@@ -113,6 +114,7 @@ def did_open(ls: PassServer, params: types.DidOpenTextDocumentParams) -> None:
     """Follow a document."""
     item = params.text_document
     ls.session.documents.open(item.uri, item.text, item.version, item.language_id)
+    ls.session.prepare()
 
 
 def did_change(ls: PassServer, params: types.DidChangeTextDocumentParams) -> None:
@@ -170,6 +172,14 @@ def _root(params: types.InitializeParams) -> Path | None:
     uri = folders[0].uri if folders else params.root_uri
     path = path_of(uri) if uri else params.root_path
     return Path(path) if path else None
+
+
+def _roots(params: types.InitializeParams) -> tuple[str, ...]:
+    """All open folders, with forward slashes."""
+    folders = [path_of(folder.uri) for folder in params.workspace_folders or []]
+    root = _root(params)
+    named = folders or ([str(root)] if root else [])
+    return tuple(path.replace("\\", "/").rstrip("/") for path in named if path)
 
 
 def _follow(server: Server, pid: int) -> None:

@@ -27,6 +27,9 @@ from pass_lsp.server.worker import Worker, post
 
 log = logging.getLogger(__name__)
 
+_PREPARE = "\0prepare"
+"""Stands for a document in the queue of the engine thread; no URI is like it."""
+
 Load = Callable[[Settings, Callable[[str], None]], Engine]
 """Loads the engine that the settings name; told a function that shows how far it is."""
 
@@ -44,9 +47,11 @@ class Session:
         self.layers = layers
         self.settings = layers.resolved()
         self.shows_progress = False
+        self.roots: tuple[str, ...] = ()
         self._protocol = protocol
         self._load = load
         self._complete = complete
+        self._scripted = complete is not None
         self._said: set[str] = set()
 
     # --- settings -------------------------------------------------------------
@@ -94,6 +99,8 @@ class Session:
         def load() -> Engine:
             engine = self._load(settings, report)
             self._completer()  # part of getting ready, so that the first suggestion does not wait for imports
+            if not self._scripted and (problem := _self_test(engine)):
+                post(loop, self.say, problem)
             return engine
 
         def loaded(failure: BaseException | None) -> None:
@@ -130,12 +137,26 @@ class Session:
 
         The arguments and the settings are those of this moment; the work begins later.
         """
-        settings = self.settings
+        settings, workspace = self.settings, self.documents.workspace(self.roots)
 
         def run(engine: Engine, token: CancelToken) -> Any:
-            return self._completer()(document, offset, engine, settings, cancel=token)
+            return self._completer()(document, offset, engine, settings, cancel=token, workspace=workspace)
 
         return self._answer(document, offset, run)
+
+    def prepare(self) -> None:
+        """Have the engine thread read what is open, so that no request waits for it."""
+        if self._scripted:
+            return
+        workspace = self.documents.workspace(self.roots)
+
+        def run(engine: Engine, token: CancelToken) -> None:
+            from pass_lsp.context import prepare  # on the engine thread, as in `_completer`
+
+            prepare(workspace, lambda: token.cancelled)
+
+        # Nobody waits for it; what goes wrong is in the log.
+        self.worker.submit(_PREPARE, run).add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _answer(
         self, document: Document, offset: int, run: Callable[[Engine, CancelToken], Any]
@@ -159,3 +180,9 @@ class Session:
 
             self._complete = complete_document
         return self._complete
+
+
+def _self_test(engine: Engine) -> str:
+    from pass_lsp.completion import self_test
+
+    return self_test(engine)

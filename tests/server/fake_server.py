@@ -22,6 +22,7 @@ from typing import Any
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
+from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Reason
 from pass_lsp.errors import ModelError
 from pass_lsp.server.app import create_server, serve
@@ -59,10 +60,14 @@ def load(settings: Settings, progress: Callable[[str], None]) -> Any:
     return object()
 
 
-def complete(document: Document, offset: int, engine: Any, settings: Settings, *, cancel: CancelToken) -> Outcome:
+def complete(
+    document: Document, offset: int, engine: Any, settings: Settings, *, cancel: CancelToken, workspace: Workspace
+) -> Outcome:
     """Follow the order in the document's first line."""
     order = document.text.partition("\n")[0].removeprefix("# do: ").strip()
     COUNTS["started"] += 1
+    if order == "workspace":
+        return around(workspace, offset)
     return ORDERS.get(order, report)(document, offset, settings, cancel)
 
 
@@ -102,6 +107,16 @@ def stuck(*_: Any) -> Outcome:
 def count(document: Document, offset: int, settings: Settings, cancel: CancelToken) -> Outcome:
     """The counters so far."""
     return Outcome(Completion(json.dumps(COUNTS), offset, offset))
+
+
+def around(workspace: Workspace, offset: int) -> Outcome:
+    """What else is open, and where it was edited."""
+    seen = {
+        "documents": [[document.uri, document.version] for document in workspace.documents],
+        "edits": [[region.uri, region.first, region.last] for region in workspace.edits],
+        "roots": workspace.roots,
+    }
+    return Outcome(Completion(json.dumps(seen), offset, offset))
 
 
 def nothing(*_: Any) -> Outcome:
