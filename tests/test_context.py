@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pass_lsp.context import build_context
+from pass_lsp.context import build_context, syntax
 from pass_lsp.context.exclusions import is_secret
-from pass_lsp.context.syntax import WINDOW_LINES, Trees, grammar
+from pass_lsp.context.syntax import WINDOW_LINES, Trees, grammar, one_byte_each
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import LANGUAGES, Language, language_of, lexis_of
 from pass_lsp.documents.scan import Scan, columns, scan
@@ -268,17 +268,41 @@ def test_trees_are_edited_to_what_a_fresh_parse_gives() -> None:
         line = document.line_count - 1
         once = edited.around(document, line, "    ", "python")
         assert str(once) == str(Trees().around(document, line, "    ", "python"))
-        assert str(edited.whole(document, "python")) == str(Trees().whole(document, "python"))
+        source = one_byte_each(text)
+        assert str(edited.root("u", "python", source)) == str(Trees().root("u", "python", source))
 
 
 def test_huge_files_are_parsed_near_the_cursor_only() -> None:
     document = Document("file:///a.py", "def f(a):\n    return a\n" * 25_000, 1, "python", "/a.py")
     root = Trees().around(document, 49_000, "", "python")
-    assert root.start_point[0] == 0
+    assert root is not None and root.start_point[0] == 0
     assert len(root.named_children) < WINDOW_LINES
     context = build_context(document, document.line_end(49_001), budget=6000)
     assert context.mode is Mode.SINGLE_LINE
     assert len(context.prefix) + len(context.suffix) <= 6300
+
+
+def test_a_text_that_takes_too_long_to_parse_is_trimmed_by_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 0.3
+        return now[0]
+
+    monkeypatch.setattr(syntax.time, "monotonic", tick)
+    trees, document = Trees(), Document("file:///slow.py", SOURCE, 1, "python", "/slow.py")
+    assert trees.around(document, 9, "", "python") is None
+    begun = now[0]
+    assert trees.around(document, 10, "", "python") is None
+    assert now[0] - begun < 0.5  # not tried again at once
+    monkeypatch.setattr(syntax.time, "monotonic", lambda: 100.0)
+    assert trees.around(document, 10, "", "python") is not None
+
+
+def test_a_tree_as_deep_as_its_text_is_long_costs_no_more_for_it() -> None:
+    document = Document("file:///deep.js", "- a\n" * 20_000, 1, "javascript", "/deep.js")
+    context = build_context(document, document.line_end(10_000), budget=2000)
+    assert context.mode is Mode.SINGLE_LINE and context.prefix.endswith("- a\n- a")
 
 
 # Properties

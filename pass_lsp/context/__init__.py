@@ -112,7 +112,7 @@ class _Builder:
         # On a blank line the lines above tell, so that typing its indentation changes nothing.
         lead = place.lead() if place.blank else indentation(place.left)
         root = _TREES.around(place.document, place.line, lead, place.language)
-        return Tree(root, place.document, row_of(place.language), place.line, len(lead))
+        return Tree(root, place.document, row_of(place.language), place.line, len(lead)) if root else None
 
     def _outline(self, first: int, last: int) -> Outline:
         return self._tree.outline(first, last) if self._tree else Outline()

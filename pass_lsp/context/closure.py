@@ -24,8 +24,8 @@ def errors_at(document: Document, offset: int, language: str, trees: Trees) -> E
 
     def errors(text: str, replaced: int) -> int:
         source = before + one_byte_each(text) + after[replaced:]
-        root = trees.tree(document.uri, language, source).root_node
-        if not root.has_error:
+        root = trees.root(document.uri, language, source)
+        if root is None or not root.has_error:
             return 0
         # To the end: what an answer leaves open may be missed only there.
         cursor = QueryCursor(query(name, "(ERROR) @error (MISSING) @error"))

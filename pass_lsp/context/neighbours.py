@@ -13,12 +13,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 from pass_lsp.context.definitions import definitions_of
 from pass_lsp.context.files import imported, may_show
-from pass_lsp.context.similar import WINDOW, likeness, most_similar, windows_of, words_of
+from pass_lsp.context.similar import WINDOW, most_similar, windows_of, words_of
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of, row_of
 from pass_lsp.documents.workspace import Workspace
@@ -199,18 +199,23 @@ def _piece(document: Document, first: int, last: int, source: str) -> Piece:
 
 
 def _fitting(pieces: list[Piece], spot: Spot, room: int) -> tuple[Snippet, ...]:
-    """The best pieces that fit, less those that say what is said already."""
+    """The best pieces that fit, less those that say what is said already; those of one file together."""
     said = {line.strip() for line in spot.lines(_FAR, _FAR).splitlines()}
-    chosen: list[Piece] = []
+    chosen: dict[str, list[Piece]] = {}
     for piece in pieces:
         lines = [line.strip() for line in piece.text.splitlines() if len(line.strip()) >= _TELLING]
         new = [line for line in lines if line not in said]
         if len(piece.text) > room or not lines or len(new) < len(lines) * _SAME:
             continue
-        if any(piece.overlaps(other) or likeness(words_of(piece.text), words_of(other.text)) > 0.9 for other in chosen):
+        if any(piece.overlaps(other) for other in chosen.get(piece.path, ())):
             continue
-        chosen.append(piece)
+        chosen.setdefault(piece.path, []).append(piece)
         room -= len(piece.text)
         said.update(lines)
-    ranked = [Snippet(piece.path, piece.text, rank, piece.source) for rank, piece in enumerate(chosen)]
-    return tuple(replace(snippet, text=snippet.text.replace("\r\n", "\n")) for snippet in reversed(ranked))
+    ranked = [_snippet(rank, found) for rank, found in enumerate(chosen.values())]
+    return tuple(reversed(ranked))
+
+
+def _snippet(rank: int, pieces: list[Piece]) -> Snippet:
+    text = "".join(piece.text for piece in sorted(pieces, key=lambda piece: piece.first))
+    return Snippet(pieces[0].path, text.replace("\r\n", "\n"), rank, pieces[0].source)

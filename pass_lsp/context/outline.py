@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from tree_sitter import Node, QueryCursor
 
-from pass_lsp.context.syntax import Point, query
+from pass_lsp.context.syntax import Point, path_to, query
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import Language
 from pass_lsp.documents.scan import columns
 
 _MIN_BODY = 3
 """Lines below which leaving a body out saves nothing worth the loss."""
+_DEEPEST = 100
 _HEAD_LINES = 400
 """Imports are looked for in these first lines of a file."""
 
@@ -47,17 +48,17 @@ class Tree:
 
     def around(self) -> list[Node]:
         """Definitions that the cursor is in, innermost first."""
-        kinds = {*self.row.folds.split(), *self.row.scopes.split()}
         loose = self.row.lexis.indented and not self.row.filler
         point = self._above() if loose else (self.line, self.indent if self.row.filler else 0)
-        node = self.root.descendant_for_point_range(point, point)
         found: list[Node] = []
-        while node is not None:
+        for node in reversed(path_to(self.root, point)):
             inside = node.start_point[1] < self.indent if loose else node.end_point[0] >= self.line
-            if node.type in kinds and inside and node.start_point[0] < self.line:
+            if inside and node.start_point[0] < self.line and self._defines(node):
                 found.append(node)
-            node = node.parent
         return found
+
+    def _defines(self, node: Node) -> bool:
+        return node.type in self.row.folds.split() or node.type in self.row.scopes.split()
 
     def _above(self) -> Point:
         """The last character above the cursor's line, where blank lines belong to no block."""
@@ -70,12 +71,13 @@ class Tree:
         Behind the last complete definition above the cursor, or before the innermost one around it.
         """
         around = self.around()
-        kinds = {*self.row.folds.split(), *self.row.scopes.split()}
         inner = around[0].start_point if around else (0, 0)
-        node, found = self.root.descendant_for_point_range(self._above(), self._above()), None
-        while node is not None and node.end_point[0] < self.line and node.start_point >= inner:
-            found = node if node.type in kinds and (not around or node.id != around[0].id) else found
-            node = node.parent
+        found = None
+        for node in reversed(path_to(self.root, self._above())):
+            if node.end_point[0] >= self.line or node.start_point < inner:
+                break
+            if self._defines(node) and not (around and node.id == around[0].id):
+                found = node
         if found is not None:
             # What does not parse may be what is still open.
             row, column = found.start_point if found.has_error else found.end_point
@@ -125,6 +127,7 @@ class Tree:
             return []
         cursor = QueryCursor(query(self.row.grammar, " ".join(f"({name}) @it" for name in names)))
         cursor.set_point_range((first, 0), (last, 0))
+        cursor.set_max_start_depth(_DEEPEST)
         return sorted(cursor.captures(self.root).get("it", ()), key=lambda node: node.start_byte)
 
     def _start(self, node: Node) -> int:

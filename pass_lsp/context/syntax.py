@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 
@@ -21,11 +23,15 @@ from pass_lsp.documents.languages import row_of
 
 Point = tuple[int, int]
 _CAPACITY = 16
-WINDOW_LINES = 12_000
+WINDOW_LINES = 6_000
 """Lines on each side of the cursor that a tree sees, in files that have more; it moves by `_WINDOW_STEP`."""
-_WINDOW_STEP = 4_000
+_WINDOW_STEP = 2_000
 _HEAD_LINES = 400
-_BLOCK = 4_096
+_DEEPEST = 1_000
+_CHUNK = 1 << 16
+PATIENCE_S = 0.4
+"""After this long a text is not parsed but trimmed by lines, and tried again no sooner than `_AGAIN_S` later."""
+_AGAIN_S = 30.0
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 
@@ -53,18 +59,38 @@ def query(name: str, pattern: str) -> tree_sitter.Query:
     return tree_sitter.Query(grammar(name), pattern)
 
 
+def path_to(root: tree_sitter.Node, point: Point) -> list[tree_sitter.Node]:
+    """The nodes around the character at `point`, outermost first. Does not climb, which costs the depth each step."""
+    cursor, path = root.walk(), [root]
+    while len(path) < _DEEPEST and cursor.goto_first_child_for_point(point) is not None:
+        node = cursor.node
+        if node is None or node.start_point > point:
+            break
+        path.append(node)
+    return path
+
+
+@dataclass(slots=True)
+class _Parsed:
+    """A text and its tree; None and when that was, if it took too long."""
+
+    source: bytes
+    tree: tree_sitter.Tree | None
+    failed: float = 0.0
+
+
 class Trees(threading.local):
     """The last few trees, each edited and reparsed when its text changes. Every thread has its own."""
 
     def __init__(self) -> None:
-        self._trees: OrderedDict[tuple[str, str], tuple[bytes, tree_sitter.Tree]] = OrderedDict()
+        self._trees: OrderedDict[tuple[str, str], _Parsed] = OrderedDict()
 
-    def around(self, document: Document, line: int, lead: str, language: str) -> tree_sitter.Node:
+    def around(self, document: Document, line: int, lead: str, language: str) -> tree_sitter.Node | None:
         """The root over `document` without its line `line`; rows are lines of the document.
 
         In languages that need one, a name stands for the line, behind the white space `lead`,
         so that a block which is still empty parses. Of a huge file the tree sees the head and a
-        window. `language` must be one that `knows` knows.
+        window. None if parsing takes too long. `language` must be one that `knows` knows.
         """
         filler = row_of(language).filler
         text = document.text
@@ -79,24 +105,38 @@ class Trees(threading.local):
             (lead + filler).encode() if filler else b"",
             one_byte_each(text[document.line_end(line) : end]),
         ))  # fmt: skip
-        return self.tree(document.uri, language, source).root_node
+        return self.root(document.uri, language, source)
 
-    def whole(self, document: Document, language: str) -> tree_sitter.Node:
-        """The root over all of `document`, whose cursor is elsewhere."""
-        return self.tree(document.uri, language, one_byte_each(document.text)).root_node
-
-    def tree(self, key: str, language: str, source: bytes) -> tree_sitter.Tree:
-        """The tree of `source`, made of the last one of the same document by an edit."""
+    def root(self, key: str, language: str, source: bytes) -> tree_sitter.Node | None:
+        """The root over `source`, made of the last tree of the same document by an edit; None after a while."""
         known = self._trees.pop((key, language), None)
-        if known is None or known[0] != source:
-            parser = tree_sitter.Parser(grammar(row_of(language).grammar))
-            if known:
-                _edit(known[1], known[0], source)
-            known = (source, parser.parse(source, known[1]) if known else parser.parse(source))
+        if known is None or known.tree is None or known.source != source:
+            known = _parsed(language, source, known)
         self._trees[key, language] = known
         while len(self._trees) > _CAPACITY:
             self._trees.popitem(last=False)
-        return known[1]
+        return known.tree.root_node if known.tree else None
+
+
+def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
+    now = time.monotonic()
+    if last and last.tree is None and now - last.failed < _AGAIN_S:
+        return _Parsed(source, None, last.failed)
+    parser = tree_sitter.Parser(grammar(row_of(language).grammar))
+
+    def read(at: int, _: object) -> bytes:
+        return source[at : at + _CHUNK]
+
+    def too_long(*_: object) -> bool:
+        return time.monotonic() - now > PATIENCE_S
+
+    try:
+        if last and last.tree:
+            _edit(last.tree, last.source, source)
+            return _Parsed(source, parser.parse(read, last.tree, progress_callback=too_long))
+        return _Parsed(source, parser.parse(read, progress_callback=too_long))
+    except ValueError:
+        return _Parsed(source, None, now)
 
 
 def one_byte_each(text: str) -> bytes:
