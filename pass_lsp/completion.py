@@ -74,12 +74,14 @@ def complete_document(
         context = replace(context, path="")
     question = prompt.render(context, template, engine.tokenizer, room, heal=settings.token_healing)
     wanted = _params(params, settings, context.mode, question.stop_ids)
-    generation, question = _generated(engine, context, question, wanted, settings.deadline_ms, cancel, on_commit)
+    generation, question, late = _generated(engine, context, question, wanted, settings.deadline_ms, cancel, on_commit)
     if generation.finish == "cancelled":
         return Outcome(reason=Reason.CANCELLED)
     errors = errors_in(document, offset, context)
     answer = postprocess.finish(generation, context, question, engine.tokenizer, offset, errors)
-    return Outcome(answer) if isinstance(answer, Completion) else Outcome(reason=answer)
+    if isinstance(answer, Completion):
+        return Outcome(answer)
+    return Outcome(reason=Reason.DEADLINE if late and answer is Reason.EMPTY else answer)
 
 
 def _generated(
@@ -90,8 +92,11 @@ def _generated(
     deadline_ms: int,
     cancel: CancelToken | None,
     on_commit: OnCommit | None,
-) -> tuple[Generation, Prompt]:
-    """What the engine says, and the prompt that it says it to: one that ends in half a token may be asked twice."""
+) -> tuple[Generation, Prompt, bool]:
+    """What the engine says, the prompt that it says it to, and whether the deadline cut it short.
+
+    A prompt that ends in half a token may be asked twice.
+    """
     rule = postprocess.Stop(context, question, engine.tokenizer)
     stop = postprocess.Deadline(rule, deadline_ms)
     shown = on_commit and prompt.Unhealed(question, engine.tokenizer, on_commit)
@@ -102,7 +107,7 @@ def _generated(
         stop.stop = postprocess.Stop(context, whole, engine.tokenizer)
         generation = engine.generate(whole.token_ids, params, cancel=cancel, on_commit=on_commit, stop=stop)
         question = whole
-    return (replace(generation, finish="length") if stop.passed else generation), question
+    return (replace(generation, finish="length") if stop.passed else generation), question, stop.passed
 
 
 def self_test(engine: Engine) -> str:

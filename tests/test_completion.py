@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,6 +212,24 @@ def test_a_cancelled_generation_has_its_reason(tokenizer: Any) -> None:
 )
 def test_an_empty_outcome_has_a_reason(tokenizer: Any, source: str, answer: str, reason: Reason) -> None:
     assert outcome(ScriptedEngine(tokenizer, answer), source) == Outcome(reason=reason)
+
+
+def test_an_answer_that_is_late_and_empty_says_so(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pass_lsp.postprocess.stop.time.monotonic", iter(range(100)).__next__)
+    found = outcome(ScriptedEngine(tokenizer, "    1"), "x = <CURSOR>\n", settings=replace(Settings(), deadline_ms=10))
+    assert found == Outcome(reason=Reason.DEADLINE)
+
+
+def test_every_reason_is_explained_where_users_look() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    table = text.partition("<!-- reasons -->\n")[2].partition("<!-- /reasons -->")[0].splitlines()[2:]
+    assert table == [f"| `{reason.value}` | {reason.meaning} |" for reason in Reason]
+
+
+def test_the_path_has_a_switch(tokenizer: Any) -> None:
+    engine = ScriptedEngine(tokenizer, "1")
+    outcome(engine, "x = <CURSOR>\n", settings=replace(Settings(), sources=()))
+    assert engine.asked[0][0].startswith("<|file|>untitled\n")
 
 
 def test_lengths_and_strategy_come_from_the_settings(tokenizer: Any) -> None:

@@ -171,6 +171,42 @@ def test_other_languages_have_indentation_rules(source: str, mode: Mode, indent:
 
 
 @pytest.mark.parametrize(
+    ("path", "source", "mode", "indent"),
+    [
+        ("a.js", "class A {<CURSOR>}\n", Mode.MULTI_LINE, 0),
+        ("a.js", "const f = (a) => {<CURSOR>\n};\n", Mode.MULTI_LINE, 0),
+        ("a.js", "f(`a ${<CURSOR>", Mode.SINGLE_LINE, 0),
+        ("a.ts", "/**<CURSOR>\nfunction f() {}\n", Mode.MULTI_LINE, 0),
+        ("a.ts", "/** a <CURSOR>\nfunction f() {}\n", Mode.SINGLE_LINE, 0),
+        ("a.go", "switch a {\n\tcase 1:<CURSOR>\n\t}\n", Mode.MULTI_LINE, 4),
+        ("a.rs", "match a {\n    1 =><CURSOR>\n}\n", Mode.MULTI_LINE, 4),
+        ("a.rb", "def f(a)<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.rb", "a.each do |b|<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.rb", "a.each<CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.lua", "if a then<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.lua", "local f = function(a)<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.sh", "for a in b; do<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.sh", "echo ${#a[@]} <CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.yaml", "on:\n  push:<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.yaml", "name: <CURSOR>shop: 1\n", Mode.NONE, 0),
+        ("a.html", "<ul class='a'><CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.html", "<br><CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.css", "a {<CURSOR>\n}\n", Mode.MULTI_LINE, 0),
+        ("a.sql", "SELECT a FROM<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.sql", "-- a note <CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.json", '{"a": [<CURSOR>]}', Mode.SINGLE_LINE, 0),
+        ("a.toml", "[a]<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.md", "Some text <CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.md", "Don't (\n\n```sh<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.unknown", "begin {\n  <CURSOR>\n}\n", Mode.MULTI_LINE, 2),
+    ],
+)
+def test_modes_in_other_languages(path: str, source: str, mode: Mode, indent: int) -> None:
+    context = context_of(source, f"/p/{path}")
+    assert (context.mode, context.indent) == (mode, indent)
+
+
+@pytest.mark.parametrize(
     ("source", "path", "reason"),
     [
         ("<CURSOR>", "a.py", Reason.NO_CONTEXT),

@@ -105,7 +105,7 @@ def mode_at(place: Place, state: Scan, statement: str) -> Mode:
         # The editor has closed an empty block by itself.
         empty = left.endswith("{") and right.startswith("}") and not lexis.indented
         return Mode.MULTI_LINE if empty else Mode.SINGLE_LINE
-    opens = left.endswith(("(", "[", "{")) or opens_block(statement, lexis)
+    opens = left.endswith(("(", "[", "{")) or opens_block(statement if lexis.indented else left, lexis)
     return Mode.MULTI_LINE if opens else Mode.SINGLE_LINE
 
 
@@ -113,8 +113,9 @@ def indent_at(place: Place, state: Scan, statement: str) -> int:
     """Columns of the block that the completion belongs to."""
     own, lexis = columns(place.left, TAB_SIZE), lexis_of(place.language)
     if not place.blank:
-        if state.plain and not place.right.strip() and opens_block(statement, lexis):
-            return columns(statement, TAB_SIZE) + _step(place)
+        header = statement if lexis.indented else place.left
+        if state.plain and not place.right.strip() and opens_block(header, lexis):
+            return columns(header, TAB_SIZE) + _step(place)
         return own
     above, below = place.neighbour(-1), place.neighbour(1)
     in_code = not (state.string or state.comment or (state.brackets and lexis.indented))
