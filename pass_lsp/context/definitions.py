@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tree_sitter import Node, Parser
+from tree_sitter import Node
 
 from pass_lsp.context.outline import Tree
-from pass_lsp.context.syntax import grammar, knows, one_byte_each
+from pass_lsp.context.syntax import knows, one_byte_each, parsed_once
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of, row_of
 
+_LARGEST = 300_000
 _MAX_LINES = 24
 _MAX_CHARACTERS = 1_000
 
@@ -30,11 +31,12 @@ class Definition:
 def definitions_of(document: Document) -> tuple[Definition, ...]:
     """The outermost definitions of a document, in order; none where no grammar tells."""
     language = language_of(document.path, document.language)
-    if not knows(language):
+    if not knows(language) or len(document.text) > _LARGEST:
         return ()
-    row = row_of(language)
-    root = Parser(grammar(row.grammar)).parse(one_byte_each(document.text)).root_node
-    tree = Tree(root, document, row, document.line_count, 0)
+    root = parsed_once(language, one_byte_each(document.text))
+    if root is None:
+        return ()
+    tree = Tree(root, document, row_of(language), document.line_count, 0)
     found: list[Definition] = []
     end = -1
     for node in tree.definitions(0, document.line_count):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from glob import escape, iglob
 from itertools import islice
@@ -22,12 +22,16 @@ _HEAD_LINES = 400
 _SOURCE_FOLDERS = ("", "src", "lib", "include", "app")
 
 
-def imported(document: Document, path: str, modules: Modules, workspace: Workspace) -> Iterator[Document]:
-    """The documents that the imports in the head of `document` lead to, in their order."""
+def imported(
+    document: Document, path: str, modules: Modules, workspace: Workspace, expired: Callable[[], bool]
+) -> Iterator[Document]:
+    """The documents that the imports in the head of `document` lead to, in their order, until time has `expired`."""
     pattern, seen = re.compile(modules.pattern), {path}
     end = document.line_start(min(_HEAD_LINES, document.line_count - 1))
     for line in (document.text[:end] or document.text).splitlines():
         match = pattern.search(line)
+        if match and expired():
+            return
         for candidate in _candidates(match["path"], path, modules, workspace) if match else ():
             if candidate in seen:
                 break

@@ -131,35 +131,40 @@ def fused(lists: list[list[Piece]]) -> list[Piece]:
 
 
 def _found(spot: Spot, workspace: Workspace, sources: tuple[str, ...], end: float) -> list[list[Piece]]:
-    others = [
-        document
-        for document in islice(workspace.documents, _MOST_FILES)
-        if document.uri != spot.document.uri and may_show(document, workspace)
-    ]
+    def expired() -> bool:
+        return time.perf_counter() >= end
+
+    def others() -> Iterator[Document]:
+        for document in islice(workspace.documents, _MOST_FILES):
+            if expired():
+                return
+            if document.uri != spot.document.uri and may_show(document, workspace):
+                yield document
+
     ways: dict[str, Callable[[], Iterator[Piece]]] = {
-        "definitions": lambda: _definitions(spot, workspace),
+        "definitions": lambda: _definitions(spot, workspace, expired),
         "edits": lambda: _edits(spot, workspace),
-        "similar": lambda: _similar(spot, others),
-        "open": lambda: _open(spot, others),
+        "similar": lambda: _similar(spot, others()),
+        "open": lambda: _open(spot, others()),
     }
     lists: list[list[Piece]] = []
     for source in (name for name in ways if name in sources):
         ranked: list[Piece] = []
         for piece in islice(ways[source](), _MOST):
             ranked.append(piece)
-            if time.perf_counter() >= end:
+            if expired():
                 break
         lists.append(ranked)
-        if time.perf_counter() >= end:
+        if expired():
             break
     return lists
 
 
-def _definitions(spot: Spot, workspace: Workspace) -> Iterator[Piece]:
+def _definitions(spot: Spot, workspace: Workspace, expired: Callable[[], bool]) -> Iterator[Piece]:
     """Definitions behind the imports, of names that the code around the cursor says."""
     modules = row_of(spot.language).modules
     names = set(_NAME.findall(spot.lines(_STAYS, WINDOW // 4)))
-    for document in imported(spot.document, spot.path, modules, workspace) if modules else ():
+    for document in imported(spot.document, spot.path, modules, workspace, expired) if modules else ():
         for found in definitions_of(document):
             if found.name in names:
                 yield Piece(document.path, found.first, found.last, found.text, "definitions")
@@ -177,12 +182,12 @@ def _edits(spot: Spot, workspace: Workspace) -> Iterator[Piece]:
         yield _piece(document, region.first - 3, min(region.last, region.first + 10) + 4, "edits")
 
 
-def _similar(spot: Spot, others: list[Document]) -> Iterator[Piece]:
-    for document, window in most_similar(words_of(spot.lines(WINDOW * 3 // 4, WINDOW // 4)), iter(others)):
+def _similar(spot: Spot, others: Iterator[Document]) -> Iterator[Piece]:
+    for document, window in most_similar(words_of(spot.lines(WINDOW * 3 // 4, WINDOW // 4)), others):
         yield _piece(document, window.first, window.last, "similar")
 
 
-def _open(spot: Spot, others: list[Document]) -> Iterator[Piece]:
+def _open(spot: Spot, others: Iterator[Document]) -> Iterator[Piece]:
     """What the documents used last define, in outline."""
     alike = (document for document in others if language_of(document.path, document.language) == spot.language)
     for document in islice(alike, _MOST_OPEN):

@@ -118,6 +118,12 @@ class Trees(threading.local):
         return known.tree.root_node if known.tree else None
 
 
+def parsed_once(language: str, source: bytes) -> tree_sitter.Node | None:
+    """The root over a text that is not kept; None if parsing takes too long."""
+    tree = _parsed(language, source, None).tree
+    return tree.root_node if tree else None
+
+
 def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
     now = time.monotonic()
     if last and last.tree is None and now - last.failed < _AGAIN_S:
