@@ -46,6 +46,7 @@ class Reason(StrEnum):
     # The server's: nothing was asked of the model.
     MODEL_LOADING = "model-loading", "The model is still being loaded."
     MODEL_FAILED = "model-failed", "The model could not be loaded; `pass-lsp doctor` says why."
+    LOAD_CANCELLED = "load-cancelled", "Loading the model was cancelled; ask for a suggestion by hand to load it."
     DISABLED = "disabled", "Suggestions are switched off, here or for this language."
     NOT_OPEN = "document-not-open", "The editor has not opened this document with the server."
     # The document's: it never enters a prompt.

@@ -1,85 +1,144 @@
-"""One forward of a stock transformers model: ids and look-ahead rows in, logits out.
+"""One request's forwards: prefill in chunks, then rows of a chosen shape; the cache kept true, cancel checked.
 
-Knows nothing of tokens' meaning or of sampling. Positions are explicit in every
-forward. The only place where cancellation is checked: before each forward.
+Knows nothing of sampling. The only place where cancellation is checked: before each forward.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedModel
 
 from pass_lsp.decoding.cache import KVCache
-from pass_lsp.decoding.lookahead import Lookahead
-from pass_lsp.decoding.model import output_layer, table_of
-from pass_lsp.domain import CancelToken
+from pass_lsp.decoding.executor import Executor
+from pass_lsp.decoding.layout import Layout, layout
+from pass_lsp.decoding.sampling import target_tokens
+from pass_lsp.domain import CancelToken, SamplingParams
 
 PREFILL_CHUNK = 256
+CANDIDATES = 32
 
 
 class Cancelled(Exception):
     """Someone asked for the work to end; never leaves `decoding/`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What one forward gave: logits of the last real rows `[K, V]` and of every look-ahead row `[M, V]`."""
+
+    real: torch.Tensor
+    lookahead: torch.Tensor
+    shape: Layout
+
+    @property
+    def owners(self) -> torch.Tensor:
+        """For each row that has logits, which group hangs behind it, int64 `[K]`; 0 where none does."""
+        return torch.tensor([self.owner(row) or 0 for row in range(len(self.real))])
+
+    def owner(self, row: int) -> int | None:
+        """Which group hangs behind a row that has logits, counted from the first of those; None where none does."""
+        place = self.shape.num_tokens - len(self.real) + row
+        return next((number for number, (owner, _) in enumerate(self.shape.groups) if owner == place), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """New tokens for good (the accepted drafts and one more), how many drafts stood, and drafts for the next cycle."""
+
+    token_ids: list[int]
+    accepted: int
+    drafts: list[int]
+
+
 class Forward:
-    """A model, its look-ahead vectors, one KV cache and one request's cancel flag."""
+    """An executor, one KV cache and one request's cancel flag."""
 
-    def __init__(
-        self, model: PreTrainedModel, cache: KVCache, lookahead: Lookahead | None, cancel: CancelToken | None
-    ) -> None:
-        self._model, self._cache, self._lookahead, self._cancel = model, cache, lookahead, cancel
-        self._embed, self._table = model.get_input_embeddings(), table_of(model)
+    def __init__(self, executor: Executor, cache: KVCache, cancel: CancelToken | None) -> None:
+        self._executor, self._cache, self._cancel = executor, cache, cancel
 
-    @torch.inference_mode()
-    def __call__(self, token_ids: Sequence[int], num_lookahead: int = 0, num_logits: int = 1) -> torch.Tensor:
-        """Feed `token_ids` behind the cache, then look-ahead rows 1..`num_lookahead`.
+    def __call__(self, token_ids: Sequence[int], groups: tuple[tuple[int, int], ...] = (), num_logits: int = 1) -> Rows:
+        """Feed `token_ids` behind the cache, with `groups` of look-ahead rows (real row, size) behind some of them.
 
-        Returns the logits `[num_logits + num_lookahead, V]` of the last `num_logits` ids
-        and of every look-ahead row. Afterwards the cache holds the ids, not the look-ahead rows.
+        Logits come for the last `num_logits` ids and for every look-ahead row. Afterwards the
+        cache holds the ids, and nothing of the look-ahead rows.
         """
         if self._cancel is not None and self._cancel.cancelled:
             raise Cancelled
-        start, rows = self._cache.length, len(token_ids) + num_lookahead
-        device = self._table.device
-        embeds = self._embed(torch.tensor([token_ids], device=device))  # [1, T, d]
-        if num_lookahead and self._lookahead is not None:
-            extra = self._lookahead.embeddings[None, :num_lookahead].to(embeds.dtype)
-            embeds = torch.cat((embeds, extra), dim=1)  # [1, T + L, d]
+        start, shape = self._cache.length, layout(len(token_ids), groups)
         try:
-            output = self._model(
-                inputs_embeds=embeds,
-                position_ids=torch.arange(start, start + rows, device=device)[None],
-                past_key_values=self._cache.layers,
-                use_cache=True,
-                logits_to_keep=num_logits + num_lookahead,
-            )
+            logits = self._executor.forward(self._cache, token_ids, shape, num_logits)
         except BaseException:
             self._cache.clear()  # some layers may hold the new rows and some not
             raise
         self._cache.extend(token_ids)
         self._cache.crop(start + len(token_ids))
-        return output.logits[0]
+        return Rows(logits[:num_logits], logits[num_logits:], shape)
+
+    def prefill(self, token_ids: Sequence[int], num_lookahead: int = 0) -> Rows:
+        """Feed `token_ids` (one at least) in chunks; logits of the last id, and of a group behind it."""
+        while len(token_ids) > PREFILL_CHUNK:
+            self(token_ids[:PREFILL_CHUNK])
+            token_ids = token_ids[PREFILL_CHUNK:]
+        return self(token_ids, ((len(token_ids) - 1, num_lookahead),) if num_lookahead else ())
 
     @torch.inference_mode()
     def sharpened(self, logits: torch.Tensor, previous: int) -> torch.Tensor:
         """A look-ahead row's logits `[V]`, once the token before the one it predicts is known."""
-        if self._lookahead is None or self._lookahead.head is None:
-            return logits
-        shift = self._lookahead.head(self._table[previous].to(self._lookahead.embeddings.dtype))
-        return logits + output_layer(self._model)(shift)
+        shift, output = self._shift(previous), self._executor.output_table
+        return logits if shift is None or output is None else logits + output @ shift
 
-    def prefill(self, token_ids: Sequence[int], num_lookahead: int = 0) -> torch.Tensor:
-        """Feed `token_ids` (one at least) in chunks; the logits of the last id and of the look-ahead rows."""
-        while len(token_ids) > PREFILL_CHUNK:
-            self(token_ids[:PREFILL_CHUNK])
-            token_ids = token_ids[PREFILL_CHUNK:]
-        return self(token_ids, num_lookahead)
+    @torch.inference_mode()
+    def settle(self, rows: Rows, drafts: list[int], params: SamplingParams, position: int) -> Settled:
+        """What one merged forward decides: the target's tokens, how far the drafts agree, and the next draft.
+
+        `rows` hold the pending token's row and one for each draft; `position` is that of the
+        first new token. All of it happens on the device; one small copy brings the ids here.
+        """
+        tokens = target_tokens(rows.real, params, position)  # [1 + D]
+        drafted = torch.tensor(drafts, dtype=torch.long, device=tokens.device)
+        accepted = (tokens[:-1] == drafted).long().cumprod(0).sum()
+        chain = self._chain(rows, tokens[accepted], accepted)
+        ids = torch.cat((accepted[None], tokens, *chain)).tolist()
+        count, new = ids[0], ids[1 : 2 + len(drafts)]
+        ahead = ids[2 + len(drafts) :] if rows.owner(count) is not None else []
+        return Settled(new[: count + 1], count, ahead)
+
+    def _chain(self, rows: Rows, previous: torch.Tensor, accepted: torch.Tensor) -> list[torch.Tensor]:
+        """The most likely tokens `[1]` by the group behind row `accepted`, each knowing the one before.
+
+        The head's shift is added to each row's best candidates only: over the whole vocabulary
+        it would cost an output layer a token, and a draft may be anything.
+        """
+        if not rows.shape.groups:
+            return []
+        size, output = rows.shape.groups[0][1], self._executor.output_table
+        group = rows.owners.to(accepted.device)[accepted]
+        logits = rows.lookahead.unflatten(0, (-1, size)).index_select(0, group[None])[0]  # [m, V]
+        scores, ids = logits.topk(min(CANDIDATES, logits.size(-1)))  # [m, C]
+        chain: list[torch.Tensor] = []
+        for row in range(size):
+            shift = self._shift(previous)
+            best = scores[row] if shift is None or output is None else scores[row] + output[ids[row]] @ shift
+            previous = ids[row].gather(0, best.argmax()[None])[0]
+            chain.append(previous[None])
+        return chain
+
+    def _shift(self, previous: torch.Tensor | int) -> torch.Tensor | None:
+        lookahead = self._executor.lookahead
+        if lookahead is None or lookahead.head is None:
+            return None
+        return lookahead.head(self._executor.table[previous].to(lookahead.embeddings.dtype))
 
     def crop(self, length: int) -> None:
         """Take back every position from `length` on."""
         self._cache.crop(length)
+
+    @property
+    def num_lookahead(self) -> int:
+        """L of the artifact; 0 without one."""
+        return self._executor.lookahead.length if self._executor.lookahead is not None else 0
 
     @property
     def length(self) -> int:

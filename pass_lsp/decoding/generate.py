@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedModel
-
-from pass_lsp.decoding.cache import KVCache
+from pass_lsp.decoding.cache import CachePool
+from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.forward import Cancelled, Forward
-from pass_lsp.decoding.lookahead import Lookahead
-from pass_lsp.decoding.strategies import Run, autoregressive, parallel_speculative
+from pass_lsp.decoding.planner import Planner
+from pass_lsp.decoding.strategies import Run, autoregressive, merged, parallel_speculative
 from pass_lsp.domain import CancelToken, Finish, Generation, OnCommit, SamplingParams, Step, Stop, Strategy
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What decoding needs of an engine: model, look-ahead vectors, cache, context length, EOS ids."""
+    """What decoding needs of an engine; `planner` is the one of `auto`, whose estimates outlive a request."""
 
-    model: PreTrainedModel
-    lookahead: Lookahead | None
-    cache: KVCache
+    executor: Executor
+    caches: CachePool
+    planner: Planner
     context_length: int
     eos_ids: frozenset[int]
 
@@ -81,10 +80,12 @@ def generate(
     """Decode after `prompt_ids` (checked by the caller: 1 to `context_length` known ids)."""
     limit = min(params.max_new_tokens, parts.context_length - len(prompt_ids) + 1)
     answer = _Answer(params, parts.eos_ids, limit, stop, on_commit)
-    cached = parts.cache.reuse(prompt_ids) if limit else 0
+    cached = 0
     steps: list[Step] = []
     if limit:
-        forward = Forward(parts.model, parts.cache, parts.lookahead, cancel)
+        cache = parts.caches.take(prompt_ids)
+        cached = cache.reuse(prompt_ids)
+        forward = Forward(parts.executor, cache, cancel)
         _decode(_runs(parts, forward, prompt_ids, params, strategy, limit), answer, steps)
     return Generation(
         token_ids=answer.token_ids,
@@ -114,7 +115,18 @@ def _decode(runs: Iterator[Run], answer: _Answer, steps: list[Step]) -> None:
 def _runs(
     parts: Parts, forward: Forward, prompt_ids: Sequence[int], params: SamplingParams, strategy: Strategy, limit: int
 ) -> Iterator[Run]:
-    if strategy == "autoregressive" or parts.lookahead is None:
+    if strategy == "autoregressive":
         return autoregressive(forward, prompt_ids, params)
-    ends = parts.eos_ids | set(params.stop_ids)
-    return parallel_speculative(forward, prompt_ids, params, parts.lookahead.length, len(prompt_ids) + limit, ends)
+    end, ends = len(prompt_ids) + limit, parts.eos_ids | set(params.stop_ids)
+    if strategy == "pass":
+        return parallel_speculative(forward, prompt_ids, params, end, ends)
+    planner = parts.planner if strategy == "auto" else Planner(_known(parts.executor))
+    return merged(forward, prompt_ids, params, planner, end, ends)
+
+
+def _known(executor: Executor) -> tuple[float, ...]:
+    """Acceptance by depth, for every look-ahead row there is: with costs that hardly grow all of them are used."""
+    lookahead = executor.lookahead
+    if lookahead is None:
+        return ()
+    return lookahead.acceptance or tuple(0.5 ** (depth + 1) for depth in range(lookahead.length))

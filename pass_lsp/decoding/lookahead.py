@@ -1,16 +1,17 @@
-"""The look-ahead artifact: L trained input vectors, optionally a small head, and what is known of them.
+"""The look-ahead artifact: L trained input vectors, optionally a head and a LoRA, and what is known of them.
 
-A directory with `manifest.json` and `lookahead.safetensors`: `embeddings` `[L, d]`,
-and `head.up` `[h, d]`, `head.down` `[d, h]` where a head was trained. The vectors live
-outside the vocabulary, so no tokenizer can produce them and no model can emit them.
-Source: Monea, Joulin, Grave 2023, PaSS; the head mends what its look-ahead rows lack,
-the token before the one they predict.
+A directory with `manifest.json` and `lookahead.safetensors`: `embeddings` `[L, d]`; `head.up`
+`[h, d]` and `head.down` `[d, h]` where a head was trained; `lora.<module>.a` `[r, in]` and
+`lora.<module>.b` `[out, r]` where a gated LoRA was. The vectors live outside the vocabulary, so
+no tokenizer can produce them and no model can emit them. Source: Monea, Joulin, Grave 2023,
+PaSS; the head mends what its look-ahead rows lack, the token before the one they predict.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+from pass_lsp.decoding.lora import Factors
 from pass_lsp.errors import LookaheadError
 
 FORMAT = 1
@@ -44,16 +46,31 @@ class Lookahead:
     embeddings: torch.Tensor
     acceptance: tuple[float, ...] = ()
     head: Head | None = None
+    lora: Factors = field(default_factory=dict)
 
     @property
     def length(self) -> int:
         """L, the number of look-ahead tokens."""
         return self.embeddings.size(0)
 
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Lookahead:
+        """The same with every tensor changed."""
+        head = Head(change(self.head.up), change(self.head.down)) if self.head else None
+        lora = {path: (change(a), change(b)) for path, (a, b) in self.lora.items()}
+        return Lookahead(change(self.embeddings), self.acceptance, head, lora)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Lookahead:
         """The same on a device, in a dtype."""
-        head = Head(self.head.up.to(device, dtype), self.head.down.to(device, dtype)) if self.head else None
-        return Lookahead(self.embeddings.to(device, dtype), self.acceptance, head)
+        return self.map(lambda tensor: tensor.to(device, dtype))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor under the name it has in the file."""
+        named = {"embeddings": self.embeddings}
+        if self.head is not None:
+            named |= {"head.up": self.head.up, "head.down": self.head.down}
+        for path, (a, b) in self.lora.items():
+            named |= {f"lora.{path}.a": a, f"lora.{path}.b": b}
+        return named
 
 
 def random_lookahead(embedding: torch.Tensor, length: int = RANDOM_LENGTH, seed: int = 0) -> Lookahead:
@@ -66,15 +83,13 @@ def random_lookahead(embedding: torch.Tensor, length: int = RANDOM_LENGTH, seed:
 def save_lookahead(folder: Path, lookahead: Lookahead, facts: dict[str, Any]) -> None:
     """Write the artifact; `facts` say what it was trained for and on."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {"embeddings": lookahead.embeddings}
-    if lookahead.head is not None:
-        tensors |= {"head.up": lookahead.head.up, "head.down": lookahead.head.down}
-    plain = {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = {name: t.detach().float().cpu().contiguous() for name, t in lookahead.tensors().items()}
     save_file(plain, folder / "lookahead.safetensors")
     manifest = {
         "format": FORMAT,
         "length": lookahead.length,
         "hidden_size": lookahead.embeddings.size(1),
+        "parts": [part for part, there in (("head", lookahead.head), ("lora", lookahead.lora)) if there],
         "acceptance": [round(value, 4) for value in lookahead.acceptance],
         **facts,
     }
@@ -88,6 +103,11 @@ def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
         tensors = load_file(folder / "lookahead.safetensors")
         tensor = tensors["embeddings"]
         head = Head(tensors["head.up"], tensors["head.down"]) if "head.up" in tensors else None
+        lora = {
+            name[5:-2]: (tensor, tensors[f"{name[:-2]}.b"])
+            for name, tensor in tensors.items()
+            if name.startswith("lora.") and name.endswith(".a")
+        }
         acceptance = tuple(float(value) for value in manifest.get("acceptance", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise LookaheadError(
@@ -103,4 +123,4 @@ def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
             f"the artifact {list(tensor.shape)}); train one for this model with `pass-lsp train lookahead`, "
             "or choose --lookahead none."
         )
-    return Lookahead(tensor, acceptance, head)
+    return Lookahead(tensor, acceptance, head, lora)

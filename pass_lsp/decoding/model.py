@@ -7,15 +7,15 @@ import logging
 import os
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
-from pass_lsp.decoding.int8 import quantize
+from pass_lsp.decoding.int8 import Int8Linear, quantize
 from pass_lsp.errors import ConfigError, ModelError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
@@ -83,29 +83,45 @@ def table_of(model: PreTrainedModel) -> torch.Tensor:
     return weight
 
 
-def output_layer(model: PreTrainedModel) -> nn.Module:
-    """The layer that makes logits `[…, V]` of last hidden states `[…, d]`."""
-    layer = model.get_output_embeddings()
-    assert isinstance(layer, nn.Module)
-    return layer
+def output_table(model: PreTrainedModel) -> torch.Tensor | None:
+    """The weight `[V, d]` of the layer that makes logits of last hidden states; None where there is no such layer."""
+    layer = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    if isinstance(layer, Int8Linear):
+        return layer.weight.to(layer.scale.dtype) * layer.scale
+    weight = getattr(layer, "weight", None)
+    return weight if isinstance(weight, torch.Tensor) else None
 
 
-def eos_ids(model: PreTrainedModel) -> frozenset[int]:
-    """The ids that end an answer: of the generation config, else of the model config."""
-    for config in (model.generation_config, model.config):
-        found = getattr(config, "eos_token_id", None)
-        if found is not None:
-            return frozenset([found] if isinstance(found, int) else found)
-    return frozenset()
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a model's configuration says: its text config, the ids that end an answer, the positions it was made for."""
+
+    config: Any
+    eos_ids: frozenset[int]
+    context_length: int
 
 
-def context_length(model: PreTrainedModel) -> int:
-    """The number of positions the model was made for."""
-    config = model.config.get_text_config()
-    for name in ("max_position_embeddings", "n_positions", "max_sequence_length"):
-        if isinstance(value := getattr(config, name, None), int) and value > 0:
-            return value
-    return FALLBACK_CONTEXT
+def load_limits(path: str, trust_remote_code: bool) -> Limits:
+    """The limits of the model at `path`, without its weights. Raises `ModelError`."""
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_local(path)}
+    with _explained(path):
+        config = AutoConfig.from_pretrained(path, **options)
+        _require_standard_cache(path, config)
+    try:
+        generation = GenerationConfig.from_pretrained(path, local_files_only=_is_local(path))
+    except (OSError, ValueError):
+        generation = None  # most directories of base models have none
+    return limits_of(config, generation)
+
+
+def limits_of(config: Any, generation: Any) -> Limits:
+    """The limits of a model config; EOS ids come from the generation config, else from the model config."""
+    found = [getattr(source, "eos_token_id", None) for source in (generation, config)]
+    eos = next((ids for ids in found if ids is not None), ())
+    text = config.get_text_config()
+    lengths = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
+    context = next((value for value in lengths if isinstance(value, int) and value > 0), FALLBACK_CONTEXT)
+    return Limits(text, frozenset([eos] if isinstance(eos, int) else eos), context)
 
 
 def _is_local(path: str) -> bool:

@@ -1,18 +1,21 @@
 """From logits to a token: the one place where temperature, top-k and top-p are applied.
 
-Noise is keyed by (seed, stream, absolute position), not drawn in sequence: a token's
-noise does not depend on how many tokens a forward brought, so strategies can be
-compared token by token.
+Noise is a function of (seed, stream, absolute position, token id), not drawn in sequence: a
+token's noise does not depend on how many tokens a forward brought, so strategies can be
+compared token by token, on any device. Source of the mixing: Steele et al. 2014, SplitMix64.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from pass_lsp.domain import SamplingParams
 
 TARGET, DRAFT, ACCEPT = 0, 1, 2  # independent noise streams
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_WORD = 2**64 - 1
 
 
 def target_probs(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
@@ -35,6 +38,14 @@ def target_probs(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
     return logits.softmax(-1)
 
 
+def target_tokens(logits: torch.Tensor, params: SamplingParams, position: int) -> torch.Tensor:
+    """The target's own token for `position` and on, one for each row of logits `[R, V]`, int64 `[R]` on the device."""
+    if params.temperature == 0:
+        return logits.argmax(-1)
+    rows = [_drawn(probs, params, TARGET, position + i) for i, probs in enumerate(target_probs(logits, params))]
+    return torch.stack(rows)
+
+
 def residual(target: torch.Tensor, draft: torch.Tensor) -> torch.Tensor:
     """The law after a rejection: the normalised positive part of target − draft, each `[V]`."""
     positive = (target - draft).clamp_min(0)
@@ -43,19 +54,40 @@ def residual(target: torch.Tensor, draft: torch.Tensor) -> torch.Tensor:
     return positive / mass if mass > 1e-9 else target
 
 
-def _generator(seed: int, stream: int, position: int) -> np.random.Generator:
-    key = np.array([seed & (2**64 - 1), (position << 2) | stream], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key))
-
-
 def draw(probs: torch.Tensor, params: SamplingParams, stream: int, position: int) -> int:
     """One token of `probs` `[V]` by the Gumbel-max rule with the noise of `position`."""
+    return int(_drawn(probs, params, stream, position))
+
+
+def _drawn(probs: torch.Tensor, params: SamplingParams, stream: int, position: int) -> torch.Tensor:
     if params.temperature == 0:
-        return int(probs.argmax())
-    gumbel = _generator(params.seed, stream, position).gumbel(size=probs.size(-1))
-    return int((probs.double().log() + torch.from_numpy(gumbel).to(probs.device)).argmax())
+        return probs.argmax()
+    # After top-k and top-p few ids are left to ask noise for; a GPU would have to be waited for to know them.
+    possible = torch.arange(probs.size(-1), device=probs.device) if probs.is_cuda else probs.nonzero()[:, 0]
+    gumbel = -(-uniforms(params.seed, stream, position, possible).log()).log()
+    return possible[(probs[possible].double().log() + gumbel).argmax()]
 
 
 def uniform(params: SamplingParams, position: int) -> float:
-    """The acceptance noise of `position`, in [0, 1)."""
-    return float(_generator(params.seed, ACCEPT, position).random())
+    """The acceptance noise of `position`, in (0, 1)."""
+    return float(uniforms(params.seed, ACCEPT, position, torch.zeros(1, dtype=torch.long)))
+
+
+def uniforms(seed: int, stream: int, position: int, ids: torch.Tensor) -> torch.Tensor:
+    """Independent uniform numbers in (0, 1), float64, one for each of `ids` (int64, any shape)."""
+    key = _mixed(_mixed(seed & _WORD) + ((position << 2) | stream))
+    bits = ids * _signed(_GOLDEN) + _signed(key)
+    for shift, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
+        bits = (bits ^ (bits >> shift & (1 << (64 - shift)) - 1)) * _signed(factor)
+    return ((bits >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
+
+
+def _mixed(word: int) -> int:
+    word = (word + _GOLDEN) & _WORD
+    for shift, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
+        word = (word ^ word >> shift) * factor & _WORD
+    return word
+
+
+def _signed(word: int) -> int:
+    return word - 2**64 if word >= 2**63 else word

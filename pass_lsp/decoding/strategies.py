@@ -12,6 +12,14 @@ PaSS, two forwards a cycle (Monea, Joulin, Grave 2023, sections 2 and 3):
 The free token is exact, because ordinary rows never see look-ahead rows. A draft is
 accepted with min(1, target/draft); the first refused one is replaced by a draw from
 the residual; when none is refused, the last row gives a bonus token.
+
+Merged, one forward a cycle:
+
+    pending token, d₁ … d_c │ a group LA₁ … LA_m behind each row that may be the last accepted one
+
+Every row draws the target's own token, with the noise of its position, and goes on while that
+equals the draft. This is exact whatever the draft is, and for one seed gives the tokens of
+`autoregressive` at every temperature. The group behind the last accepted row is the next draft.
 """
 
 from __future__ import annotations
@@ -22,9 +30,11 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from pass_lsp.decoding.forward import Forward
+from pass_lsp.decoding.copying import SuffixAutomaton
+from pass_lsp.decoding.forward import PREFILL_CHUNK, Forward
 from pass_lsp.decoding.model import table_of
-from pass_lsp.decoding.sampling import DRAFT, TARGET, draw, residual, target_probs, uniform
+from pass_lsp.decoding.planner import MAX_COPY, Planner
+from pass_lsp.decoding.sampling import DRAFT, TARGET, draw, residual, target_probs, target_tokens, uniform
 from pass_lsp.domain import SamplingParams, Step
 
 
@@ -52,36 +62,88 @@ def autoregressive(forward: Forward, prompt_ids: Sequence[int], params: Sampling
     position = len(prompt_ids)
     pending = list(prompt_ids[forward.length :])
     while True:
-        logits = forward.prefill(pending)
-        token = draw(target_probs(logits, params)[0], params, TARGET, position)
-        yield Run([token], Step(1, 0, 0, 1))
-        pending, position = [token], position + 1
+        tokens = target_tokens(forward.prefill(pending).real, params, position).tolist()
+        yield Run(tokens, Step(1, 0, 0, 1))
+        pending, position = tokens, position + 1
 
 
 def parallel_speculative(
-    forward: Forward,
-    prompt_ids: Sequence[int],
-    params: SamplingParams,
-    num_lookahead: int,
-    limit: int,
-    ends: frozenset[int],
+    forward: Forward, prompt_ids: Sequence[int], params: SamplingParams, limit: int, ends: frozenset[int]
 ) -> Iterator[Run]:
     """Two forwards a cycle, 2 to L + 2 tokens. `limit` bounds the positions used; a draft ends at an id of `ends`."""
     position = len(prompt_ids)
     pending = list(prompt_ids[forward.length :])
     while True:
-        width = max(0, min(num_lookahead, limit - position - 2))
-        logits = forward.prefill(pending, width)  # [1 + width, V]
-        free = draw(target_probs(logits[:1], params)[0], params, TARGET, position)
+        width = max(0, min(forward.num_lookahead, limit - position - 2))
+        rows = forward.prefill(pending, width)
+        (free,) = target_tokens(rows.real, params, position).tolist()
         yield Run([free], Step(1, 0, 0, 1))
         position += 1
-        drafts, draft_probs = _drafts(forward, logits[1:], free, params, position, ends)
-        logits = forward([free, *drafts], num_logits=1 + len(drafts))  # [1 + len(drafts), V]
+        drafts, draft_probs = _drafts(forward, rows.lookahead, free, params, position, ends)
+        logits = forward([free, *drafts], num_logits=1 + len(drafts)).real  # [1 + len(drafts), V]
         accepted, token = _verify(target_probs(logits, params), draft_probs, drafts, params, position)
         forward.crop(position + accepted)
         yield Run([*drafts[:accepted], token], Step(1, len(drafts), accepted, accepted + 1))
         position += accepted + 1
         pending = [token]
+
+
+def merged(
+    forward: Forward,
+    prompt_ids: Sequence[int],
+    params: SamplingParams,
+    planner: Planner,
+    limit: int,
+    ends: frozenset[int],
+) -> Iterator[Run]:
+    """One forward a cycle, 1 token and as many more as the draft was right; `planner` sizes drafts."""
+    position = len(prompt_ids)
+    pending, drafts = list(prompt_ids[forward.length :]), list[int]()
+    text = SuffixAutomaton(prompt_ids[:-1] if planner.copying else ())
+    planner.begin()
+    while True:
+        room = max(0, limit - position - 1)
+        drafts, match = _longest(text, planner, pending[-1], drafts[:room], room, ends)
+        while len(pending) + len(drafts) > PREFILL_CHUNK:
+            chunk = min(PREFILL_CHUNK, len(pending) - 1)
+            forward(pending[:chunk])
+            pending = pending[chunk:]
+        groups = _groups(len(pending) - 1, len(drafts), bool(match), min(planner.depth, room - len(drafts)))
+        rows = forward([*pending, *drafts], groups, num_logits=1 + len(drafts))
+        settled = forward.settle(rows, drafts, params, position)
+        forward.crop(position + settled.accepted)
+        if drafts:
+            planner.learn(len(drafts), settled.accepted, match)
+        yield Run(settled.token_ids, Step(1, len(drafts), settled.accepted, len(settled.token_ids)))
+        if planner.copying:
+            text.extend([pending[-1], *settled.token_ids[:-1]])
+        position, pending = position + len(settled.token_ids), settled.token_ids[-1:]
+        drafts = _before_end(settled.drafts, ends)
+
+
+def _longest(
+    text: SuffixAutomaton, planner: Planner, pending: int, drafts: list[int], room: int, ends: frozenset[int]
+) -> tuple[list[int], int]:
+    """The draft that promises most, and the length of its match if it is a copy (0: look-ahead tokens)."""
+    if not planner.copying:
+        return drafts, 0
+    copy = text.propose(pending, min(MAX_COPY, room))
+    copied = _before_end(copy.token_ids, ends)
+    length = planner.copy_length(copy.match, len(copied), len(drafts))
+    return (copied[:length], copy.match) if length else (drafts, 0)
+
+
+def _before_end(drafts: list[int], ends: frozenset[int]) -> list[int]:
+    """Nothing is drafted behind an id that ends the answer."""
+    return next((drafts[: place + 1] for place, token in enumerate(drafts) if token in ends), drafts)
+
+
+def _groups(last: int, num_drafts: int, copied: bool, depth: int) -> tuple[tuple[int, int], ...]:
+    """Look-ahead rows behind every row that may be the last accepted one; of a copy, behind its two likeliest ends."""
+    if depth <= 0:
+        return ()
+    rows = sorted({0, num_drafts}) if copied else range(num_drafts + 1)
+    return tuple((last + row, depth) for row in rows)
 
 
 def _drafts(

@@ -27,6 +27,11 @@ def user_lookahead(model: str) -> Path:
     return Path(platformdirs.user_data_dir("pass-lsp", appauthor=False)) / "lookahead" / slug
 
 
+def user_cache() -> Path:
+    """Where converted models and measured costs are kept; removing it costs time, nothing else."""
+    return Path(platformdirs.user_cache_dir("pass-lsp", appauthor=False))
+
+
 def lookahead_folder(model: str) -> Path | None:
     """The artifact for `model`: beside it, else the user's own; None when there is none."""
     for folder in (Path(model) / "lookahead", user_lookahead(model)):

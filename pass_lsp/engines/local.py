@@ -1,14 +1,13 @@
-"""The engine of this process: a model, its look-ahead vectors and one KV cache.
+"""The engine of this process: an executor, its look-ahead artifact and the caches of a few documents.
 
 One request at a time; a lock makes callers from several threads take turns.
 """
 
 from __future__ import annotations
 
-import statistics
+import os
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,31 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from pass_lsp.decoding.cache import KVCache
-from pass_lsp.decoding.forward import Forward
+from pass_lsp.decoding.cache import CachePool
+from pass_lsp.decoding.costs import kept, measured
+from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.generate import Parts, generate
+from pass_lsp.decoding.graphs.conversion import Conversion, conversion, convert, executor_of
 from pass_lsp.decoding.lookahead import Lookahead, load_lookahead, random_lookahead
 from pass_lsp.decoding.model import (
+    Limits,
     choose_device,
     choose_dtype,
-    context_length,
-    eos_ids,
+    limits_of,
+    load_limits,
     load_model,
     load_tokenizer,
     table_of,
 )
+from pass_lsp.decoding.planner import Planner, Seconds, flat
+from pass_lsp.decoding.static_executor import StaticExecutor
+from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.domain import CancelToken, Generation, OnCommit, SamplingParams, Stop, Strategy
-from pass_lsp.engines.embedded import embedded_model, lookahead_folder
+from pass_lsp.engines.embedded import embedded_model, lookahead_folder, user_cache
 from pass_lsp.errors import ConfigError, PromptError
 
-AUTO_MARGIN = 1.05
-MEASURE_SECONDS = 0.5
-ONE_THREAD_PARAMETERS = 50_000_000
+SMALL_TABLE = 2**24
+CACHE_BYTES = 2**29
 
 
 def load_engine(
@@ -49,65 +53,100 @@ def load_engine(
 
     `model`: `embedded`, a Hugging Face directory or a hub id. `dtype`: `auto`, `float32`,
     `bfloat16`, `int8`. `lookahead`: a directory, `auto` (beside the model, else the
-    user's data folder), `random` (untrained) or None. Raises `ModelError`, `ConfigError`.
+    user's data folder), `random` (untrained) or None. On a CPU the first load converts the
+    model for this machine, which takes some seconds. Raises `ModelError`, `ConfigError`.
     """
     path = str(embedded_model()) if model == "embedded" else str(model)
     place = choose_device(device)
     chosen = choose_dtype(dtype, place)
     tokenizer = load_tokenizer(path, trust_remote_code)
-    loaded = load_model(path, place, chosen, trust_remote_code)
-    if place.type == "cpu" and loaded.num_parameters() < ONE_THREAD_PARAMETERS:
-        # A small model's forward is too short to share: on a busy machine two threads wait for each other.
-        torch.set_num_threads(1)
-    return LocalEngine(loaded, tokenizer, path, chosen, _lookahead(loaded, path, lookahead), trust_remote_code)
+    limits = load_limits(path, trust_remote_code)
+    folder = _artifact(path, lookahead)
+    artifact = load_lookahead(folder, limits.config.hidden_size) if folder is not None else None
+
+    def stock(dtype: str = "float32") -> PreTrainedModel:
+        return load_model(path, place, dtype, trust_remote_code)
+
+    fast = conversion(path, chosen, place, folder, user_cache() / "graphs") if lookahead != "random" else None
+    executor: Executor | None = _converted(fast, limits, artifact, stock) if fast is not None else None
+    if executor is None:
+        loaded = stock(chosen)
+        if lookahead == "random":
+            artifact = random_lookahead(table_of(loaded))
+        if artifact is not None:
+            artifact = artifact.to(place, table_of(loaded).dtype)
+        if place.type == "cuda":
+            executor = StaticExecutor(loaded, artifact, limits.context_length)
+        else:
+            executor = TorchExecutor(loaded, artifact)
+    key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place}"
+    costs = kept(user_cache() / "costs.json", key, lambda: measured(executor, limits.context_length))
+    return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place))
 
 
-def _lookahead(model: PreTrainedModel, path: str, wanted: str | None) -> Lookahead | None:
-    table = table_of(model)
-    if wanted is None or wanted in ("none", ""):
-        return None
-    if wanted == "random":
-        found = random_lookahead(table)
-    else:
-        folder = lookahead_folder(path) if wanted == "auto" else Path(wanted)
-        if folder is None:
+def engine_of(model: PreTrainedModel, tokenizer: Any = None, lookahead: Lookahead | None = None) -> LocalEngine:
+    """An engine around a float32 model in memory, run by its own stock forward."""
+    limits = limits_of(model.config, model.generation_config)
+    return LocalEngine(TorchExecutor(model, lookahead), tokenizer, limits, lambda: model)
+
+
+def _converted(
+    fast: Conversion, limits: Limits, artifact: Lookahead | None, stock: Callable[[], PreTrainedModel]
+) -> Executor | None:
+    """The fast executor, made now if need be; None when the family cannot be converted, or nothing can be kept."""
+    try:
+        if not fast.done and not convert(fast, stock(), artifact):
             return None
-        found = load_lookahead(folder, table.size(1))
-    return found.to(table.device, table.dtype)
+    except OSError:  # no room or no right to write into the cache folder
+        return None
+    cores = os.cpu_count() or 1
+    # A small model's forward is too short to share: on a busy machine two threads wait for each other.
+    small = limits.config.hidden_size**2 * limits.config.num_hidden_layers < SMALL_TABLE
+    threads = 1 if small else max(1, cores // 2)
+    torch.set_num_threads(threads)
+    return executor_of(fast, limits.config, artifact, threads)
+
+
+def _artifact(path: str, wanted: str | None) -> Path | None:
+    if wanted in (None, "none", "", "random"):
+        return None
+    return lookahead_folder(path) if wanted == "auto" else Path(str(wanted))
 
 
 class LocalEngine:
-    """Implements `domain.Engine` with a transformers model."""
+    """Implements `domain.Engine` with an executor of this process."""
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        executor: Executor,
         tokenizer: Any,
-        path: str,
-        dtype: str,
-        lookahead: Lookahead | None,
-        trust_remote_code: bool = False,
+        limits: Limits,
+        reference: Callable[[], PreTrainedModel],
+        costs: Seconds = flat,
+        path: str = "",
+        dtype: str = "float32",
+        device: str = "cpu",
     ) -> None:
         self.tokenizer = tokenizer
-        self.path, self.dtype, self.lookahead = path, dtype, lookahead
-        self.context_length = context_length(model)
-        self._model, self._trust = model, trust_remote_code
-        self._vocabulary = table_of(model).size(0)
-        self._parts = Parts(model, lookahead, KVCache(), self.context_length, eos_ids(model))
+        self.path, self.dtype, self.device = path, dtype, device
+        self.executor, self.lookahead, self.costs = executor, executor.lookahead, costs
+        self.context_length = limits.context_length
+        self.planner = Planner(self.lookahead.acceptance if self.lookahead is not None else (), costs)
+        self._reference = reference
+        self._vocabulary = executor.table.size(0)
+        caches = CachePool(executor.new_slots, CACHE_BYTES)
+        self._parts = Parts(executor, caches, self.planner, limits.context_length, limits.eos_ids)
         self._lock = threading.Lock()
-        self.auto_strategy: Strategy = self._faster()
-
-    @property
-    def device(self) -> str:
-        """Where the model runs."""
-        return str(self._model.device)
 
     @cached_property
     def model(self) -> PreTrainedModel:
         """The float32 transformers model of the same weights, for comparison."""
-        if self.dtype == "float32":
-            return self._model
-        return load_model(self.path, self._model.device, "float32", self._trust)
+        return self._reference()
+
+    @property
+    def auto_strategy(self) -> Strategy:
+        """What `auto` decodes with at this moment when there is nothing to copy."""
+        return "merged" if self.planner.depth else "autoregressive"
 
     def generate(
         self,
@@ -120,14 +159,18 @@ class LocalEngine:
     ) -> Generation:
         """Decode after `prompt_ids`; see `domain.Generation` for what comes back. Raises `PromptError`."""
         ids = self._checked(prompt_ids)
-        strategy = self._strategy(params.strategy)
+        if params.strategy == "pass" and self.lookahead is None:
+            raise ConfigError(
+                "The strategy 'pass' needs a look-ahead artifact; train one with `pass-lsp train lookahead`, "
+                "or use 'merged', 'autoregressive' or 'auto'."
+            )
         with self._lock:
-            return generate(self._parts, ids, params, strategy, cancel, on_commit, stop)
+            return generate(self._parts, ids, params, params.strategy, cancel, on_commit, stop)
 
     def forget(self) -> None:
         """Drop the cached keys and values, so that the next request prefills its whole prompt."""
         with self._lock:
-            self._parts.cache.clear()
+            self._parts.caches.clear()
 
     def _checked(self, prompt_ids: Sequence[int]) -> list[int]:
         ids = [int(token) for token in prompt_ids]
@@ -142,37 +185,3 @@ class LocalEngine:
                 f"The prompt holds ids outside 0 to {self._vocabulary - 1}; use this model's own tokenizer."
             )
         return ids
-
-    def _strategy(self, wanted: Strategy) -> Strategy:
-        if wanted == "merged":
-            raise ConfigError("The strategy 'merged' is not available yet; use 'pass', 'autoregressive' or 'auto'.")
-        if wanted == "pass" and self.lookahead is None:
-            raise ConfigError(
-                "The strategy 'pass' needs a look-ahead artifact; train one with `pass-lsp train lookahead`, "
-                "or use 'autoregressive'."
-            )
-        return self.auto_strategy if wanted == "auto" else wanted
-
-    def _faster(self) -> Strategy:
-        """`pass` when its tokens per second, by measured forwards and known acceptance, beat one token a forward."""
-        if self.lookahead is None or not self.lookahead.acceptance:
-            return "autoregressive"
-        length = min(self.lookahead.length, self.context_length // 4)
-        accepted = sum(self.lookahead.acceptance[:length])
-        one, many = self._forward_seconds(0), self._forward_seconds(length)
-        return "pass" if (2 + accepted) / (2 * many) > AUTO_MARGIN / one else "autoregressive"
-
-    def _forward_seconds(self, num_lookahead: int) -> float:
-        """Median seconds of a forward of 1 + `num_lookahead` rows behind a short prompt."""
-        cache = KVCache()
-        forward = Forward(self._model, cache, self.lookahead, None)
-        forward([0] * min(64, self.context_length // 4))
-        taken: list[float] = []
-        began = time.perf_counter()
-        while len(taken) < 3 or (len(taken) < 9 and time.perf_counter() - began < MEASURE_SECONDS):
-            start = time.perf_counter()
-            forward([0], num_lookahead)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            taken.append(time.perf_counter() - start)
-        return statistics.median(taken)

@@ -86,7 +86,7 @@ class Examples:
     """Endless, indexable examples over a corpus of (path, text)."""
 
     def __init__(self, files: Sequence[tuple[str, str]], tokenizer: Any, length: int, seed: int = 0) -> None:
-        self._files, self._tokenizer, self._length, self._seed = files, tokenizer, length, seed
+        self._files, self._tokenizer, self.length, self._seed = files, tokenizer, length, seed
         self._ends = list(accumulate(len(text) for _, text in files))
         self._ids = {
             token: tokenizer.convert_tokens_to_ids(token) for token in (END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX)
@@ -111,7 +111,7 @@ class Examples:
     def _window(self, rng: random.Random) -> tuple[str, str]:
         at = rng.randrange(self._ends[-1])
         path, text = self._files[bisect.bisect_right(self._ends, at)]
-        size = int(self._length * 3.4 * rng.choice((0.25, 0.5, 1.0, 1.0)))
+        size = int(self.length * 3.4 * rng.choice((0.25, 0.5, 1.0, 1.0)))
         start = max(0, min(rng.randrange(len(text)), len(text) - size // 2))
         start = 0 if rng.random() < 0.15 else text.rfind("\n", 0, start) + 1
         end = text.rfind("\n", start, start + size) + 1
@@ -121,7 +121,7 @@ class Examples:
         return self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def _clipped(self, ids: list[int], weights: list[float]) -> Example:
-        return Example(ids[: self._length], [0.0, *weights[1 : self._length]])
+        return Example(ids[: self.length], [0.0, *weights[1 : self.length]])
 
 
 def short_path(path: str) -> str:

@@ -1,8 +1,8 @@
 """Muon for matrices, AdamW for the rest.
 
 Muon (Jordan et al. 2024) replaces a matrix's momentum by the nearest
-semi-orthogonal matrix, found by a quintic Newton-Schulz iteration. It runs here in
-the gradient's own precision: the usual bfloat16 is slow on CPUs without it.
+semi-orthogonal matrix, found by a quintic Newton-Schulz iteration, in the number type
+that the machine multiplies fastest.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ def orthogonalized(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalized, scaled so that a step's size does not depend on the shape."""
 
-    def __init__(self, params: list[nn.Parameter], lr: float, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, params: list[nn.Parameter], lr: float, weight_decay: float = 0.0, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -42,7 +45,8 @@ class Muon(torch.optim.Optimizer):
                     shapes.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in shapes.items():
                 scale = max(1.0, shape[0] / shape[1]) ** 0.5
-                updates = orthogonalized(torch.stack([self._nesterov(p, p.grad) for p in parameters]))
+                momenta = torch.stack([self._nesterov(p, p.grad) for p in parameters])
+                updates = orthogonalized(momenta.to(self._dtype)).to(momenta.dtype)
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(update, alpha=-group["lr"] * scale)
@@ -55,15 +59,17 @@ class Muon(torch.optim.Optimizer):
         return grad.lerp(momentum, MOMENTUM)
 
 
-def optimizers(model: nn.Module, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
-    """One Muon over the hidden matrices, one AdamW over embeddings and norms."""
+def optimizers(
+    model: nn.Module, muon_lr: float, adam_lr: float, dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
+    """One Muon (multiplying in `dtype`) over the hidden matrices, one AdamW over embeddings and norms."""
     matrices, others = [], []
     for name, parameter in model.named_parameters():
         (matrices if parameter.ndim == 2 and "embed" not in name and "lm_head" not in name else others).append(
             parameter
         )
     adam = torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
-    made: list[torch.optim.Optimizer] = [Muon(matrices, lr=muon_lr, weight_decay=0.01), adam]
+    made: list[torch.optim.Optimizer] = [Muon(matrices, lr=muon_lr, weight_decay=0.01, dtype=dtype), adam]
     for optimizer in made:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]

@@ -8,7 +8,7 @@ import torch
 import transformers as hf
 
 from pass_lsp.decoding.lookahead import random_lookahead
-from pass_lsp.engines.local import LocalEngine
+from pass_lsp.engines.local import LocalEngine, engine_of
 
 _SMALL: dict[str, Any] = {
     "vocab_size": 61,
@@ -64,4 +64,4 @@ def tiny_engine(family: str, seed: int = 0, num_lookahead: int = 4, **changes: A
     """An engine over `tiny_model`, with random look-ahead embeddings and no tokenizer."""
     model = tiny_model(family, seed, **changes)
     lookahead = random_lookahead(model.get_input_embeddings().weight, num_lookahead)
-    return LocalEngine(model, None, "tiny", "float32", lookahead)
+    return engine_of(model, lookahead=lookahead)

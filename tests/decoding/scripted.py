@@ -2,51 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
 
-from pass_lsp.decoding.cache import KVCache
+from pass_lsp.decoding.cache import CachePool, KVCache
 from pass_lsp.decoding.generate import Parts
+from pass_lsp.decoding.layout import Layout
 from pass_lsp.decoding.lookahead import Lookahead
+from pass_lsp.decoding.planner import Planner
 
-Rows = Callable[[int], torch.Tensor]
+After = Callable[[int], torch.Tensor]
 
 
-class ScriptedModel(nn.Module):
-    """Row laws by table: `after(token)` for ordinary rows, `drafts(j, token)` for look-ahead row j behind `token`."""
+class NoSlots:
+    """Nothing to keep: a scripted row depends on its token alone."""
 
-    def __init__(self, vocab: int, after: Rows, drafts: Callable[[int, int], torch.Tensor], num_lookahead: int) -> None:
-        super().__init__()
-        self._table = nn.Embedding.from_pretrained(torch.eye(vocab, vocab + num_lookahead))
-        self._vocab, self._after, self._drafts = vocab, after, drafts
+    nbytes = 0
+
+    def crop(self, length: int) -> None:
+        """Nothing is kept."""
+
+
+class ScriptedExecutor:
+    """Row laws by table: `after(token)` for real rows, `drafts(j, token)` for look-ahead row j behind `token`."""
+
+    new_slots = NoSlots
+    output_table = None
+
+    def __init__(
+        self, vocab: int, after: After, drafts: Callable[[int, int], torch.Tensor], num_lookahead: int
+    ) -> None:
+        self.table = torch.zeros(vocab, 1)
+        self.lookahead = Lookahead(torch.zeros(num_lookahead, 1))
+        self._after, self._drafts = after, drafts
         self.fed: list[list[int]] = []
 
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self._table
-
-    def forward(self, inputs_embeds: torch.Tensor, logits_to_keep: int, **_: Any) -> SimpleNamespace:
-        ids = inputs_embeds[0].argmax(-1).tolist()
-        self.fed.append(ids)
-        rows = []
-        for at, token in enumerate(ids):
-            if token < self._vocab:
-                rows.append(self._after(token))
-            else:
-                last = next(t for t in reversed(ids[:at]) if t < self._vocab)
-                rows.append(self._drafts(token - self._vocab, last))
-        return SimpleNamespace(logits=torch.stack(rows)[None, -logits_to_keep:])
+    def forward(self, cache: KVCache, token_ids: Sequence[int], shape: Layout, num_logits: int) -> torch.Tensor:
+        self.fed.append(list(token_ids))
+        rows = [self._after(token) for token in token_ids[len(token_ids) - num_logits :]]
+        rows += [self._drafts(step, token_ids[row]) for row, size in shape.groups for step in range(size)]
+        return torch.stack(rows)
 
 
-def parts_of(
-    model: ScriptedModel, vocab: int, num_lookahead: int, eos: int | None = None, context: int = 1000
-) -> Parts:
-    """What `generate` needs, around a scripted model."""
-    vectors = torch.eye(vocab + num_lookahead)[vocab:]
-    return Parts(model, Lookahead(vectors), KVCache(), context, frozenset() if eos is None else frozenset({eos}))  # type: ignore[arg-type]
+def parts_of(executor: ScriptedExecutor, eos: int | None = None, context: int = 1000) -> Parts:
+    """What `generate` needs, around a scripted executor."""
+    ends = frozenset() if eos is None else frozenset({eos})
+    planner = Planner(tuple(0.5 ** (j + 1) for j in range(executor.lookahead.length)))
+    return Parts(executor, CachePool(NoSlots), planner, context, ends)
 
 
 def one_hot(vocab: int, token: int) -> torch.Tensor:
@@ -54,10 +57,10 @@ def one_hot(vocab: int, token: int) -> torch.Tensor:
     return torch.full((vocab,), -30.0).index_fill_(0, torch.tensor(token % vocab), 30.0)
 
 
-def counting(vocab: int, num_lookahead: int, right: Callable[[int, int], bool]) -> ScriptedModel:
+def counting(vocab: int, num_lookahead: int, right: Callable[[int, int], bool]) -> ScriptedExecutor:
     """Counts upward; look-ahead row j behind `last` is right where `right(j, last)` says so."""
 
     def drafts(j: int, last: int) -> torch.Tensor:
         return one_hot(vocab, last + 2 + j if right(j, last) else last + 7 + j)
 
-    return ScriptedModel(vocab, lambda token: one_hot(vocab, token + 1), drafts, num_lookahead)
+    return ScriptedExecutor(vocab, lambda token: one_hot(vocab, token + 1), drafts, num_lookahead)

@@ -1,7 +1,8 @@
-"""Greedy: `pass` = `autoregressive` = the naive twin = transformers' own generate, token for token in float32."""
+"""Greedy: every strategy = the naive twin = transformers' own generate, token for token in float32."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -9,9 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pass_lsp.decoding.cache import KVCache
+from pass_lsp.decoding.forward import Forward
+from pass_lsp.decoding.layout import layout
+from pass_lsp.decoding.lookahead import random_lookahead
 from pass_lsp.decoding.strategies import naive
 from pass_lsp.domain import SamplingParams
-from tests.decoding.families import FAMILIES, tiny_engine
+from pass_lsp.engines.local import engine_of
+from tests.decoding.families import FAMILIES, tiny_engine, tiny_model
 
 N = 24
 
@@ -23,11 +29,12 @@ def prompts():
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("num_lookahead", [1, 4])
-def test_all_four_agree(family, num_lookahead):
+def test_all_five_agree(family, num_lookahead):
     engine = tiny_engine(family, num_lookahead=num_lookahead)
     for prompt in prompts():
         plain = engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy="autoregressive"))
         fast = engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy="pass"))
+        fastest = engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy="merged"))
         reference = engine.model.generate(
             torch.tensor([prompt]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
@@ -36,7 +43,7 @@ def test_all_four_agree(family, num_lookahead):
             pad_token_id=0,
         )
         twin = list(islice(naive(engine.model, prompt, SamplingParams()), N))
-        assert plain.token_ids == fast.token_ids == twin == reference[0, len(prompt) :].tolist()
+        assert plain.token_ids == fast.token_ids == fastest.token_ids == twin == reference[0, len(prompt) :].tolist()
         assert plain.forwards == N
         assert fast.forwards <= N
 
@@ -46,10 +53,10 @@ def test_reuse_of_the_cache_changes_nothing(family):
     engine, fresh = tiny_engine(family), tiny_engine(family)
     generator = torch.Generator().manual_seed(3)
     prompt = torch.randint(0, 61, (12,), generator=generator).tolist()
-    for strategy in ("pass", "autoregressive", "pass"):
+    for strategy in ("pass", "autoregressive", "merged", "pass"):
         params = SamplingParams(max_new_tokens=10, strategy=strategy)
         result = engine.generate(prompt, params)
-        fresh._parts.cache.clear()
+        fresh.forget()
         assert result.token_ids == fresh.generate(prompt, params).token_ids
         prompt = prompt[: len(prompt) - 3] + result.token_ids[:5]
     assert result.cached_tokens > 0
@@ -66,10 +73,9 @@ def test_any_prompt_length_and_stop(prompt, n, num_lookahead, stop_id):
     engine = tiny_engine("llama", num_lookahead=num_lookahead)
     results = [
         engine.generate(prompt, SamplingParams(max_new_tokens=n, strategy=strategy, stop_ids=(stop_id,)))
-        for strategy in ("autoregressive", "pass")
+        for strategy in ("autoregressive", "pass", "merged", "auto")
     ]
-    assert results[0].token_ids == results[1].token_ids
-    assert results[0].finish == results[1].finish
+    assert len({(tuple(result.token_ids), result.finish) for result in results}) == 1
 
 
 def test_long_prompts_are_prefilled_in_chunks_with_the_same_result():
@@ -91,9 +97,73 @@ def test_one_seed_gives_one_answer_whatever_was_cached(temperature):
 def test_int8_is_exact_with_respect_to_its_own_weights():
     from pass_lsp.decoding.int8 import quantize
 
-    engine = tiny_engine("llama")
-    quantize(engine._model)
+    model = tiny_model("llama")
+    quantize(model)
+    engine = engine_of(model, lookahead=random_lookahead(model.get_input_embeddings().weight))
     for prompt in prompts():
         plain = engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy="autoregressive"))
         fast = engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy="pass"))
-        assert plain.token_ids == fast.token_ids == list(islice(naive(engine._model, prompt, SamplingParams()), N))
+        assert plain.token_ids == fast.token_ids == list(islice(naive(engine.model, prompt, SamplingParams()), N))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("warp", [{}, {"top_k": 5}, {"top_p": 0.8}], ids=str)
+def test_one_seed_gives_the_same_sample_by_every_draft(family, warp):
+    """`merged` draws the target's own token with the noise of its position, so drafts cannot show."""
+    engine = tiny_engine(family, num_lookahead=3)
+    for seed, prompt in enumerate(prompts()):
+        results = [
+            engine.generate(
+                prompt, SamplingParams(max_new_tokens=N, temperature=0.9, seed=seed, strategy=strategy, **warp)
+            )
+            for strategy in ("autoregressive", "merged", "auto")
+        ]
+        assert results[0].token_ids == results[1].token_ids == results[2].token_ids
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "starcoder2"])
+def test_any_drafter_whatever_changes_nothing(family, monkeypatch):
+    """Random, always wrong, oracle, and ids that no tokenizer produces."""
+    engine = tiny_engine(family, num_lookahead=3)
+    prompt = prompts()[2]
+    wanted = engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy="autoregressive")).token_ids
+    generator = torch.Generator().manual_seed(0)
+
+    def told(where, change):
+        return [change(wanted[place]) if place < N else 60 for place in range(where, where + 3)]
+
+    drafters = {
+        "oracle": lambda where: told(where, lambda token: token),
+        "wrong": lambda where: told(where, lambda token: (token + 1) % 61),
+        "random": lambda where: torch.randint(0, 61, (3,), generator=generator).tolist(),
+        "illegal": lambda where: [60, 0, 60],
+    }
+    forwards = {}
+    settle = Forward.settle
+    for name, drafter in drafters.items():
+        committed: list[int] = []
+
+        def settled(self, *given, d=drafter, c=committed):
+            found = settle(self, *given)
+            return replace(found, drafts=d(len(c) + len(found.token_ids)))
+
+        monkeypatch.setattr(Forward, "settle", settled)
+        engine.forget()
+        params = SamplingParams(max_new_tokens=N, strategy="merged")
+        result = engine.generate(prompt, params, on_commit=committed.extend)
+        assert result.token_ids == wanted
+        forwards[name] = result.forwards
+    assert forwards["oracle"] < forwards["wrong"]
+
+
+def test_the_cache_after_every_cycle_is_what_a_fresh_prefill_gives():
+    """Look-ahead and refused rows leave nothing behind: the slots equal those of the committed text."""
+    engine = tiny_engine("llama", num_lookahead=3)
+    prompt = prompts()[3]
+    engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy="merged"))
+    (used,) = engine._parts.caches._caches
+    fresh = KVCache(engine.executor.new_slots)
+    engine.executor.forward(fresh, used.token_ids, layout(used.length), 1)
+    for old, new in zip(used.slots.layers.layers, fresh.slots.layers.layers, strict=True):
+        torch.testing.assert_close(old.keys[:, :, : used.length], new.keys[:, :, : used.length])
+        torch.testing.assert_close(old.values[:, :, : used.length], new.values[:, :, : used.length])

@@ -14,13 +14,13 @@ NEVER = lambda j, last: False  # noqa: E731
 SOMETIMES = lambda j, last: (last + j) % 3 != 0  # noqa: E731
 
 drafters = pytest.mark.parametrize("right", [ALWAYS, NEVER, SOMETIMES], ids=["always", "never", "sometimes"])
-strategies = pytest.mark.parametrize("strategy", ["autoregressive", "pass"])
+strategies = pytest.mark.parametrize("strategy", ["autoregressive", "pass", "merged", "auto"])
 
 
 def run(right=ALWAYS, prompt=(3, 4, 5), strategy="pass", eos=None, n=12, context=1000, temperature=0.0, **kwargs):
     model = counting(VOCAB, WIDTH, right)
     params = SamplingParams(max_new_tokens=n, temperature=temperature, stop_ids=kwargs.pop("stop_ids", ()))
-    return generate(parts_of(model, VOCAB, WIDTH, eos, context), list(prompt), params, strategy, **kwargs)
+    return generate(parts_of(model, eos, context), list(prompt), params, strategy, **kwargs)
 
 
 @drafters
@@ -116,13 +116,13 @@ def test_cancel_between_prefill_chunks():
     model = counting(VOCAB, WIDTH, ALWAYS)
     forward = model.forward
 
-    def counted(**kwargs):
+    def counted(*given):
         if len(model.fed) == 1:
             token.cancel()
-        return forward(**kwargs)
+        return forward(*given)
 
     model.forward = counted  # type: ignore[method-assign]
-    result = generate(parts_of(model, VOCAB, WIDTH, context=5000), [1] * 2000, SamplingParams(), "pass", cancel=token)
+    result = generate(parts_of(model, context=5000), [1] * 2000, SamplingParams(), "pass", cancel=token)
     assert (result.finish, result.token_ids, len(model.fed)) == ("cancelled", [], 2)
 
 
@@ -135,7 +135,7 @@ def test_runs_are_reported_in_order_and_complete():
 
 def test_the_cache_is_reused_between_requests():
     model = counting(VOCAB, WIDTH, ALWAYS)
-    parts = parts_of(model, VOCAB, WIDTH)
+    parts = parts_of(model)
     params = SamplingParams(max_new_tokens=4)
     first = generate(parts, [1, 2, 3, 4], params, "pass")
     again = generate(parts, [1, 2, 3, 4], params, "pass")
@@ -149,11 +149,11 @@ def test_the_cache_is_reused_between_requests():
 
 def test_a_failed_forward_leaves_no_half_written_cache():
     model = counting(VOCAB, WIDTH, ALWAYS)
-    parts = parts_of(model, VOCAB, WIDTH)
+    parts = parts_of(model)
     generate(parts, [1, 2, 3], SamplingParams(max_new_tokens=2), "pass")
     forward = model.forward
 
-    def broken(**kwargs):
+    def broken(*given):
         raise MemoryError
 
     model.forward = broken  # type: ignore[method-assign]

@@ -19,8 +19,9 @@ from safetensors.torch import load_file
 
 import pass_lsp
 from pass_lsp.errors import TrainError
-from pass_lsp.train import base
-from pass_lsp.train.base import DECAY_SHARE, WARMUP_STEPS, Plan, Progress, train_base
+from pass_lsp.train import base, checkpoint
+from pass_lsp.train.base import DECAY_SHARE, WARMUP_STEPS, Plan, train_base
+from pass_lsp.train.checkpoint import Progress
 from pass_lsp.train.export import export_model
 
 
@@ -94,7 +95,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(plan: Callable[..., Plan], mon
     assert kept.tokens > 0 and kept.next_example > 0
 
     begun: list[Progress] = []
-    restore = base._restore
+    restore = base.restore
 
     def spy(folder: Path, made: Any, progress: Progress) -> None:
         begun.append(replace(progress))
@@ -102,7 +103,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(plan: Callable[..., Plan], mon
         held = [len(optimizer.state) for optimizer in made]
         assert all(held), "the momenta came back"
 
-    monkeypatch.setattr(base, "_restore", spy)
+    monkeypatch.setattr(base, "restore", spy)
     train_base(run)
     assert begun == [kept]
     assert saved(run).step == 16 and saved(run).tokens > kept.tokens
@@ -127,7 +128,7 @@ def test_a_kill_while_saving_loses_no_checkpoint(
 ) -> None:
     run = plan(2)
     train_base(run)
-    moves, replace_ = count(1), base.os.replace
+    moves, replace_ = count(1), checkpoint.os.replace
 
     def interrupted(*given: Any) -> None:
         if next(moves) == nth:
@@ -135,7 +136,7 @@ def test_a_kill_while_saving_loses_no_checkpoint(
         replace_(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(base.os, "replace", interrupted)
+        patch.setattr(checkpoint.os, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train_base(plan(3))
     train_base(plan(4))

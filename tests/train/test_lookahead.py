@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import LlamaForCausalLM
 
 from pass_lsp.decoding.lookahead import Head, Lookahead, load_lookahead, random_lookahead, save_lookahead
+from pass_lsp.decoding.lora import targets
 from pass_lsp.domain import SamplingParams
-from pass_lsp.engines.local import LocalEngine, load_engine
+from pass_lsp.engines.local import engine_of, load_engine
 from pass_lsp.errors import LookaheadError
 from pass_lsp.train import lookahead as trainer
-from pass_lsp.train.lookahead import Plan, acceptance, group_loss, train_lookahead
+from pass_lsp.train.lookahead import Plan, Student, acceptance, group_loss, train_lookahead
 from tests.decoding.families import tiny_model
 
 
@@ -27,6 +29,20 @@ def with_head(model: LlamaForCausalLM, length: int = 3) -> Lookahead:
     return Lookahead(start.embeddings, (), Head(up, down))
 
 
+def with_lora(model: LlamaForCausalLM, length: int = 3) -> Lookahead:
+    """Random vectors and a random LoRA on every linear layer."""
+    generator = torch.Generator().manual_seed(5)
+    start = random_lookahead(model.get_input_embeddings().weight, length)
+    lora = {
+        path: (
+            torch.randn(4, layer.in_features, generator=generator),
+            torch.randn(layer.out_features, 4, generator=generator),
+        )
+        for path, layer in targets(model).items()
+    }
+    return Lookahead(start.embeddings, (), None, lora)
+
+
 @pytest.mark.parametrize("family", ["llama", "gemma2", "starcoder2", "qwen2-sliding"])
 def test_packed_rows_are_the_rows_of_decoding(family: str) -> None:
     """What a group sees in training is what look-ahead rows see when decoding: the same logits."""
@@ -35,7 +51,7 @@ def test_packed_rows_are_the_rows_of_decoding(family: str) -> None:
     ids = torch.arange(3, 27)[None] % 61
     places = torch.tensor([4, 9, 15])
     with torch.inference_mode():
-        real, drafted = trainer._packed_logits(model, lookahead, ids, places)
+        real, drafted = trainer._packed_logits(Student.of(model, lookahead), ids, places)
         torch.testing.assert_close(real[0], model(input_ids=ids).logits[0], atol=1e-3, rtol=1e-3)
         for group, place in enumerate(places.tolist()):
             embeds = torch.cat((model.get_input_embeddings()(ids[:, : place + 1]), lookahead.embeddings[None]), dim=1)
@@ -43,13 +59,15 @@ def test_packed_rows_are_the_rows_of_decoding(family: str) -> None:
             torch.testing.assert_close(drafted[0, group], alone, atol=1e-3, rtol=1e-3)
 
 
-def test_a_head_changes_the_drafts_and_never_the_answer() -> None:
+@pytest.mark.parametrize("part", [with_head, with_lora])
+@pytest.mark.parametrize("strategy", ["pass", "merged"])
+def test_a_part_changes_the_drafts_and_never_the_answer(part: Any, strategy: Any) -> None:
     model = tiny_model("llama")
-    engine = LocalEngine(model, None, "tiny", "float32", with_head(model))
-    plain = LocalEngine(model, None, "tiny", "float32", None)
+    plain = engine_of(tiny_model("llama"))
+    engine = engine_of(model, lookahead=part(model))
     for seed in range(4):
         prompt = torch.randint(0, 61, (9,), generator=torch.Generator().manual_seed(seed)).tolist()
-        fast = engine.generate(prompt, SamplingParams(max_new_tokens=30, strategy="pass"))
+        fast = engine.generate(prompt, SamplingParams(max_new_tokens=30, strategy=strategy))
         slow = plain.generate(prompt, SamplingParams(max_new_tokens=30, strategy="autoregressive"))
         assert fast.token_ids == slow.token_ids
 
@@ -57,12 +75,13 @@ def test_a_head_changes_the_drafts_and_never_the_answer() -> None:
 def test_a_few_steps_lower_the_loss() -> None:
     model = tiny_model("llama")
     start = random_lookahead(model.get_input_embeddings().weight, 2)
-    lookahead = trainer._trainable(Lookahead(start.embeddings, (), with_head(model).head), torch.device("cpu"))
-    optimizer = torch.optim.AdamW(trainer._groups(lookahead, Plan("", Path(), Path())))
+    lookahead = Lookahead(start.embeddings, (), with_head(model).head, with_lora(model).lora)
+    student = Student.of(model, lookahead.map(lambda tensor: tensor.clone().requires_grad_(True)))
+    optimizer = torch.optim.AdamW(trainer._groups(student.lookahead, Plan("", Path(), Path())))
     ids = torch.randint(0, 61, (4, 48), generator=torch.Generator().manual_seed(0))
     losses = []
     for _ in range(25):
-        loss = group_loss(model, lookahead, ids, 20, 0)
+        loss = group_loss(student, ids, 20, 0)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -78,7 +97,7 @@ def test_acceptance_of_an_oracle_is_one() -> None:
             parameter.zero_()
     lookahead = Lookahead(torch.zeros(2, model.config.hidden_size))
     ids = torch.zeros(2, 40, dtype=torch.long)
-    assert acceptance(model, lookahead, ids) == (1.0, 1.0)
+    assert acceptance(Student.of(model, lookahead), ids) == (1.0, 1.0)
 
 
 def test_training_writes_an_artifact_that_loads_and_goes_on(model_dir: Path, sources: Path, tmp_path: Path) -> None:
@@ -100,6 +119,8 @@ def test_artifacts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert load_lookahead(tmp_path, 8).length == 3
     with pytest.raises(LookaheadError, match="another model"):
         load_lookahead(tmp_path, 16)
+    with pytest.raises(LookaheadError, match="another model"):
+        engine_of(tiny_model("llama"), lookahead=with_lora(tiny_model("llama", hidden_size=16)))
     (tmp_path / "lookahead.safetensors").write_bytes(b"junk")
     with pytest.raises(LookaheadError, match="cannot be read"):
         load_lookahead(tmp_path, 8)

@@ -1,0 +1,146 @@
+"""From a model directory to a converted graph in a cache folder, once for each model, artifact and dtype.
+
+A folder of the cache is named after the hash of everything it was made from, so it never goes
+stale; the least recently used ones are removed when the cache grows over its bound.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any
+
+import filelock
+import onnx
+import onnxruntime
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from pass_lsp.decoding.cache import KVCache
+from pass_lsp.decoding.graphs.executor import OnnxExecutor
+from pass_lsp.decoding.graphs.export import export
+from pass_lsp.decoding.layout import layout
+from pass_lsp.decoding.lookahead import Lookahead
+from pass_lsp.decoding.model import output_table, table_of
+from pass_lsp.decoding.torch_executor import TorchExecutor
+
+FORMAT = 1
+MIN_BYTES, MAX_BYTES = 2_000_000, 2_000_000_000
+CACHE_BYTES = 8_000_000_000
+TOLERANCE = 1e-3
+QUANTIZED_BLOCK = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A model directory to convert, and where the result lies or will lie."""
+
+    model: Path
+    dtype: str
+    folder: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether the graph is there."""
+        return (self.folder / "tables.safetensors").exists()
+
+
+def conversion(model: str, dtype: str, device: torch.device, artifact: Path | None, cache: Path) -> Conversion | None:
+    """How `model` would be converted; None where the stock forward stays: GPUs, tiny and huge models, hub ids."""
+    weights = sorted(Path(model).glob("*.safetensors"))
+    size = sum(path.stat().st_size for path in weights)
+    fits = bool(weights) and MIN_BYTES <= size <= MAX_BYTES
+    if device.type != "cpu" or dtype not in ("float32", "int8") or not fits:
+        return None
+    sources = [*weights, Path(model) / "config.json", *([artifact / "lookahead.safetensors"] if artifact else [])]
+    versions = (FORMAT, dtype, torch.__version__, transformers.__version__, onnxruntime.__version__)
+    key = sha256(repr(versions).encode())
+    for path in sources:
+        with path.open("rb") as source:
+            key.update(file_digest(source, "sha256").digest())
+    return Conversion(Path(model), dtype, cache / key.hexdigest()[:32])
+
+
+def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | None) -> bool:
+    """Make the graph of `model` (float32, on the CPU) and check it against the model; False when it cannot be made.
+
+    Whatever the exporter raises means that this family stays with the stock forward.
+    """
+    executor = TorchExecutor(model, lookahead)
+    wanted.folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(str(wanted.folder) + ".lock"):
+        if wanted.done:
+            return True
+        shutil.rmtree(wanted.folder, ignore_errors=True)
+        wanted.folder.mkdir()
+        try:
+            export(model, executor.gate, wanted.folder / "model.onnx")
+            if not _agrees(wanted.folder / "model.onnx", executor, lookahead):
+                return False
+        except Exception:  # the exporter's own errors have no common base
+            return False
+        if wanted.dtype == "int8":
+            _quantize(wanted.folder)
+        output, table = output_table(model), table_of(model)
+        tables = {"table": table} if output is None or output is table else {"table": table, "output": output}
+        save_file({name: tensor.detach().clone() for name, tensor in tables.items()}, wanted.folder / "tables.new")
+        os.replace(wanted.folder / "tables.new", wanted.folder / "tables.safetensors")
+    _remove_oldest(keep=wanted.folder)
+    return True
+
+
+def executor_of(done: Conversion, config: Any, lookahead: Lookahead | None, threads: int) -> OnnxExecutor:
+    """The executor of a finished conversion; `config` is the model's text config."""
+    os.utime(done.folder)
+    tables = load_file(done.folder / "tables.safetensors")
+    graph = done.folder / "model.onnx"
+    return OnnxExecutor(graph, config, tables["table"], tables.get("output", tables["table"]), lookahead, threads)
+
+
+def _agrees(graph: Path, stock: TorchExecutor, lookahead: Lookahead | None) -> bool:
+    """Whether graph and stock model give the same logits for cached, drafted and look-ahead rows."""
+    config = stock.model.config.get_text_config()
+    other = OnnxExecutor(graph, config, stock.table, stock.output_table, lookahead, 1)
+    groups = ((0, 1), (2, min(2, lookahead.length))) if lookahead else ()
+    ids = [(7 * i + 3) % stock.table.size(0) for i in range(12)]
+    found = []
+    for executor in (stock, other):
+        cache = KVCache(executor.new_slots)
+        executor.forward(cache, ids[:9], layout(9), 1)
+        cache.extend(ids[:9])
+        cache.crop(9)
+        found.append(executor.forward(cache, ids[9:], layout(3, groups), 3))
+    spread = found[0].abs().max()
+    return bool((found[0] - found[1]).abs().max() <= TOLERANCE * spread)
+
+
+def _quantize(folder: Path) -> None:
+    """8-bit weights in blocks; activations are quantised a row at a time inside the product."""
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.ERROR)
+    quantizer = MatMulNBitsQuantizer(
+        onnx.load(str(folder / "model.onnx")), bits=8, block_size=QUANTIZED_BLOCK, is_symmetric=True, accuracy_level=4
+    )
+    quantizer.process()
+    for old in folder.glob("model.onnx*"):
+        old.unlink()
+    quantizer.model.save_model_to_file(str(folder / "model.onnx"), True)  # type: ignore[union-attr]
+
+
+def _remove_oldest(keep: Path) -> None:
+    folders = sorted((path for path in keep.parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in folders}
+    total = sum(sizes.values())
+    for folder in folders:
+        if total <= CACHE_BYTES:
+            return
+        if folder != keep:
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= sizes[folder]

@@ -1,0 +1,191 @@
+"""The executor for a GPU: forwards of a few fixed widths over static buffers, replayed as CUDA graphs.
+
+Rows are padded to the next width and their inputs reach the device in one copy; masks are made
+there from the shape and the cache's length. One document's keys and values lie in the static
+buffers at a time; those of others wait beside them. On a CPU the same code runs without graphs,
+which is how it is tested; the stock model's own code is all that computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+from pass_lsp.decoding.cache import KVCache
+from pass_lsp.decoding.layout import Layout
+from pass_lsp.decoding.lookahead import Lookahead
+from pass_lsp.decoding.lora import attach
+from pass_lsp.decoding.masks import additive_masks, as_argument
+from pass_lsp.decoding.model import output_table, table_of
+
+WIDTHS = (1, 4, 8, 16, 32, 64, 128, 256)
+GRAPHED_WIDTH = 64
+FIRST_CAPACITY = 1024
+
+
+class StaticLayer(DynamicLayer):
+    """Keys and values of one layer, `[1, H, capacity, D]`; rows are written to `places` `[W]` by index."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, places: torch.Tensor) -> None:
+        super().__init__()
+        self._slots, self._places = (keys, values), places
+        self.is_initialized = True
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Write `[1, H, W, D]`; returns the whole buffers, what is not valid is masked."""
+        keys, values = self._slots
+        keys.index_copy_(2, self._places, key_states)
+        values.index_copy_(2, self._places, value_states)
+        return keys, values
+
+    def get_seq_length(self) -> int:
+        """Positions and masks are given, so nothing is counted here."""
+        return 0
+
+
+class StaticSlots:
+    """What a document keeps while another one lies in the static buffers: `[layers·2, 1, H, length, D]`."""
+
+    def __init__(self) -> None:
+        self.kept: list[torch.Tensor] = []
+        self.length = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held outside the static buffers, in bytes."""
+        return sum(tensor.nbytes for tensor in self.kept)
+
+    def crop(self, length: int) -> None:
+        """Forget every position from `length` on."""
+        self.length = length
+
+
+class _Inputs:
+    """One width's inputs on the device, filled by one copy: ids, look-ahead steps (-1: none), offsets, length, mask."""
+
+    def __init__(self, width: int, device: torch.device) -> None:
+        self.width = width
+        self.packed = torch.zeros(width * (3 + width) + 1, dtype=torch.long, device=device)
+        self.ids, self.steps, self.offsets, self.start, allowed = self.packed.split(
+            [width, width, width, 1, width * width]
+        )
+        self.allowed = allowed.view(width, width)
+
+    def fill(self, token_ids: Sequence[int], shape: Layout, start: int) -> None:
+        """Padding rows see themselves alone and are written behind all others."""
+        width, rows = self.width, shape.num_rows
+        ids, steps, offsets = torch.zeros(width), torch.full((width,), -1), torch.zeros(width)
+        ids[: shape.num_tokens] = torch.tensor(token_ids)
+        steps[shape.num_tokens : rows] = shape.steps
+        offsets[:rows] = shape.offsets
+        allowed = torch.eye(width)
+        allowed[:rows, :rows] = shape.allowed.float()
+        parts = (ids, steps, offsets, torch.tensor([start]), allowed.flatten())
+        self.packed.copy_(torch.cat([part.long() for part in parts]), non_blocking=True)
+
+
+class StaticExecutor:
+    """Implements `Executor`."""
+
+    new_slots = StaticSlots
+
+    def __init__(self, model: Any, lookahead: Lookahead | None, context_length: int) -> None:
+        self.model, self.lookahead = model, lookahead
+        self.table, self.output_table = table_of(model), output_table(model)
+        self._config, self._context = model.config.get_text_config(), context_length
+        self._embed, self._gate = model.get_input_embeddings(), attach(model, lookahead.lora if lookahead else {})
+        vectors = lookahead.embeddings if lookahead is not None else self.table[:1]
+        self._vectors = vectors.to(self.table.dtype)
+        self._active = StaticSlots()
+        self._buffers: list[torch.Tensor] = []
+        self._capacity = 0
+        self._inputs: dict[int, _Inputs] = {}
+        self._graphs: dict[tuple[int, bool], tuple[Any, torch.Tensor]] = {}
+
+    @torch.inference_mode()
+    def forward(self, cache: KVCache, token_ids: Sequence[int], shape: Layout, num_logits: int) -> torch.Tensor:
+        """See `Executor.forward`."""
+        width = next((w for w in WIDTHS if w >= shape.num_rows), shape.num_rows)
+        self._bring(cache.slots, cache.length, cache.length + width)
+        inputs = self._inputs.setdefault(width, _Inputs(width, self.table.device))
+        inputs.fill(token_ids, shape, cache.length)
+        logits = self._run(inputs, bool(shape.num_lookahead))
+        return logits[shape.num_tokens - num_logits : shape.num_rows]
+
+    def _run(self, inputs: _Inputs, gated: bool) -> torch.Tensor:
+        key = (inputs.width, gated)
+        if not self.table.is_cuda or inputs.width > GRAPHED_WIDTH:
+            return self._compute(inputs, gated)
+        if key not in self._graphs:
+            self._graphs[key] = self._captured(inputs, gated)
+        graph, logits = self._graphs[key]
+        graph.replay()
+        return logits
+
+    def _captured(self, inputs: _Inputs, gated: bool) -> tuple[Any, torch.Tensor]:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries choose their kernels in runs that are not recorded
+            for _ in range(2):
+                self._compute(inputs, gated)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            logits = self._compute(inputs, gated)
+        return graph, logits
+
+    def _compute(self, inputs: _Inputs, gated: bool) -> torch.Tensor:
+        """Logits `[W, V]`; everything depends on `inputs` and the static buffers alone."""
+        width = inputs.width
+        embeds = self._embed(inputs.ids)  # [W, d]
+        ahead = inputs.steps >= 0
+        embeds = torch.where(ahead[:, None], self._vectors[inputs.steps.clamp_min(0)], embeds)
+        slots = torch.arange(self._capacity, device=embeds.device) - inputs.start  # [S], counted from the first row
+        within = inputs.allowed[:, slots.clamp(0, width - 1)] > 0  # [W, S]
+        allowed = (slots < 0) | (within & (slots < width))
+        positions = inputs.start + inputs.offsets
+        held = inputs.offsets[slots.clamp(0, width - 1)] + inputs.start
+        seen = torch.where(slots < 0, slots + inputs.start, held)
+        masks = additive_masks(self._config, allowed, positions, seen, embeds.dtype)
+        places = inputs.start + torch.arange(width, device=embeds.device)
+        pairs = zip(self._buffers[::2], self._buffers[1::2], strict=True)
+        layers: list[Any] = [StaticLayer(keys, values, places) for keys, values in pairs]
+        self._gate.mask = ahead.to(embeds.dtype)[:, None] if gated else None
+        try:
+            return self.model(
+                inputs_embeds=embeds[None],
+                position_ids=positions.clamp_max(self._context - 1)[None],
+                attention_mask=as_argument(masks),
+                past_key_values=Cache(layers=layers),
+                use_cache=True,
+            ).logits[0]
+        finally:
+            self._gate.mask = None
+
+    def _bring(self, slots: StaticSlots, length: int, needed: int) -> None:
+        """Have `slots`' first `length` positions in the static buffers, and room for `needed`."""
+        if slots is not self._active:
+            self._active.kept = [buffer[:, :, : self._active.length].clone() for buffer in self._buffers]
+        if needed > self._capacity:
+            self._grow(needed)
+        if slots is not self._active:
+            for buffer, kept in zip(self._buffers, slots.kept, strict=False):
+                buffer[:, :, :length] = kept[:, :, :length]
+            slots.kept, self._active = [], slots
+
+    def _grow(self, needed: int) -> None:
+        capacity = max(FIRST_CAPACITY, 1 << (needed - 1).bit_length())
+        if not self._buffers:
+            probe = self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.table.device), use_cache=True)
+            for layer in probe.past_key_values.layers:
+                self._buffers += [layer.keys[:, :, :0], layer.values[:, :, :0]]
+        grown = []
+        for old in self._buffers:
+            fresh = old.new_zeros(*old.shape[:2], capacity, old.shape[3])
+            fresh[:, :, : old.size(2)] = old
+            grown.append(fresh)
+        # Graphs remember addresses, so they are recorded anew over the new buffers.
+        self._buffers, self._capacity, self._graphs = grown, capacity, {}

@@ -1,0 +1,89 @@
+"""The GPU's executor: the same code without graphs on a CPU, and on a GPU when there is one."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+import torch
+
+from pass_lsp.decoding.lookahead import Lookahead
+from pass_lsp.decoding.model import limits_of
+from pass_lsp.decoding.static_executor import StaticExecutor
+from pass_lsp.decoding.strategies import naive
+from pass_lsp.domain import SamplingParams, Strategy
+from pass_lsp.engines.local import LocalEngine, load_engine
+from tests.decoding.families import FAMILIES, tiny_model
+from tests.decoding.test_graphs import artifact
+
+STRATEGIES: tuple[Strategy, ...] = ("autoregressive", "pass", "merged", "auto")
+
+
+def engine(family: str, device: str = "cpu", lookahead: Lookahead | None = None) -> LocalEngine:
+    model = tiny_model(family).to(device)
+    lookahead = (lookahead or artifact(family)).to(model.device, torch.float32)
+    limits = limits_of(model.config, None)
+    executor = StaticExecutor(model, lookahead, limits.context_length)
+    return LocalEngine(executor, None, limits, lambda: tiny_model(family), device=device)
+
+
+def prompt(seed: int, length: int = 9) -> list[int]:
+    return torch.randint(0, 61, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padded_widths_give_the_naive_twins_tokens(family: str) -> None:
+    subject = engine(family)
+    for seed in range(2):
+        twin = list(islice(naive(subject.model, prompt(seed), SamplingParams()), 20))
+        for strategy in STRATEGIES:
+            params = SamplingParams(max_new_tokens=20, strategy=strategy)
+            assert subject.generate(prompt(seed), params).token_ids == twin
+
+
+def test_documents_take_turns_in_the_static_buffers() -> None:
+    subject = engine("llama")
+    params = SamplingParams(max_new_tokens=6, strategy="merged")
+    documents = [prompt(seed, 30) for seed in range(3)]
+    first = [subject.generate(ids, params).token_ids for ids in documents]
+    again = [subject.generate(ids, params) for ids in documents]
+    assert [result.token_ids for result in again] == first
+    assert [result.cached_tokens for result in again] == [29, 29, 29]
+
+
+def test_buffers_grow_and_keep_what_they_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pass_lsp.decoding.static_executor.FIRST_CAPACITY", 16)
+    subject = engine("llama")
+    params = SamplingParams(max_new_tokens=60, strategy="merged")
+    assert subject.generate(prompt(1), params).token_ids == list(
+        islice(naive(subject.model, prompt(1), SamplingParams()), 60)
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+class TestOnAGPU:
+    """What only a GPU shows: recorded graphs, bfloat16, no waiting inside a cycle."""
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_graphs_give_the_naive_twins_tokens(self, family: str) -> None:
+        subject = engine(family, "cuda")
+        twin = list(islice(naive(subject.model, prompt(0), SamplingParams()), 20))
+        for strategy in STRATEGIES:
+            for _ in range(2):  # recorded, then replayed
+                params = SamplingParams(max_new_tokens=20, strategy=strategy)
+                assert subject.generate(prompt(0), params).token_ids == twin
+
+    def test_one_seed_gives_one_answer_by_every_draft(self) -> None:
+        subject = engine("llama", "cuda")
+        answers = {
+            tuple(subject.generate(prompt(0), SamplingParams(20, 0.9, seed=4, strategy=strategy)).token_ids)
+            for strategy in ("autoregressive", "merged", "auto")
+        }
+        assert len(answers) == 1
+
+    def test_the_shipped_model_runs_in_bfloat16(self) -> None:
+        subject = load_engine(device="cuda")
+        ids = subject.tokenizer("def add(a, b):\n    return")["input_ids"]
+        result = subject.generate(ids, SamplingParams(max_new_tokens=16))
+        assert result.finish in ("length", "eos") and result.forwards
