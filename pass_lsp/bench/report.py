@@ -51,8 +51,12 @@ def _named(sections: list[tuple[list[str], dict[str, Any]]]) -> list[tuple[str, 
 
 def _section(arguments: list[str], found: dict[str, Any]) -> str:
     rows = found.get("rows") or [{key: value for key, value in found.items() if key != "bench"}]
-    facts = ", ".join(f"{key} {value}" for key, value in found.items() if key not in ("rows", "bench", *rows[0]))
+    facts = ", ".join(
+        f"{key} {value}" for key, value in found.items() if key not in ("rows", "by_kind", "bench", *rows[0])
+    )
     lines = [f"## `pass-lsp bench {' '.join(arguments)}`", "", *([facts, ""] if facts else []), *_table(rows)]
+    if found.get("by_kind"):
+        lines += ["", *_table(found["by_kind"])]
     return "\n".join(lines)
 
 

@@ -46,8 +46,12 @@ def decode(
 
 @app.command()
 def infill(
-    data: Data = None,
-    holes: Holes = 200,
+    data: Annotated[
+        Path | None, typer.Option(help="Holes as JSON lines; or a folder of Python, or a heldout.jsonl.gz, to cut.")
+    ] = None,
+    holes: Holes = 210,
+    against: Annotated[str, typer.Option(metavar="MODEL", help="Another model, to compare with.")] = "",
+    seed: Annotated[int, typer.Option(help="Which holes are cut.")] = 0,
     model: options.Model = "embedded",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -57,9 +61,11 @@ def infill(
     """How often the model writes what was there, beside floors that need no model."""
     from pass_lsp.bench.infill import bench_infill
 
+    cut, said = _infill_holes(data, holes, seed)
     engine = options.local_engine(model, device, dtype, lookahead)
-    found = bench_infill(engine, _holes(data, holes))
-    _report({"bench": "infill", "data": data.name if data else "held-out modules", **found}, json_file)
+    other = (Path(against).name, options.local_engine(against, device, dtype, lookahead)) if against else None
+    found = bench_infill(engine, cut, other)
+    _report({"bench": "infill", "model": Path(model).name, "data": said, **found}, json_file)
 
 
 @app.command()
@@ -122,15 +128,28 @@ def _holes(data: Path | None, count: int) -> Any:
     return read_holes(data, count) if data else held_out_holes(count)
 
 
+def _infill_holes(data: Path | None, count: int, seed: int) -> tuple[Any, str]:
+    """The holes, and in words where they come from."""
+    from pass_lsp.bench.heldout import cut_holes, installed_held_out, is_corpus, read_held_out
+    from pass_lsp.bench.holes import read_holes
+
+    if data is not None and not is_corpus(data):
+        return read_holes(data, count), data.name
+    held_out = read_held_out(data) if data is not None else installed_held_out()
+    return cut_holes(held_out, count, seed), " ".join(held_out.sources)
+
+
 def _report(found: dict[str, Any], json_file: Path | None) -> None:
     console = Console(stderr=True)
-    rows = found.get("rows") or [{key: value for key, value in found.items() if key != "bench"}]
-    table = Table(title=", ".join(f"{key} {value}" for key, value in found.items() if key not in ("rows", *rows[0])))
-    for key in rows[0]:
-        table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
-    for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row.values()))
-    console.print(table)
+    tables = [value for value in found.values() if isinstance(value, list) and value]
+    facts = {key: value for key, value in found.items() if not isinstance(value, list)}
+    for rows in tables or [[{key: value for key, value in facts.items() if key != "bench"}]]:
+        table = Table(title=", ".join(f"{key} {value}" for key, value in facts.items() if key not in rows[0]))
+        for key in rows[0]:
+            table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
+        for row in rows:
+            table.add_row(*("–" if value is None else str(value) for value in row.values()))
+        console.print(table)
     text = json.dumps(found)
     if json_file is not None:
         json_file.write_text(text + "\n")
