@@ -102,6 +102,26 @@ def latency(
     _report({"bench": "latency", "data": data.name if data else "held-out modules", **found}, json_file)
 
 
+@app.command()
+def typing(
+    data: Annotated[Path | None, typer.Option(help="A recorded session: JSON with startContent and txns.")] = None,
+    keystrokes: Annotated[int, typer.Option(min=2, help="How many to replay.")] = 3000,
+    tokens: Annotated[int, typer.Option(min=64, help="Of the prompt.")] = 2048,
+    lines: Annotated[int, typer.Option(min=0, help="Pad each file to so many lines.")] = 0,
+    model: options.Model = "embedded",
+    json_file: JsonFile = None,
+) -> None:
+    """Tokens that a keystroke makes the model read anew, and the cost of its context; needs no model."""
+    from pass_lsp.bench.typing import bench_typing, own_edits, recorded_edits
+    from pass_lsp.decoding.model import load_tokenizer
+    from pass_lsp.engines.embedded import embedded_model
+
+    tokenizer = load_tokenizer(str(embedded_model()) if model == "embedded" else model, False)
+    edits = recorded_edits(data) if data else own_edits()
+    found = bench_typing(tokenizer, edits, keystrokes, tokens, lines)
+    _report({"bench": "typing", "data": data.name if data else "own files", **found}, json_file)
+
+
 def _holes(data: Path | None, count: int) -> Any:
     from pass_lsp.bench.holes import held_out_holes, read_holes
 

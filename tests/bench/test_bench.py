@@ -20,12 +20,15 @@ from pass_lsp.bench.decode import bench_decode, repeated_share
 from pass_lsp.bench.heldout import MULTI, SINGLE, SPAN
 from pass_lsp.bench.holes import GIVEN, Hole, held_out_holes, read_holes
 from pass_lsp.bench.infill import bench_infill, wilson
+from pass_lsp.bench.typing import TYPED, bench_typing, own_edits, recorded_edits
 from pass_lsp.completion import Outcome
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import Completion, Reason
+from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import ConfigError
 from pass_lsp.train.corpus import HELD_OUT_MODULES
+from pass_lsp.train.tokenizer import read_tokenizer
 
 
 @pytest.mark.parametrize(("hits", "total"), [(0, 10), (1, 10), (5, 10), (10, 10), (81, 263), (15, 148), (999, 1000)])
@@ -259,6 +262,38 @@ def test_infill_reads_holes_from_a_file(
         cli.main()
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["data"], found["holes"]) == ("holes.jsonl", 1)
+
+
+# --- typing ---------------------------------------------------------------------
+
+
+def test_typing_reads_little_anew_where_the_suffix_comes_first(tmp_path: Path) -> None:
+    tokenizer = read_tokenizer(embedded_model())
+    found = bench_typing(tokenizer, own_edits(), 150, 1024, 0)
+    first, second = found["rows"]
+    assert (first["order"], second["order"]) == ("suffix first", "prefix first")
+    assert found["keystrokes"] == 150
+    assert first["read_p50"] <= 8 and second["read_p50"] <= second["suffix_p50"] + 8
+    assert first["suffix_p50"] > 50
+
+
+def test_a_recorded_session_is_replayed_as_it_was(tmp_path: Path) -> None:
+    trace = {"startContent": "ab", "txns": [{"patches": [[1, 0, "x"]]}, {"patches": [[0, 1, ""], [2, 0, "c"]]}]}
+    path = tmp_path / "session.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(trace).encode()))
+    edits = list(recorded_edits(path))
+    assert [edit[1:] for edit in edits] == [(0, 0, "ab"), (1, 1, "x"), (0, 1, ""), (2, 2, "c")]
+    path.write_text("no trace")
+    with pytest.raises(ConfigError, match="startContent"):
+        list(recorded_edits(path))
+
+
+def test_own_edits_type_what_the_file_says() -> None:
+    texts: dict[str, str] = {}
+    for name, start, end, text in own_edits():
+        texts[name] = texts.get(name, "")[:start] + text + texts.get(name, "")[end:]
+    root = Path(bench_typing.__code__.co_filename).parents[1]
+    assert texts == {name: (root / name).read_text("utf-8") for name in TYPED}
 
 
 def test_infill_cuts_a_folder_and_compares_two_models(
