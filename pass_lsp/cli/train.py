@@ -91,15 +91,20 @@ def lookahead(
     data: Annotated[Path, typer.Option(help="A corpus folder, or any folder of Python files.")],
     out: Out,
     length: Annotated[int, typer.Option(help="L, the number of look-ahead embeddings.")] = 4,
+    head: Annotated[bool, typer.Option(help="Also a head that knows the token before.")] = True,
+    rank: Annotated[int, typer.Option(min=0, help="Rank of a LoRA that look-ahead rows alone see; 0: none.")] = 16,
     minutes: Minutes = 10.0,
     threads: Threads = 1,
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Step 5: train look-ahead embeddings for a frozen model."""
+    """Step 5: train a look-ahead artifact for a frozen model: embeddings, and what the options add to them.
+
+    An artifact in the folder is trained on; parts that it lacks are added to it.
+    """
     from pass_lsp.train.lookahead import Plan, train_lookahead
 
-    plan = Plan(model, data, out, length, minutes, threads=threads, device=device, seed=seed)
+    plan = Plan(model, data, out, length, minutes, head=head, rank=rank, threads=threads, device=device, seed=seed)
     typer.echo(json.dumps(train_lookahead(plan)))
 
 
