@@ -16,13 +16,12 @@ from scipy.stats import binomtest
 
 from pass_lsp import cli
 from pass_lsp.bench import infill
-from pass_lsp.bench.decode import bench_decode, repeated_share
 from pass_lsp.bench.holes import Hole, held_out_holes, read_holes
 from pass_lsp.bench.infill import bench_infill, wilson
+from pass_lsp.bench.measure import repeated_share
 from pass_lsp.completion import Outcome
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import Completion, Reason
-from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import ConfigError
 from pass_lsp.train.corpus import HELD_OUT_MODULES
 
@@ -133,23 +132,10 @@ def test_infill_counts_what_was_hit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["model"]["interval"] == [pytest.approx(0.342, abs=1e-3), 1.0]
 
 
-def test_decode_compares_all_contenders_on_the_same_prompts(model_dir: Path) -> None:
-    engine = load_engine(str(model_dir), device="cpu", lookahead="random")
-    found = bench_decode(engine, held_out_holes(2), max_new_tokens=8, repeats=1, temperature=0.0)
-    rows = {row["strategy"]: row for row in found["rows"]}
-    assert rows.keys() == {"autoregressive", "pass", "auto", "transformers generate"}
-    assert rows["autoregressive"]["speedup"] == 1.0
-    assert rows["autoregressive"]["tokens_per_forward"] == rows["transformers generate"]["tokens_per_forward"] == 1.0
-    assert rows["autoregressive"]["acceptance_rate"] is None
-    assert rows["pass"]["acceptance_rate"] is not None and rows["pass"]["tokens_per_forward"] >= 1.0
-    assert found["prompts"] == 2 and found["prompt_tokens"] > 50
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
         ["infill", "--holes", "2"],
-        ["decode", "--holes", "1", "--repeats", "1", "--max-new-tokens", "4", "--threads", "1"],
         ["latency", "--keystrokes", "2", "--pause-ms", "0"],
     ],
     ids=lambda arguments: arguments[0],
