@@ -39,7 +39,7 @@ def decode(
 ) -> None:
     """Tokens per second and per forward: every strategy, and transformers' own loops, on the same weights."""
     from pass_lsp.bench.decode import Settings, bench_decode, run_study
-    from pass_lsp.bench.plots import draw
+    from pass_lsp.bench.pictures import draw
     from pass_lsp.bench.texts import code_holes, copy_holes, prose_holes
 
     wanted = holes or (6 if study else 20)
