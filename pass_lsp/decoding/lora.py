@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pass_lsp.errors import LookaheadError
+
 Factors = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 """By module path: (`a` `[r, in]`, `b` `[out, r]`)."""
 
@@ -26,7 +28,12 @@ class Gate:
 
 
 def attach(model: nn.Module, factors: Factors) -> Gate:
-    """Hang `factors` on the linear layers they name, behind a closed gate. Raises `KeyError` for an unknown path."""
+    """Hang `factors` on the layers they name, behind a closed gate. Raises `LookaheadError` when they do not fit."""
+    if not _fits(model, factors):
+        raise LookaheadError(
+            "The look-ahead artifact's LoRA was made for another model; train one for this model with "
+            "`pass-lsp train lookahead`, or choose --lookahead none."
+        )
     gate = Gate()
     modules = dict(model.named_modules())
     for path, (a, b) in factors.items():
@@ -49,8 +56,7 @@ class _Change:
         return torch.cat((output[:, : -gate.rows], output[:, -gate.rows :] + change), dim=1)
 
 
-def fits(model: nn.Module, factors: Factors) -> bool:
-    """Whether every path names a linear layer of `model` with these sizes."""
+def _fits(model: nn.Module, factors: Factors) -> bool:
     modules = dict(model.named_modules())
     for path, (a, b) in factors.items():
         layer = modules.get(path)

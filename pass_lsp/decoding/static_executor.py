@@ -31,14 +31,15 @@ class StaticLayer(DynamicLayer):
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, places: torch.Tensor) -> None:
         super().__init__()
-        self.keys, self.values, self._places = keys, values, places
+        self._slots, self._places = (keys, values), places
         self.is_initialized = True
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Write `[1, H, W, D]`; returns the whole buffers, what is not valid is masked."""
-        self.keys.index_copy_(2, self._places, key_states)
-        self.values.index_copy_(2, self._places, value_states)
-        return self.keys, self.values
+        keys, values = self._slots
+        keys.index_copy_(2, self._places, key_states)
+        values.index_copy_(2, self._places, value_states)
+        return keys, values
 
     def get_seq_length(self) -> int:
         """Positions and masks are given, so nothing is counted here."""
@@ -147,10 +148,11 @@ class StaticExecutor:
         allowed = (slots < 0) | (within & (slots < width))
         positions = inputs.start + inputs.offsets
         held = inputs.offsets[slots.clamp(0, width - 1)] + inputs.start
-        keys = torch.where(slots < 0, slots + inputs.start, held)
-        masks = additive_masks(self._config, allowed, positions, keys, embeds.dtype)
+        seen = torch.where(slots < 0, slots + inputs.start, held)
+        masks = additive_masks(self._config, allowed, positions, seen, embeds.dtype)
         places = inputs.start + torch.arange(width, device=embeds.device)
-        layers = [StaticLayer(*pair, places) for pair in zip(self._buffers[::2], self._buffers[1::2], strict=True)]
+        pairs = zip(self._buffers[::2], self._buffers[1::2], strict=True)
+        layers: list[Any] = [StaticLayer(keys, values, places) for keys, values in pairs]
         self._gate.mask = ahead.to(embeds.dtype)[:, None] if gated else None
         try:
             return self.model(

@@ -101,8 +101,11 @@ def _converted(
     stock: Callable[[], PreTrainedModel],
     threads: int | None,
 ) -> Executor | None:
-    """The fast executor, made now if need be; None when the family cannot be converted."""
-    if not fast.done and not convert(fast, stock(), artifact):
+    """The fast executor, made now if need be; None when the family cannot be converted, or nothing can be kept."""
+    try:
+        if not fast.done and not convert(fast, stock(), artifact):
+            return None
+    except OSError:  # no room or no right to write into the cache folder
         return None
     cores = os.cpu_count() or 1
     # A small model's forward is too short to share: on a busy machine two threads wait for each other.

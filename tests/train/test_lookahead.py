@@ -119,6 +119,8 @@ def test_artifacts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert load_lookahead(tmp_path, 8).length == 3
     with pytest.raises(LookaheadError, match="another model"):
         load_lookahead(tmp_path, 16)
+    with pytest.raises(LookaheadError, match="another model"):
+        engine_of(tiny_model("llama"), lookahead=with_lora(tiny_model("llama", hidden_size=16)))
     (tmp_path / "lookahead.safetensors").write_bytes(b"junk")
     with pytest.raises(LookaheadError, match="cannot be read"):
         load_lookahead(tmp_path, 8)
