@@ -50,7 +50,9 @@ def _forced(key: str) -> Callable[[Document], float | None]:
 
 
 def _against(name: str) -> Callable[[Document], float | None]:
-    return lambda document: next((row["ratio"] for row in document.get("against", ()) if row["peer"] == name), None)
+    return lambda document: next(
+        (row["ratio"] for row in document.get("against", ()) if (row["text"], row["peer"]) == ("fresh", name)), None
+    )
 
 
 def _plain(document: Document) -> float | None:

@@ -36,7 +36,9 @@ def shown(value: Any) -> str:
 
 
 def markdown(rows: Rows) -> list[str]:
-    """The lines of a table; columns are those of the first row."""
+    """The lines of a table, none without rows; columns are those of the first row."""
+    if not rows:
+        return []
     heading = list(rows[0])
     cells = [[shown(row.get(key)) for key in heading] for row in rows]
     return [f"| {' | '.join(line)} |" for line in (heading, ["---"] * len(heading), *cells)]

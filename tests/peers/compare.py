@@ -95,7 +95,10 @@ def compare(model: str, holes: int, repeats: int, most: int, threads: int | None
     with tempfile.TemporaryDirectory() as folder:
         files = converted(engine, Path(folder))
         threads = torch.get_num_threads()
-        workers = {f"llama.cpp {kind}": Worker(p, threads, engine.context_length, most, ends) for kind, p in files.items()}
+        workers = {
+            f"llama.cpp {kind}": Worker(path, threads, engine.context_length, most, ends)
+            for kind, path in files.items()
+        }
         contenders: dict[str, Contender] = {
             "autoregressive": ours(engine, "autoregressive", most, 0.0),
             "auto": ours(engine, "auto", most, 0.0),

@@ -39,7 +39,7 @@ class Llama:
         self._sampler = llama_cpp.llama_sampler_init_greedy()
 
     def greedy(self, ids: list[int], most: int, ends: list[int]) -> dict[str, object]:
-        """Up to `most` tokens after `ids`, the one of `ends` that ended it included; seconds to the first, and after."""
+        """Up to `most` tokens after `ids`, with the one of `ends` that ended it; seconds to the first, and after it."""
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
         began = time.perf_counter()
         tokens = [self._next(ids)]
