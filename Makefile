@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --progress-bar off -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check bench figures clean
+.PHONY: help setup demo test soak check bench peers clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,11 @@ check: $(READY) ## lint, format and types; the layers are tested in `make test`
 
 bench: $(READY) ## measure decoding, infilling and latency here; write the README's table and RESULTS.md
 	@$(BIN)/python -m pass_lsp.bench.report
+
+peers: $(READY) ## compare with llama.cpp on the same weights (its build takes 10 minutes and more)
+	@test -x .cache/peers/bin/python || $(PYTHON) -m venv .cache/peers
+	@.cache/peers/bin/python -m pip install -q --disable-pip-version-check -r tests/peers/requirements.txt
+	@$(BIN)/python -m tests.peers.compare --json .cache/bench/peers.json
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .cache/pytest .ruff_cache .pytest_cache build dist

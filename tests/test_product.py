@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import pass_lsp
-from pass_lsp.bench.decode import prompt_ids
 from pass_lsp.bench.holes import held_out_holes
+from pass_lsp.bench.prompts import prompt_ids
 from pass_lsp.decoding.strategies import naive
 from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.engines.local import LocalEngine

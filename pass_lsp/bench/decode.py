@@ -1,138 +1,122 @@
-"""`bench decode`: every strategy and transformers' own generate, on the same prompts, in one run.
+"""`bench decode`: every way to decode the same weights on the same prompts, in one run.
 
-Each prompt is decoded by every contender in turn, `repeats` times, with an empty
-cache; a figure is the median over prompts of the medians over repeats, and speed-ups are
-ratios prompt by prompt. Free-running figures come with the share of repeated 8-grams,
-because a model that repeats itself makes any drafter look good.
+Fresh prompts are holes in code held out from training; copy-heavy ones have much of their answer
+in sight. Free-running figures come with the share of repeated 8-grams, because a model that
+repeats itself makes any drafter look good; the honest figure is the one on the true text.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
-from tqdm import tqdm
-
-from pass_lsp.bench.holes import NEAR_PREFIX, NEAR_SUFFIX, Hole
-from pass_lsp.domain import Context, Mode, SamplingParams, Strategy
+from pass_lsp.bench.contenders import contenders
+from pass_lsp.bench.forced import Shortened, forced
+from pass_lsp.bench.goals import reached
+from pass_lsp.bench.hardware import curve, machine, one_forward
+from pass_lsp.bench.holes import Hole
+from pass_lsp.bench.measure import measure, rows_of
+from pass_lsp.bench.prompts import Task, tasks_of
+from pass_lsp.bench.study import bench_study
+from pass_lsp.bench.table import Rows
+from pass_lsp.bench.variants import answer_room, study_models
+from pass_lsp.decoding.costs import Costs
+from pass_lsp.decoding.executor import Executor
+from pass_lsp.domain import SamplingParams
 from pass_lsp.engines.local import LocalEngine
-from pass_lsp.prompt import render, template_for
-
-REFERENCE = "autoregressive"
 
 
-@dataclass
-class Score:
-    """What one contender did over all prompts."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How much to measure."""
 
-    seconds: list[float] = field(default_factory=list)
-    tokens: int = 0
-    forwards: int = 0
-    drafted: int = 0
-    accepted: int = 0
-    repeated: list[float] = field(default_factory=list)
+    max_new_tokens: int = 96
+    repeats: int = 5
+    temperatures: tuple[float, ...] = (0.0, 0.8)
+    threads: int | None = None
 
 
-def bench_decode(
-    engine: LocalEngine, holes: Sequence[Hole], max_new_tokens: int, repeats: int, temperature: float
-) -> dict[str, Any]:
-    """One row a contender: tokens per second, tokens per forward, acceptance, speed-up over `autoregressive`."""
-    contenders = _contenders(engine, max_new_tokens, temperature)
-    scores = {name: Score() for name in contenders}
-    prompts = [prompt_ids(engine, hole) for hole in holes]
-    for run in contenders.values():
-        run(prompts[0])
-    for ids in tqdm(prompts, desc="decode", unit="prompt"):
-        for name, run in contenders.items():
-            taken: list[float] = []
-            tokens: list[int] = []
-            for _ in range(repeats):
-                began = time.perf_counter()
-                tokens = run(ids, scores[name])
-                taken.append((time.perf_counter() - began) / max(1, len(tokens)))
-            scores[name].seconds.append(statistics.median(taken))
-            scores[name].repeated.append(repeated_share(tokens))
-    rows = [_row(name, score, scores[REFERENCE]) for name, score in scores.items()]
-    return {
-        "prompts": len(prompts),
-        "prompt_tokens": round(statistics.mean(map(len, prompts))),
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "repeats": repeats,
-        "threads": torch.get_num_threads(),
-        "device": engine.device,
-        "dtype": engine.dtype,
+def bench_decode(engine: LocalEngine, texts: Mapping[str, Sequence[Hole]], settings: Settings) -> dict[str, Any]:
+    """The whole document: rows of contenders, figures on the true text, T(k), and goals.
+
+    `texts` maps `fresh` and `copy` to holes.
+    """
+    most = answer_room(settings.max_new_tokens)
+    tasks = {text: tasks_of(engine, holes, most) for text, holes in texts.items()}
+    costs = curve(engine.executor, engine.context_length)
+    rows: Rows = []
+    for text, prompts in tasks.items():
+        for temperature in settings.temperatures:
+            scores = measure(
+                contenders(engine, most, temperature), prompts, settings.repeats, f"{text}, T = {temperature:g}"
+            )
+            rows += [{"text": text, "temperature": temperature, **row} for row in rows_of(scores)]
+    found = {
+        "prompts": {text: len(prompts) for text, prompts in tasks.items()},
+        "prompt_tokens": {text: sum(len(t.token_ids) for t in p) // max(1, len(p)) for text, p in tasks.items()},
+        "max_new_tokens": most,
+        "repeats": settings.repeats,
+        "machine": machine(engine),
         "auto": engine.auto_strategy,
         "rows": rows,
+        "true_text": true_text_rows(engine, tasks, settings.temperatures),
+        "forward": one_forward(engine, costs),
+        "costs": cost_rows(engine, costs),
     }
+    return {**found, "goals": reached([{"bench": "decode", **found}], engine.device)}
 
 
-def prompt_ids(engine: LocalEngine, hole: Hole) -> tuple[int, ...]:
-    """The hole as the model's own fill-in-the-middle prompt."""
-    context = Context(hole.prefix[-NEAR_PREFIX:], hole.suffix[:NEAR_SUFFIX], Mode.MULTI_LINE, path=hole.path)
-    room = engine.context_length - 128
-    return render(context, template_for(engine.tokenizer), engine.tokenizer, room).token_ids
+def run_study(
+    engine: LocalEngine, texts: Mapping[str, Sequence[Hole]], settings: Settings, draft: str | None, samples: int
+) -> dict[str, Any]:
+    """The document of `--study`; `texts` maps `code` and `prose` to holes, `draft` names a smaller model."""
+    most = answer_room(settings.max_new_tokens)
+    tasks = {text: tasks_of(engine, holes, most) for text, holes in texts.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        models = study_models(engine, draft, Path(folder), settings.threads)
+        costs = curve(engine.executor, engine.context_length)
+        found = bench_study(models, tasks, costs, settings.repeats, most, samples)
+    how = {"max_new_tokens": most, "repeats": settings.repeats, "draft": draft or "the model's first layers"}
+    return {**how, "machine": machine(engine), **found, "costs": cost_rows(engine, costs)}
 
 
-def repeated_share(token_ids: Sequence[int], n: int = 8) -> float:
-    """The share of n-grams of `token_ids` that occurred before in it."""
-    grams = [tuple(token_ids[i : i + n]) for i in range(len(token_ids) - n + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+def true_text_rows(engine: LocalEngine, tasks: Mapping[str, Sequence[Task]], temperatures: Sequence[float]) -> Rows:
+    """Tokens per forward and acceptance on the true continuation, of the artifact, also without its head."""
+    if engine.lookahead is None:
+        return []
+    executors: dict[str, Executor] = {"all": engine.executor}
+    if engine.lookahead.head is not None:
+        executors["without head"] = Shortened(engine.executor, engine.lookahead.length, head=False)
+    rows: Rows = []
+    for text, prompts in tasks.items():
+        for temperature in temperatures:
+            for parts, executor in executors.items():
+                found = forced(executor, prompts, SamplingParams(temperature=temperature))
+                rows.append(
+                    {
+                        "text": text,
+                        "temperature": temperature,
+                        "parts": parts,
+                        "pass": round(found.two_forwards(), 3),
+                        "merged": round(found.merged(), 3),
+                        "acceptance": [round(share, 3) for share in found.acceptance],
+                        "positions": found.positions,
+                    }
+                )
+    return rows
 
 
-Contender = Callable[..., list[int]]
-
-
-def _contenders(engine: LocalEngine, max_new_tokens: int, temperature: float) -> dict[str, Contender]:
-    stop_ids = template_for(engine.tokenizer).stop_ids
-
-    def ours(strategy: Strategy) -> Contender:
-        params = SamplingParams(max_new_tokens, temperature, stop_ids=stop_ids, strategy=strategy)
-
-        def run(ids: tuple[int, ...], score: Score | None = None) -> list[int]:
-            engine.forget()
-            result = engine.generate(ids, params)
-            if score is not None:
-                score.tokens += sum(step.committed for step in result.steps)
-                score.forwards += result.forwards
-                score.drafted += result.drafted
-                score.accepted += result.accepted
-            return result.token_ids
-
-        return run
-
-    model: Any = engine.model
-
-    def theirs(ids: tuple[int, ...], score: Score | None = None) -> list[int]:
-        made = model.generate(
-            torch.tensor([ids], device=model.device),
-            attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=model.device),
-            max_new_tokens=max_new_tokens,
-            do_sample=temperature > 0,
-            temperature=temperature or None,
-            eos_token_id=[*stop_ids],
-            pad_token_id=0,
-        )[0, len(ids) :].tolist()
-        if score is not None:
-            score.tokens += len(made)
-            score.forwards += len(made)
-        return made
-
-    strategies: list[Strategy] = [REFERENCE, *(["pass"] if engine.lookahead else []), "auto"]
-    return {**{name: ours(name) for name in strategies}, "transformers generate": theirs}
-
-
-def _row(name: str, score: Score, reference: Score) -> dict[str, Any]:
-    speedups = [mine / own for own, mine in zip(score.seconds, reference.seconds, strict=True)]
-    return {
-        "strategy": name,
-        "tokens_per_second": round(1 / statistics.median(score.seconds), 1),
-        "tokens_per_forward": round(score.tokens / max(1, score.forwards), 3),
-        "acceptance_rate": round(score.accepted / score.drafted, 3) if score.drafted else None,
-        "speedup": round(statistics.median(speedups), 2),
-        "repeated_8grams": round(statistics.mean(score.repeated), 3),
-    }
+def cost_rows(engine: LocalEngine, costs: Costs) -> Rows:
+    """T(k): measured in this run, its ratio to one row, and what `auto` goes by (processor time at an earlier load)."""
+    return [
+        {
+            "rows": rows,
+            "ms": round(1000 * taken, 3),
+            "ratio": round(taken / costs(1), 2),
+            "auto_goes_by_ms": round(1000 * engine.costs(rows), 3),
+        }
+        for rows, taken in zip(costs.rows, costs.taken, strict=True)
+    ]

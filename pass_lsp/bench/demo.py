@@ -20,8 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pass_lsp.bench.client import Client
-from pass_lsp.bench.decode import bench_decode
+from pass_lsp.bench.contenders import ours
 from pass_lsp.bench.holes import Hole, held_out_holes
+from pass_lsp.bench.measure import measure, rows_of
+from pass_lsp.bench.prompts import tasks_of
+from pass_lsp.domain import Strategy
 from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import PassLspError
 
@@ -120,15 +123,19 @@ def _show(console: Console, hole: Hole, shown: Shown) -> None:
 
 def _speed(console: Console, hole: Hole) -> None:
     holes = [hole, *held_out_holes(7)]
-    found = bench_decode(load_engine(), holes, max_new_tokens=48, repeats=2, temperature=0.0)
+    engine = load_engine()
+    strategies: list[Strategy] = ["autoregressive", "auto"]
+    contenders = {name: ours(engine, name, 48, 0.0) for name in strategies}
+    rows = rows_of(measure(contenders, tasks_of(engine, holes, 48), 2, "decode"))
     table = Table(title="two ways to decode, 8 holes")
     for heading in ("strategy", "tokens/s", "tokens/forward"):
         table.add_column(heading, justify="left" if heading == "strategy" else "right")
-    for row in found["rows"]:
-        if row["strategy"] in ("autoregressive", "pass"):
-            table.add_row(row["strategy"], f"{row['tokens_per_second']:.0f}", f"{row['tokens_per_forward']:.2f}")
+    for row in rows:
+        table.add_row(row["contender"], f"{row['tokens_per_second']:.0f}", f"{row['tokens_per_forward']:.2f}")
     console.print(table)
-    console.print(f"auto uses [bold]{found['auto']}[/bold] here, by measured cost of a forward and known acceptance.")
+    console.print(
+        f"auto uses [bold]{engine.auto_strategy}[/bold] here, by measured cost of a forward and known acceptance."
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """`make bench`: runs the benchmarks here and writes their figures into the README and RESULTS.md.
 
-The table between the two markers of the README is nobody's to edit by hand.
+Every run's JSON document stays in a cache folder, so that one of them can be repeated and the
+pages written anew without the others. The table between the two markers of the README is nobody's
+to edit by hand; what stands behind the marker of RESULTS.md is written by hand and kept.
 """
 
 from __future__ import annotations
@@ -10,81 +12,141 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+from pass_lsp.bench.goals import reached
+from pass_lsp.bench.table import Rows, facts, markdown, tables
 
 ROOT = Path(__file__).resolve().parents[2]
+KEPT = Path(".cache") / "bench"
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
-RUNS = (
-    ["decode", "--holes", "20"],
-    ["decode", "--holes", "10", "--temperature", "0.8"],
-    ["infill", "--holes", "150"],
-    ["latency", "--keystrokes", "60"],
-)
+BY_HAND = "<!-- by hand: what follows is kept -->"
+RUNS: dict[str, list[str]] = {
+    "decode": ["decode", "--holes", "20", "--plot", "docs/bench-decode.png"],
+    "decode-int8": ["decode", "--holes", "20", "--dtype", "int8"],
+    "study": ["decode", "--study", "--plot", "docs/bench-study.png"],
+    "infill": ["infill", "--holes", "150"],
+    "latency": ["latency", "--keystrokes", "60"],
+}
+PEERS = "peers"
+"""Written by `make peers`, which needs another environment; shown when it is there."""
+
+Document = dict[str, Any]
 
 
-def main() -> None:
-    """Run everything, then write both files."""
-    sections = [(arguments, _run(arguments)) for arguments in RUNS]
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    body = "\n\n".join(_section(arguments, found) for arguments, found in sections)
-    results = ROOT / "pass_lsp" / "bench" / "RESULTS.md"
-    results.write_text(
-        f"# Results\n\nWritten by `make bench` on {machine}. Read the ratios; the machine is shared.\n\n{body}\n"
-    )
-    readme = ROOT / "README.md"
+def main(
+    only: Annotated[list[str] | None, typer.Option(help=f"Run this alone; of {', '.join(RUNS)}.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Run nothing; write the pages from what is kept.")] = False,
+) -> None:
+    """Run the benchmarks, then write both files from all that is kept."""
+    unknown = set(only or ()) - RUNS.keys()
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: choose of {', '.join(RUNS)}.")
+    for name in () if write else only or RUNS:
+        _run(name, ROOT)
+    write_pages(ROOT)
+
+
+def write_pages(root: Path) -> None:
+    """RESULTS.md and the README's table, from the documents kept under `root`."""
+    found = {name: json.loads(path.read_text()) for name in (*RUNS, PEERS) if (path := _kept(root, name)).exists()}
+    where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    results = root / "pass_lsp" / "bench" / "RESULTS.md"
+    by_hand = results.read_text("utf-8").partition(BY_HAND)[2] if results.exists() else ""
+    results.write_text(results_page(found, where, by_hand), "utf-8")
+    readme = root / "README.md"
     head, _, rest = readme.read_text("utf-8").partition(BEGIN)
     _, _, tail = rest.partition(END)
-    readme.write_text(f"{head}{BEGIN}\n{_summary(dict(_named(sections)), machine)}\n{END}{tail}", "utf-8")
+    summary = "\n".join([*markdown(summary_rows(found)), "", f"Embedded model, {where}; made by `make bench`."])
+    readme.write_text(f"{head}{BEGIN}\n{summary}\n{END}{tail}", "utf-8")
 
 
-def _run(arguments: list[str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "pass_lsp", "bench", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def results_page(found: Mapping[str, Document], where: str, by_hand: str) -> str:
+    """RESULTS.md: goals, then every run; `by_hand` is what stood behind the marker."""
+    parts = [f"# Results\n\nWritten by `make bench` on {where}. Read the ratios; the machine is shared."]
+    device = "cuda" if found.get("decode", {}).get("machine", {}).get("dtype") == "bfloat16" else "cpu"
+    goals = reached([*found.values()], device)
+    if goals:
+        parts.append("\n".join(["## Goals", "", *markdown(goals)]))
+    parts += [section(name, document) for name, document in found.items()]
+    return "\n\n".join(parts) + f"\n\n{BY_HAND}\n" + (by_hand.lstrip("\n") or "\n## What did not work\n")
 
 
-def _named(sections: list[tuple[list[str], dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    # The greedy run stands for decoding; it comes first, so the later one must not replace it.
-    return [(found["bench"], found) for _, found in reversed(sections)]
+def section(name: str, found: Document) -> str:
+    """One run: its command, its facts, every table, its picture."""
+    command = f"pass-lsp bench {' '.join(RUNS[name])}" if name in RUNS else f"make {name}"
+    lines = [f"## `{command}`", ""]
+    if said := facts(found):
+        lines += [said, ""]
+    several = [(title, rows) for title, rows in tables(found) if title != "goals"]
+    for title, rows in several:
+        lines += [*([f"{title.replace('_', ' ').capitalize()}:", ""] if len(several) > 1 else []), *markdown(rows), ""]
+    arguments = RUNS.get(name, [])
+    if "--plot" in arguments:
+        lines.append(f"![{name}](../../{arguments[arguments.index('--plot') + 1]})")
+    return "\n".join(lines).rstrip()
 
 
-def _section(arguments: list[str], found: dict[str, Any]) -> str:
-    rows = found.get("rows") or [{key: value for key, value in found.items() if key != "bench"}]
-    facts = ", ".join(
-        f"{key} {value}" for key, value in found.items() if key not in ("rows", "by_kind", "bench", *rows[0])
-    )
-    lines = [f"## `pass-lsp bench {' '.join(arguments)}`", "", *([facts, ""] if facts else []), *_table(rows)]
-    if found.get("by_kind"):
-        lines += ["", *_table(found["by_kind"])]
-    return "\n".join(lines)
+def summary_rows(found: Mapping[str, Document]) -> Rows:
+    """The README's few lines; what was not measured is left out."""
+    rows = [*_decode_rows(found), *_infill_rows(found.get("infill", {}))]
+    latency = found.get("latency", {})
+    if "p50_ms" in latency:
+        rows.append(("answer to a keystroke, p50 / p90", f"{latency['p50_ms']} / {latency['p90_ms']} ms"))
+    return [{"what": what, "here": here} for what, here in rows]
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    cells = [["–" if value is None else str(value) for value in row.values()] for row in rows]
-    heading = list(rows[0])
-    return [f"| {' | '.join(line)} |" for line in (heading, ["---"] * len(heading), *cells)]
+def _decode_rows(found: Mapping[str, Document]) -> list[tuple[str, Any]]:
+    decode = found.get("decode", {})
+    rows: list[tuple[str, Any]] = []
+    for row in decode.get("true_text", ()):
+        if (row["text"], row["temperature"], row["parts"]) == ("fresh", 0.0, "all"):
+            shown = f"{row['pass']} / {row['merged']}"
+            rows.append(("tokens per forward on unseen code, `pass` / `merged` (plain decoding: 1)", shown))
+    greedy = {(row["text"], row["contender"]): row for row in decode.get("rows", ()) if row["temperature"] == 0.0}
+    for text in ("fresh", "copy"):
+        if (text, "auto") in greedy:
+            auto, plain = greedy[text, "auto"], greedy[text, "autoregressive"]
+            what = "unseen code" if text == "fresh" else "code with much to copy"
+            speeds = f"{plain['tokens_per_second']} / {auto['tokens_per_second']} ({auto['speedup']}×)"
+            rows.append((f"tokens/s, one at a time / `auto`, {what}", speeds))
+    if ("fresh", "auto") in greedy:
+        ratio = greedy["fresh", "auto"]["against_generate"]
+        rows.append(("`auto` against transformers `generate`, same weights", f"{ratio}×"))
+    for row in found.get(PEERS, {}).get("against", ()):
+        if row["text"] == "fresh":
+            rows.append((f"`{row['ours']}` against {row['peer']}, same weights", f"{row['ratio']}×"))
+    return rows
 
 
-def _summary(found: dict[str, dict[str, Any]], machine: str) -> str:
-    decode = {row["strategy"]: row for row in found["decode"]["rows"]}
-    fills = {row["contender"]: row for row in found["infill"]["rows"]}
+def _infill_rows(infill: Document) -> list[tuple[str, Any]]:
+    fills = {row["contender"]: row for row in infill.get("rows", ())}
+    if "model" not in fills:
+        return []
     low, high = fills["model"]["interval"]
-    floor = max(fills[name]["first_line_exact"] for name in ("nothing", "previous line again", "next line"))
-    latency = found["latency"]
-    theirs = decode["transformers generate"]["tokens_per_second"]
+    floors = [fills[name]["first_line_exact"] for name in ("nothing", "previous line again", "next line")]
     exact = f"{fills['model']['first_line_exact']:.1%} ({low:.1%} to {high:.1%})"
-    rows = [
-        {"what": "tokens per forward, `pass` (plain decoding: 1)", "here": decode["pass"]["tokens_per_forward"]},
-        {"what": "tokens/s, `autoregressive`", "here": decode["autoregressive"]["tokens_per_second"]},
-        {"what": "tokens/s, `pass`", "here": decode["pass"]["tokens_per_second"]},
-        {"what": "tokens/s, transformers `generate`, same weights", "here": theirs},
-        {"what": "first missing line exact, held-out code", "here": exact},
-        {"what": "the same, best floor without a model", "here": f"{floor:.1%}"},
-        {"what": "answer to a keystroke, p50 / p90", "here": f"{latency['p50_ms']} / {latency['p90_ms']} ms"},
+    return [
+        ("first missing line exact, held-out code", exact),
+        ("the same, best floor without a model", f"{max(floors):.1%}"),
     ]
-    return "\n".join([*_table(rows), "", f"Embedded model, {machine}; made by `make bench`."])
+
+
+def _kept(root: Path, name: str) -> Path:
+    return root / KEPT / f"{name}.json"
+
+
+def _run(name: str, root: Path) -> None:
+    path = _kept(root, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command: Sequence[str] = [sys.executable, "-m", "pass_lsp", "bench", *RUNS[name]]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=root)
+    path.write_text(done.stdout.strip().splitlines()[-1] + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

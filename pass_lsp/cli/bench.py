@@ -22,26 +22,39 @@ Holes = Annotated[int, typer.Option(min=1, help="How many holes to use.")]
 @app.command()
 def decode(
     data: Data = None,
-    holes: Holes = 40,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens an answer may have.")] = 64,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each prompt; the median counts.")] = 3,
-    temperature: float = 0.0,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    holes: Annotated[int | None, typer.Option(min=1, help="Prompts of each kind; 20, or 6 with --study.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens an answer may have, 112 at most.")] = 96,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the median counts.")] = 5,
+    temperature: Annotated[list[float] | None, typer.Option(help="Several may be given; 0 and 0.8.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads, for all alike; by the model's size.")] = None,
+    study: Annotated[bool, typer.Option("--study", help="The paper's study: L, vectors, one model or two.")] = False,
+    draft: Annotated[str | None, typer.Option(help="--study: a smaller model; cut from the model if none.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="--study: answers that the chi-square counts.")] = 1000,
     model: options.Model = "embedded",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
+    plot: Annotated[Path | None, typer.Option(help="Also draw the figures there.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Tokens per second and per forward: every strategy, and transformers' own generate."""
-    import torch
+    """Tokens per second and per forward: every strategy, and transformers' own loops, on the same weights."""
+    from pass_lsp.bench.decode import Settings, bench_decode, run_study
+    from pass_lsp.bench.pictures import draw
+    from pass_lsp.bench.texts import code_holes, copy_holes, prose_holes
 
-    from pass_lsp.bench.decode import bench_decode
-
-    engine = options.local_engine(model, device, dtype, lookahead)
-    torch.set_num_threads(threads)
-    found = bench_decode(engine, _holes(data, holes), max_new_tokens, repeats, temperature)
-    _report({"bench": "decode", "data": data.name if data else "held-out modules", **found}, json_file)
+    wanted = holes or (6 if study else 20)
+    engine = options.local_engine(model, device, dtype, lookahead, threads=threads)
+    settings = Settings(max_new_tokens, repeats, tuple(temperature or (0.0, 0.8)), threads)
+    if study:
+        code = _holes(data, wanted) if data else code_holes(wanted)
+        found = run_study(engine, {"code": code, "prose": prose_holes(wanted)}, settings, draft, samples)
+    else:
+        found = bench_decode(engine, {"fresh": _holes(data, wanted), "copy": copy_holes(wanted)}, settings)
+    source = data.name if data else "held-out modules"
+    found = {"bench": "study" if study else "decode", "data": source, **found}
+    if plot is not None:
+        draw(found, plot)
+    _report(found, json_file)
 
 
 @app.command()
@@ -140,15 +153,18 @@ def _infill_holes(data: Path | None, count: int, seed: int) -> tuple[Any, str]:
 
 
 def _report(found: dict[str, Any], json_file: Path | None) -> None:
+    from pass_lsp.bench.table import facts, shown, tables
+
     console = Console(stderr=True)
-    tables = [value for value in found.values() if isinstance(value, list) and value]
-    facts = {key: value for key, value in found.items() if not isinstance(value, list)}
-    for rows in tables or [[{key: value for key, value in facts.items() if key != "bench"}]]:
-        table = Table(title=", ".join(f"{key} {value}" for key, value in facts.items() if key not in rows[0]))
+    if not console.is_terminal:
+        console = Console(stderr=True, width=200)  # nobody folds a file's lines
+    console.print(facts(found), highlight=False, markup=False)
+    for name, rows in tables(found):
+        table = Table(title=name.replace("_", " "))
         for key in rows[0]:
-            table.add_column(key, justify="left" if isinstance(rows[0][key], str) else "right")
+            table.add_column(key.replace("_", " "), justify="left" if isinstance(rows[0][key], str) else "right")
         for row in rows:
-            table.add_row(*("–" if value is None else str(value) for value in row.values()))
+            table.add_row(*map(shown, row.values()))
         console.print(table)
     text = json.dumps(found)
     if json_file is not None:

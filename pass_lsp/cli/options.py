@@ -35,9 +35,15 @@ def refuse_remote(engine: str) -> None:
 
 
 def local_engine(
-    model: str, device: str, dtype: str, lookahead: str, *, trust_remote_code: bool = False
+    model: str,
+    device: str,
+    dtype: str,
+    lookahead: str,
+    *,
+    trust_remote_code: bool = False,
+    threads: int | None = None,
 ) -> LocalEngine:
     """Load the engine that the options describe."""
     from pass_lsp.engines.local import load_engine
 
-    return load_engine(model, device, dtype, lookahead, trust_remote_code)
+    return load_engine(model, device, dtype, lookahead, trust_remote_code, threads)

@@ -81,7 +81,7 @@ def parallel_speculative(
         position += 1
         drafts, draft_probs = _drafts(forward, rows.lookahead, free, params, position, ends)
         logits = forward([free, *drafts], num_logits=1 + len(drafts)).real  # [1 + len(drafts), V]
-        accepted, token = _verify(target_probs(logits, params), draft_probs, drafts, params, position)
+        accepted, token = verify(target_probs(logits, params), draft_probs, drafts, params, position)
         forward.crop(position + accepted)
         yield Run([*drafts[:accepted], token], Step(1, len(drafts), accepted, accepted + 1))
         position += accepted + 1
@@ -165,7 +165,7 @@ def _drafts(
     return drafts, laws
 
 
-def _verify(
+def verify(
     target: torch.Tensor, draft: list[torch.Tensor], drafts: list[int], params: SamplingParams, position: int
 ) -> tuple[int, int]:
     """How many drafts stand, and the token after them; target `[1 + len(drafts), V]`, draft `[V]` for each."""

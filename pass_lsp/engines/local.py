@@ -48,13 +48,15 @@ def load_engine(
     dtype: str = "auto",
     lookahead: str | None = "auto",
     trust_remote_code: bool = False,
+    threads: int | None = None,
 ) -> LocalEngine:
     """Load a model for completion.
 
     `model`: `embedded`, a Hugging Face directory or a hub id. `dtype`: `auto`, `float32`,
     `bfloat16`, `int8`. `lookahead`: a directory, `auto` (beside the model, else the
     user's data folder), `random` (untrained) or None. On a CPU the first load converts the
-    model for this machine, which takes some seconds. Raises `ModelError`, `ConfigError`.
+    model for this machine, which takes some seconds. `threads` on a CPU: chosen for the model's
+    size when None. Raises `ModelError`, `ConfigError`.
     """
     path = str(embedded_model()) if model == "embedded" else str(model)
     place = choose_device(device)
@@ -67,8 +69,10 @@ def load_engine(
     def stock(dtype: str = "float32") -> PreTrainedModel:
         return load_model(path, place, dtype, trust_remote_code)
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     fast = conversion(path, chosen, place, folder, user_cache() / "graphs") if lookahead != "random" else None
-    executor: Executor | None = _converted(fast, limits, artifact, stock) if fast is not None else None
+    executor: Executor | None = _converted(fast, limits, artifact, stock, threads) if fast is not None else None
     if executor is None:
         loaded = stock(chosen)
         if lookahead == "random":
@@ -79,7 +83,7 @@ def load_engine(
             executor = StaticExecutor(loaded, artifact, limits.context_length)
         else:
             executor = TorchExecutor(loaded, artifact)
-    key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place}"
+    key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place} {threads or ''}"
     costs = kept(user_cache() / "costs.json", key, lambda: measured(executor, limits.context_length))
     return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place))
 
@@ -91,7 +95,11 @@ def engine_of(model: PreTrainedModel, tokenizer: Any = None, lookahead: Lookahea
 
 
 def _converted(
-    fast: Conversion, limits: Limits, artifact: Lookahead | None, stock: Callable[[], PreTrainedModel]
+    fast: Conversion,
+    limits: Limits,
+    artifact: Lookahead | None,
+    stock: Callable[[], PreTrainedModel],
+    threads: int | None,
 ) -> Executor | None:
     """The fast executor, made now if need be; None when the family cannot be converted, or nothing can be kept."""
     try:
@@ -102,7 +110,7 @@ def _converted(
     cores = os.cpu_count() or 1
     # A small model's forward is too short to share: on a busy machine two threads wait for each other.
     small = limits.config.hidden_size**2 * limits.config.num_hidden_layers < SMALL_TABLE
-    threads = 1 if small else max(1, cores // 2)
+    threads = threads or (1 if small else max(1, cores // 2))
     torch.set_num_threads(threads)
     return executor_of(fast, limits.config, artifact, threads)
 

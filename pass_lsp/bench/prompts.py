@@ -1,0 +1,37 @@
+"""Holes as a model's own prompts, each with the tokens that truly follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pass_lsp.bench.holes import NEAR_PREFIX, NEAR_SUFFIX, Hole
+from pass_lsp.domain import Context, Mode
+from pass_lsp.engines.local import LocalEngine
+from pass_lsp.prompt import render, template_for
+
+ROOM = 128
+"""Positions that a prompt leaves free for the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A prompt, and the beginning of what truly stands there."""
+
+    token_ids: tuple[int, ...]
+    truth: tuple[int, ...]
+
+
+def prompt_ids(engine: LocalEngine, hole: Hole) -> tuple[int, ...]:
+    """The hole as the model's own fill-in-the-middle prompt."""
+    context = Context(hole.prefix[-NEAR_PREFIX:], hole.suffix[:NEAR_SUFFIX], Mode.MULTI_LINE, path=hole.path)
+    return render(context, template_for(engine.tokenizer), engine.tokenizer, engine.context_length - ROOM).token_ids
+
+
+def tasks_of(engine: LocalEngine, holes: Sequence[Hole], most: int) -> list[Task]:
+    """A task for each hole; a truth has `most` tokens at most."""
+    tasks = []
+    for hole in holes:
+        truth = engine.tokenizer(hole.middle, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        tasks.append(Task(prompt_ids(engine, hole), tuple(truth[:most])))
+    return tasks
