@@ -157,7 +157,7 @@ def _report(found: dict[str, Any], json_file: Path | None) -> None:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        console = Console(stderr=True, width=200)  # nobody folds a file's lines
+        console = Console(stderr=True, width=240)  # nobody folds a file's lines
     console.print(facts(found), highlight=False, markup=False)
     for name, rows in tables(found):
         table = Table(title=name.replace("_", " "))
