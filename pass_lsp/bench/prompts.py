@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pass_lsp.bench.holes import NEAR_PREFIX, NEAR_SUFFIX, Hole
 from pass_lsp.domain import Context, Mode
 from pass_lsp.engines.local import LocalEngine
 from pass_lsp.prompt import render, template_for
 
+_PATH, _PREFIX = "{path}\n", "{prefix}"
 ROOM = 128
 """Positions that a prompt leaves free for the answer."""
 
@@ -22,16 +23,20 @@ class Task:
     truth: tuple[int, ...]
 
 
-def prompt_ids(engine: LocalEngine, hole: Hole) -> tuple[int, ...]:
-    """The hole as the model's own fill-in-the-middle prompt."""
+def prompt_ids(engine: LocalEngine, hole: Hole, *, fill: bool = True) -> tuple[int, ...]:
+    """The hole as the model's own fill-in-the-middle prompt; without `fill`, only what stands before it."""
+    template = template_for(engine.tokenizer)
+    if not fill:
+        path = template.parts.index(_PATH) + 1 if _PATH in template.parts else 0
+        template = replace(template, parts=(*template.parts[:path], _PREFIX))
     context = Context(hole.prefix[-NEAR_PREFIX:], hole.suffix[:NEAR_SUFFIX], Mode.MULTI_LINE, path=hole.path)
-    return render(context, template_for(engine.tokenizer), engine.tokenizer, engine.context_length - ROOM).token_ids
+    return render(context, template, engine.tokenizer, engine.context_length - ROOM).token_ids
 
 
-def tasks_of(engine: LocalEngine, holes: Sequence[Hole], most: int) -> list[Task]:
-    """A task for each hole; a truth has `most` tokens at most."""
+def tasks_of(engine: LocalEngine, holes: Sequence[Hole], most: int, *, fill: bool = True) -> list[Task]:
+    """A task for each hole; a truth has `most` tokens at most. `fill` as in `prompt_ids`."""
     tasks = []
     for hole in holes:
         truth = engine.tokenizer(hole.middle, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        tasks.append(Task(prompt_ids(engine, hole), tuple(truth[:most])))
+        tasks.append(Task(prompt_ids(engine, hole, fill=fill), tuple(truth[:most])))
     return tasks
