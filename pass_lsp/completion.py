@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pass_lsp import postprocess, prompt
 from pass_lsp.config import Settings
-from pass_lsp.context import build_context
+from pass_lsp.context import build_context, errors_in
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of
+from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import (
     CancelToken,
     Completion,
@@ -28,6 +30,8 @@ from pass_lsp.domain import (
     SamplingParams,
 )
 from pass_lsp.metrics.laps import Laps
+
+SELF_TEST = "def add(a, b):\n    return \n"
 
 OnText = Callable[[str, Callable[[], Completion | None]], None]
 """Called with the answer so far, and a function that makes a completion of its whole lines, if they are closed."""
@@ -52,46 +56,70 @@ def complete_document(
     cancel: CancelToken | None = None,
     on_commit: OnCommit | None = None,
     on_text: OnText | None = None,
+    workspace: Workspace = Workspace(),
 ) -> Outcome:
     """Complete `document` at `offset` (characters); nothing that the text contains makes it fail.
 
     `params` default to greedy decoding with the lengths and the strategy of `settings`. When the
     deadline of `settings` passes (0: none), the best closed part of what is decoded is the answer;
     where nothing is closed yet, what closes first, until `manual_deadline_ms` at the latest.
+    `workspace` is what else may help.
     """
     laps = Laps()
     # Into the text, and out of the middle of a line end: the answer's offsets are counted from here.
     offset = document.offset(*document.position(offset, "utf-32"), "utf-32")
-    context, question = _question(document, offset, engine, settings)
+    context, question = _question(document, offset, engine, settings, workspace)
     laps.lap("context")
     if question is None:
         return Outcome(reason=context.reason, taken_ms=laps.taken)
     wanted = _params(params, settings, context.mode, question.stop_ids)
-    rule = postprocess.Stop(context, question, engine.tokenizer)
-    stop = postprocess.Deadline(rule, settings.deadline_ms, settings.manual_deadline_ms)
-
-    def finished(generation: Generation, cut: postprocess.Cut | None) -> Completion | Reason:
-        return postprocess.finish(generation, context, question, engine.tokenizer, offset, cut)
-
-    said = _Said(rule, finished, laps, on_commit, on_text)
+    errors = errors_in(document, offset, context)
+    said = _Said(engine.tokenizer, context, question, offset, errors, laps, on_commit, on_text)
+    stop = postprocess.Deadline(said.rule, settings.deadline_ms, settings.manual_deadline_ms)
     generation = engine.generate(question.token_ids, wanted, cancel=cancel, on_commit=said, stop=stop)
+    if question.otherwise and not (said.rule.healed or stop.passed or generation.finish == "cancelled"):
+        # The model would rather end the word that was begun: it gets the prompt as it stands.
+        said = replace(said, question=question.otherwise)
+        stop.stop = said.rule
+        generation = engine.generate(said.question.token_ids, wanted, cancel=cancel, on_commit=said, stop=stop)
     laps.lap("decode" if said.ids else "prefill")
     if generation.finish == "cancelled":
         return Outcome(None, Reason.CANCELLED, generation, laps.taken)
     if stop.passed:
         generation = replace(generation, finish="length")
-    answer = finished(generation, postprocess.closed_part if stop.passed else None)
+    answer = said.finished(generation, postprocess.closed_part if stop.passed else None)
     laps.lap("postprocess")
     if isinstance(answer, Completion):
         return Outcome(answer, None, generation, laps.taken)
     return Outcome(None, answer, generation, laps.taken)
 
 
+def self_test(engine: Engine) -> str:
+    """What is wrong with how this model is asked, in one sentence; "" if nothing is. Costs one short answer."""
+    template = prompt.template_for(engine.tokenizer)
+    document = Document("", SELF_TEST, language="python", path="add.py")
+    _, question = _question(document, len(SELF_TEST) - 1, engine, Settings(token_healing=False))
+    if question is None:
+        return ""
+    answer = engine.generate(question.token_ids, SamplingParams(max_new_tokens=8, strategy="autoregressive"))
+    if template.special_ids.isdisjoint(answer.token_ids[:2]):
+        return ""
+    return (
+        f"The model answers with markers of its prompt, so the template {template.name!r} does not fit it; "
+        "use a base model, or one made for filling in the middle."
+    )
+
+
 def prefill_document(
-    document: Document, offset: int, engine: Engine, settings: Settings = Settings(), cancel: CancelToken | None = None
+    document: Document,
+    offset: int,
+    engine: Engine,
+    settings: Settings = Settings(),
+    cancel: CancelToken | None = None,
+    workspace: Workspace = Workspace(),
 ) -> Generation | None:
     """Have the engine read what a request at `offset` would ask, so that the request pays for decoding alone."""
-    _, question = _question(document, offset, engine, settings)
+    _, question = _question(document, offset, engine, settings, workspace)
     if question is None:
         return None
     one = SamplingParams(max_new_tokens=1, strategy=settings.strategy, stop_ids=question.stop_ids)
@@ -105,6 +133,7 @@ def alternatives_at(
     first: Completion,
     settings: Settings = Settings(),
     cancel: CancelToken | None = None,
+    workspace: Workspace = Workspace(),
 ) -> list[Completion]:
     """Up to `settings.alternatives` − 1 answers that differ from `first` and from each other, sampled by seed.
 
@@ -117,7 +146,8 @@ def alternatives_at(
         if len(found) >= settings.alternatives or (settings.deadline_ms and left_ms <= 0):
             break
         hurried = replace(settings, deadline_ms=left_ms if settings.deadline_ms else 0)
-        outcome = complete_document(document, offset, engine, hurried, replace(sampled, seed=seed), cancel)
+        params = replace(sampled, seed=seed)
+        outcome = complete_document(document, offset, engine, hurried, params, cancel, workspace=workspace)
         if outcome.reason is Reason.CANCELLED:
             break
         if outcome.completion is not None and outcome.completion not in found:
@@ -143,34 +173,56 @@ def complete(
     return complete_document(document, document.offset(line, character), engine, Settings(deadline_ms=0)).completion
 
 
-def _question(document: Document, offset: int, engine: Engine, settings: Settings) -> tuple[Context, Prompt | None]:
+def _question(
+    document: Document, offset: int, engine: Engine, settings: Settings, workspace: Workspace = Workspace()
+) -> tuple[Context, Prompt | None]:
     """What to ask the model at `offset`; no prompt where nothing belongs."""
-    room = prompt.room(engine, settings)
-    context = build_context(document, offset, budget=prompt.characters(room))
+    room, template = prompt.room(engine, settings), prompt.template_for(engine.tokenizer)
+    context = build_context(
+        document,
+        offset,
+        budget=prompt.characters(room, template),
+        workspace=workspace,
+        sources=settings.sources if template.files else (),
+        in_comments=settings.in_comments,
+    )
     if context.mode is Mode.NONE:
         return context, None
-    return context, prompt.render(context, prompt.template_for(engine.tokenizer), engine.tokenizer, room)
+    shown = context if "path" in settings.sources else replace(context, path="")
+    return context, prompt.render(shown, template, engine.tokenizer, room, heal=settings.token_healing)
 
 
 @dataclass
 class _Said:
     """Hears each run of tokens while it is decoded, and tells those who listen what the answer says by then."""
 
-    rule: postprocess.Stop
-    finished: Callable[[Generation, postprocess.Cut | None], Completion | Reason]
+    tokenizer: Any
+    context: Context
+    question: Prompt
+    offset: int
+    errors: Callable[[str, int], int] | None
     laps: Laps
     on_commit: OnCommit | None
     on_text: OnText | None
-    ids: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ids: list[int] = []
+        self.rule = postprocess.Stop(self.context, self.question, self.tokenizer)
+        self._commit = self.on_commit and prompt.Unhealed(self.question, self.tokenizer, self.on_commit)
 
     def __call__(self, run: list[int]) -> None:
         if not self.ids:
             self.laps.lap("prefill")
         self.ids.extend(run)
-        if self.on_commit is not None:
-            self.on_commit(run)
-        if self.on_text is not None:
+        if self._commit is not None:
+            self._commit(run)
+        if self.on_text is not None and self.rule.healed:
             self.on_text(self.rule.text, self.closed_lines)
+
+    def finished(self, generation: Generation, cut: postprocess.Cut | None) -> Completion | Reason:
+        """What to make of the answer, or of what there is of it."""
+        parts = (self.context, self.question, self.tokenizer, self.offset, self.errors, cut)
+        return postprocess.finish(generation, *parts)
 
     def closed_lines(self) -> Completion | None:
         """What there is, as far as its lines are complete and closed."""

@@ -15,6 +15,8 @@ from pass_lsp.domain import STRATEGIES, Strategy
 
 OF_THE_ENGINE = frozenset({"model", "engine", "device", "dtype", "lookahead", "trust_remote_code"})
 USER_ONLY = OF_THE_ENGINE | {"ledger"}
+SOURCES = ("path", "definitions", "edits", "similar", "open")
+"""What a prompt may say beside the document: its path, and what others have, each by one way to find it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,9 @@ class Settings:
     ahead: bool = True
     ahead_on_battery: bool = False
     ledger: bool = True
+    token_healing: bool = True
+    in_comments: bool = True
+    sources: tuple[str, ...] = SOURCES
 
     def updated(self, values: Mapping[str, object], *, trusted: bool = True) -> tuple[Settings, list[str]]:
         """New settings with `values` over these, and one sentence for each value that was refused.
@@ -62,6 +67,8 @@ class Settings:
                 complaints.append(f"Setting {spelled!r} must be a {types[key].__name__}; the default is kept.")
             elif key == "strategy" and wanted not in STRATEGIES:
                 complaints.append(f"Setting {spelled!r} must be one of {', '.join(STRATEGIES)}; the default is kept.")
+            elif key == "sources" and not set(SOURCES).issuperset(wanted):  # type: ignore[arg-type]
+                complaints.append(f"Setting {spelled!r} may list {', '.join(SOURCES)}; the default is kept.")
             else:
                 good[key] = wanted
         return replace(self, **good), complaints  # type: ignore[arg-type]

@@ -29,27 +29,46 @@ Stop = Callable[[list[int]], "int | None"]
 
 
 class Reason(StrEnum):
-    """Why a request was answered with nothing; the one list, shown in status, log and doctor."""
+    """Why a request was answered with nothing; the one list, shown in status, log and doctor.
 
-    MODEL_LOADING = "model-loading"
-    MODEL_FAILED = "model-failed"
-    LOAD_CANCELLED = "load-cancelled"
-    DISABLED = "disabled"
-    NOT_OPEN = "document-not-open"
-    TOO_LARGE = "file-too-large"
-    BINARY = "binary-file"
-    EXCLUDED = "excluded-file"
-    MID_LINE = "code-right-of-cursor"
-    MID_WORD = "inside-a-word"
-    IN_COMMENT = "inside-comment-or-string"
-    NO_CONTEXT = "nothing-before-cursor"
-    EMPTY = "model-had-nothing-to-add"
-    REPEATS_SUFFIX = "repeats-what-follows"
-    REPETITIVE = "repeats-itself"
-    SUPERSEDED = "superseded"
-    CANCELLED = "cancelled"
-    DEADLINE = "deadline"
-    FAILED = "internal-error"
+    A member is its code; `meaning` is the sentence that a user reads.
+    """
+
+    meaning: str
+
+    def __new__(cls, code: str, meaning: str) -> Reason:
+        """A member from its code and its sentence."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    # The server's: nothing was asked of the model.
+    MODEL_LOADING = "model-loading", "The model is still being loaded."
+    MODEL_FAILED = "model-failed", "The model could not be loaded; `pass-lsp doctor` says why."
+    LOAD_CANCELLED = "load-cancelled", "Loading the model was cancelled; ask for a suggestion by hand to load it."
+    DISABLED = "disabled", "Suggestions are switched off, here or for this language."
+    NOT_OPEN = "document-not-open", "The editor has not opened this document with the server."
+    # The document's: it never enters a prompt.
+    TOO_LARGE = "file-too-large", "The file is larger than 2 MB."
+    MINIFIED = "minified-file", "A line near the cursor is longer than 5000 characters."
+    BINARY = "binary-file", "The file does not look like text."
+    EXCLUDED = "excluded-file", "The file may hold secrets, by its name, its folder or a private key in it."
+    IGNORED = "ignored-file", "An ignore file (.gitignore, .pass-lsp-ignore) excludes this file."
+    # The cursor's: nothing belongs there.
+    MID_LINE = "code-right-of-cursor", "There is more than closing brackets right of the cursor."
+    MID_WORD = "inside-a-word", "The cursor is inside a word."
+    IN_COMMENT = "inside-comment-or-string", "The cursor is in a comment or string, where suggestions are off."
+    NO_CONTEXT = "nothing-before-cursor", "The document is empty."
+    # The answer's: nothing of it was left.
+    EMPTY = "model-had-nothing-to-add", "The model had nothing to add."
+    REPEATS_SUFFIX = "repeats-what-follows", "The answer was what already stands below."
+    REPETITIVE = "repeats-itself", "The answer said the same thing over and over."
+    # The request's.
+    SUPERSEDED = "superseded", "A newer request for the document came in."
+    CANCELLED = "cancelled", "The editor cancelled the request."
+    DEADLINE = "deadline", "Nothing was decoded before the deadline."
+    FAILED = "internal-error", "Something went wrong; the log has the place."
 
 
 class Mode(StrEnum):
@@ -61,12 +80,25 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Snippet:
+    """A piece of another file that may help. `rank` 0 is the most useful; `source` says who found it."""
+
+    path: str
+    text: str
+    rank: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What the model may see of one document, trimmed to a budget and still plain text.
 
     `prefix` ends and `suffix` begins at the cursor. `line_suffix` is the rest of
     the cursor's line in the document, without its line end; `indent` the width of the
     block that the completion belongs to (columns; a line indented less ends it).
+    `brackets`, `surplus`, `string` and `comment` say what is open at the cursor, as in `documents.scan.Scan`.
+    `snippets` of other files come in the order in which the prompt shows them; `root` is the open
+    folder that the document lies in.
     """
 
     prefix: str
@@ -78,6 +110,12 @@ class Context:
     line_suffix: str = ""
     indent: int = 0
     tab_size: int = 4
+    brackets: str = ""
+    surplus: str = ""
+    string: str = ""
+    comment: bool = False
+    snippets: tuple[Snippet, ...] = ()
+    root: str = ""
     reason: Reason | None = None
 
 
@@ -89,6 +127,8 @@ class Prompt:
     stop_ids: tuple[int, ...] = ()
     healed: str = ""
     """Text cut from the end of the prefix (token healing); the answer must begin with it."""
+    otherwise: Prompt | None = field(default=None, repr=False)
+    """The prompt with nothing cut, to ask where the answer does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ COMMANDS = [
     ["stats"],
     *(["bench", *name] for name in ([], ["decode"], ["infill"], ["latency"])),
     *(["train", *name] for name in ([], ["corpus"], ["tokenizer"], ["base"], ["export"], ["lookahead"])),
+    *(["train", *name] for name in (["card"], ["sources"])),
 ]
 SOURCE = "import os\n\n\ndef size_of(path):\n    return os.path.\n"
 PLACE = "example.py:5:20"
@@ -169,6 +170,8 @@ def test_the_bare_command_on_a_terminal_is_the_help(run: Run, monkeypatch: pytes
         (["train", "base", "--corpus", ".", "--tokenizer", "nowhere", "--out", "out"], "train tokenizer"),
         (["train", "base", "--corpus", ".", "--tokenizer", ".", "--out", "out", "--size", "vast"], "toy, cpu"),
         (["train", "export", "--run", ".", "--corpus", ".", "--tokenizer", ".", "--out", "out"], "train base"),
+        (["train", "card", "--model", "."], "train export"),
+        (["train", "sources", "--corpus", "."], "train corpus"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

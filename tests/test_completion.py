@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,19 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import pass_lsp
-from pass_lsp.completion import Outcome, alternatives_at, complete_document, prefill_document
+from pass_lsp.completion import (
+    Outcome,
+    alternatives_at,
+    complete_document,
+    prefill_document,
+    self_test,
+)
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
 from pass_lsp.prompt import template_for
 from tests.cursor import parse
+from tests.test_prompt import APPEND, byte_level
 
 MARKERS = ["<|endoftext|>", "<|file|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
 EMOJI = "\U0001f600"
@@ -212,6 +220,18 @@ def test_an_empty_outcome_has_a_reason(tokenizer: Any, source: str, answer: str,
     assert outcome(ScriptedEngine(tokenizer, answer), source) == Outcome(reason=reason)
 
 
+def test_every_reason_is_explained_where_users_look() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    table = text.partition("<!-- reasons -->\n")[2].partition("<!-- /reasons -->")[0].splitlines()[2:]
+    assert table == [f"| `{reason.value}` | {reason.meaning} |" for reason in Reason]
+
+
+def test_the_path_has_a_switch(tokenizer: Any) -> None:
+    engine = ScriptedEngine(tokenizer, "1")
+    outcome(engine, "x = <CURSOR>\n", settings=replace(Settings(), sources=()))
+    assert engine.asked[0][0].startswith("<|file|>untitled\n")
+
+
 def test_lengths_and_strategy_come_from_the_settings(tokenizer: Any) -> None:
     engine = ScriptedEngine(tokenizer, "abcdefghij")
     settings = replace(Settings(), single_line_tokens=3, multi_line_tokens=5, strategy="autoregressive")
@@ -240,6 +260,76 @@ def test_an_offset_within_a_line_end_is_the_end_of_its_line(tokenizer: Any) -> N
     document = Document("", "x = \r\ny = 2\r\n", language="python", path="x.py")
     found = complete_document(document, 5, ScriptedEngine(tokenizer, "1"))
     assert found.completion == Completion("1", 4, 4)
+
+
+# Token healing
+
+
+class WordEngine(ScriptedEngine):
+    """Answers a prompt with the text that `answers` has for the end of it, as a model would that knows whole words."""
+
+    __slots__ = ("_answers",)
+
+    def __init__(self, tokenizer: Any, answers: dict[str, str]) -> None:
+        super().__init__(tokenizer, "")
+        self._answers = answers
+
+    def generate(self, prompt_ids: Sequence[int], *rest: Any, **named: Any) -> Generation:
+        text = self.tokenizer.decode(prompt_ids).removesuffix("<|fim_middle|>")
+        self._answer = next(answer for end, answer in self._answers.items() if text.endswith(end))
+        return super().generate(prompt_ids, *rest, **named)
+
+
+@pytest.fixture(scope="module")
+def words() -> PreTrainedTokenizerFast:
+    """A tokenizer to which `append` is one token, and `ap` another."""
+    return byte_level(tuple(MARKERS), merges=APPEND)
+
+
+def test_an_answer_begins_inside_a_token_where_the_prompt_ended_in_one(words: Any) -> None:
+    shown: list[int] = []
+    engine = WordEngine(words, {"items.": "append(1)", ".ap": "ple"})
+    found = outcome(engine, "items.ap<CURSOR>\n", on_commit=shown.extend)
+    assert found.completion is not None and found.completion.text == "pend(1)"
+    assert words.decode(shown) == "pend(1)"
+    assert [prompt.endswith("<|fim_prefix|>items.<|fim_middle|>") for prompt, _ in engine.asked] == [True]
+
+
+def test_a_prompt_is_asked_as_it_stands_when_the_answer_begins_otherwise(words: Any) -> None:
+    shown: list[int] = []
+    engine = WordEngine(words, {"items.": "pop()", ".ap": "ple"})
+    found = outcome(engine, "items.ap<CURSOR>\n", on_commit=shown.extend)
+    assert found.completion is not None and found.completion.text == "ple"
+    assert words.decode(shown) == "ple"
+    assert len(engine.asked) == 2
+    found = outcome(WordEngine(words, {"items.": "", ".ap": "ple"}), "items.ap<CURSOR>\n")
+    assert found.completion is not None and found.completion.text == "ple"
+
+
+def test_healing_can_be_switched_off(words: Any) -> None:
+    engine = WordEngine(words, {"items.": "append(1)", ".ap": "ple"})
+    found = outcome(engine, "items.ap<CURSOR>\n", settings=replace(Settings(), token_healing=False))
+    assert found.completion is not None and found.completion.text == "ple"
+    assert len(engine.asked) == 1
+
+
+def test_a_cancelled_first_attempt_is_not_followed_by_another(words: Any) -> None:
+    token = CancelToken()
+    token.cancel()
+    engine = WordEngine(words, {"items.": "pop()", ".ap": "ple"})
+    assert outcome(engine, "items.ap<CURSOR>\n", cancel=token) == Outcome(reason=Reason.CANCELLED)
+    assert len(engine.asked) == 1
+
+
+# The self-test
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"), [("a + b", ""), ("<|fim_middle|>", "marker"), ("a + b<|file|>x", ""), ("", "")]
+)
+def test_the_self_test_finds_markers_in_answers(tokenizer: Any, answer: str, problem: str) -> None:
+    found = self_test(ScriptedEngine(tokenizer, answer))
+    assert (problem in found) if problem else found == ""
 
 
 # --- what the server needs of the flow ----------------------------------------

@@ -30,6 +30,9 @@ GOOD: dict[str, Any] = {
     "ahead": False,
     "ahead_on_battery": True,
     "ledger": False,
+    "token_healing": False,
+    "in_comments": False,
+    "sources": ["path", "similar"],
 }
 
 

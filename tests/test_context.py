@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import heapq
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pass_lsp.context import build_context
+from pass_lsp.context import build_context, syntax
 from pass_lsp.context.exclusions import is_secret
-from pass_lsp.context.syntax import WINDOW_LINES, Trees
+from pass_lsp.context.syntax import WINDOW_LINES, Trees, grammar, one_byte_each
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.languages import Scan, columns, language_of, scan
+from pass_lsp.documents.languages import LANGUAGES, Language, language_of, lexis_of
+from pass_lsp.documents.scan import Scan, columns, scan
 from pass_lsp.domain import Context, Mode, Reason
 from tests.cursor import CURSOR, parse
 
@@ -39,6 +42,35 @@ def test_golden_windows(name: str, path: str, budget: int) -> None:
     context = context_of((DATA / f"{name}.source").read_text(), path, budget)
     expected = (DATA / f"{name}.prompt").read_text()
     assert context.prefix + CURSOR + context.suffix == expected
+
+
+ROWS = [row for row in LANGUAGES if row.grammar]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_golden_window_of_each_language(row: Language) -> None:
+    source = (DATA / "languages" / f"{row.name}.source").read_text()
+    path = f"/work/project/example.{row.files.split()[0]}"
+    context = context_of(source, path, min(700, len(source) * 7 // 10))
+    assert context.language == row.name
+    assert context.prefix + CURSOR + context.suffix == (DATA / "languages" / f"{row.name}.prompt").read_text()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_the_kinds_of_a_row_are_kinds_of_its_grammar(row: Language) -> None:
+    known = grammar(row.grammar)
+    kinds = f"{row.imports} {row.folds} {row.scopes} {row.wrappers}".split()
+    assert [kind for kind in kinds if known.id_for_node_kind(kind, True) is None] == []
+
+
+def test_no_grammar_is_loaded_before_its_language_is_used() -> None:
+    code = (
+        "import sys; from pass_lsp.context import build_context; from pass_lsp.documents.document import Document; "
+        "build_context(Document('', 'x = 1', language='lua', path='a.lua'), 5, budget=9); "
+        "print(*sorted(name for name in sys.modules if name.startswith('tree_sitter_') and '.' not in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["tree_sitter_lua"]
 
 
 def test_a_text_within_the_budget_is_kept_whole() -> None:
@@ -139,6 +171,42 @@ def test_other_languages_have_indentation_rules(source: str, mode: Mode, indent:
 
 
 @pytest.mark.parametrize(
+    ("path", "source", "mode", "indent"),
+    [
+        ("a.js", "class A {<CURSOR>}\n", Mode.MULTI_LINE, 0),
+        ("a.js", "const f = (a) => {<CURSOR>\n};\n", Mode.MULTI_LINE, 0),
+        ("a.js", "f(`a ${<CURSOR>", Mode.SINGLE_LINE, 0),
+        ("a.ts", "/**<CURSOR>\nfunction f() {}\n", Mode.MULTI_LINE, 0),
+        ("a.ts", "/** a <CURSOR>\nfunction f() {}\n", Mode.SINGLE_LINE, 0),
+        ("a.go", "switch a {\n\tcase 1:<CURSOR>\n\t}\n", Mode.MULTI_LINE, 4),
+        ("a.rs", "match a {\n    1 =><CURSOR>\n}\n", Mode.MULTI_LINE, 4),
+        ("a.rb", "def f(a)<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.rb", "a.each do |b|<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.rb", "a.each<CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.lua", "if a then<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.lua", "local f = function(a)<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.sh", "for a in b; do<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.sh", "echo ${#a[@]} <CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.yaml", "on:\n  push:<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.yaml", "name: <CURSOR>shop: 1\n", Mode.NONE, 0),
+        ("a.html", "<ul class='a'><CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.html", "<br><CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.css", "a {<CURSOR>\n}\n", Mode.MULTI_LINE, 0),
+        ("a.sql", "SELECT a FROM<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.sql", "-- a note <CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.json", '{"a": [<CURSOR>]}', Mode.SINGLE_LINE, 0),
+        ("a.toml", "[a]<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.md", "Some text <CURSOR>\n", Mode.SINGLE_LINE, 0),
+        ("a.md", "Don't (\n\n```sh<CURSOR>\n", Mode.MULTI_LINE, 4),
+        ("a.unknown", "begin {\n  <CURSOR>\n}\n", Mode.MULTI_LINE, 2),
+    ],
+)
+def test_modes_in_other_languages(path: str, source: str, mode: Mode, indent: int) -> None:
+    context = context_of(source, f"/p/{path}")
+    assert (context.mode, context.indent) == (mode, indent)
+
+
+@pytest.mark.parametrize(
     ("source", "path", "reason"),
     [
         ("<CURSOR>", "a.py", Reason.NO_CONTEXT),
@@ -150,7 +218,8 @@ def test_other_languages_have_indentation_rules(source: str, mode: Mode, indent:
         ("x = '\0<CURSOR>'", "a.py", Reason.BINARY),
         ("\ufffd" * 200 + "<CURSOR>", "a.py", Reason.BINARY),
         ("KEY=<CURSOR>", "/home/me/.env", Reason.EXCLUDED),
-        ("x = " + "1 + " * 1500 + "<CURSOR>", "a.js", Reason.TOO_LARGE),
+        ("x = " + "1 + " * 1500 + "<CURSOR>", "a.js", Reason.MINIFIED),
+        (f"x = '\n-----BEGIN RSA PRIVATE KEY-----\n{'A' * 64}\n{'B' * 64}\n'\n<CURSOR>", "a.py", Reason.EXCLUDED),
         ("x = 1\n" * 350_000 + "<CURSOR>", "a.py", Reason.TOO_LARGE),
     ],
 )
@@ -171,6 +240,18 @@ def test_nothing_belongs_here(source: str, path: str, reason: Reason) -> None:
 )  # fmt: skip
 def test_secrets_are_told_by_name(path: str, secret: bool) -> None:
     assert is_secret(path) is secret
+
+
+@pytest.mark.parametrize(("source", "silent"), [("# a <CURSOR>", 1), ("x = 'a<CURSOR>'", 1), ("x = <CURSOR>", 0),
+                                                ('def f():\n    """<CURSOR>', 0)])  # fmt: skip
+def test_comments_and_strings_can_be_left_alone(source: str, silent: bool) -> None:
+    document, offset = parse(source, "/p/a.py")
+    context = build_context(document, offset, budget=100, in_comments=False)
+    assert context.reason is (Reason.IN_COMMENT if silent else None)
+
+
+def test_code_that_names_the_mark_of_a_key_is_code() -> None:
+    assert context_of('MARK = "-----BEGIN PRIVATE KEY-----"\nx = <CURSOR>').reason is None
 
 
 def test_the_uri_names_the_file_when_the_path_does_not() -> None:
@@ -221,19 +302,43 @@ def test_trees_are_edited_to_what_a_fresh_parse_gives() -> None:
         text = text[:at] + new + text[at + 3 :]
         document = Document("file:///a.py", text)
         line = document.line_count - 1
-        once = edited.before(document, line, "    ", "python")
-        assert str(once) == str(Trees().before(document, line, "    ", "python"))
-        assert str(edited.after(document, 3, "python")) == str(Trees().after(document, 3, "python"))
+        once = edited.around(document, line, "    ", "python")
+        assert str(once) == str(Trees().around(document, line, "    ", "python"))
+        source = one_byte_each(text)
+        assert str(edited.root("u", "python", source)) == str(Trees().root("u", "python", source))
 
 
 def test_huge_files_are_parsed_near_the_cursor_only() -> None:
     document = Document("file:///a.py", "def f(a):\n    return a\n" * 25_000, 1, "python", "/a.py")
-    root = Trees().before(document, 49_000, "", "python")
-    assert root.start_point[0] == 0
+    root = Trees().around(document, 49_000, "", "python")
+    assert root is not None and root.start_point[0] == 0
     assert len(root.named_children) < WINDOW_LINES
     context = build_context(document, document.line_end(49_001), budget=6000)
     assert context.mode is Mode.SINGLE_LINE
     assert len(context.prefix) + len(context.suffix) <= 6300
+
+
+def test_a_text_that_takes_too_long_to_parse_is_trimmed_by_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 0.3
+        return now[0]
+
+    monkeypatch.setattr(syntax.time, "monotonic", tick)
+    trees, document = Trees(), Document("file:///slow.py", SOURCE, 1, "python", "/slow.py")
+    assert trees.around(document, 9, "", "python") is None
+    begun = now[0]
+    assert trees.around(document, 10, "", "python") is None
+    assert now[0] - begun < 0.5  # not tried again at once
+    monkeypatch.setattr(syntax.time, "monotonic", lambda: 100.0)
+    assert trees.around(document, 10, "", "python") is not None
+
+
+def test_a_tree_as_deep_as_its_text_is_long_costs_no_more_for_it() -> None:
+    document = Document("file:///deep.js", "- a\n" * 20_000, 1, "javascript", "/deep.js")
+    context = build_context(document, document.line_end(10_000), budget=2000)
+    assert context.mode is Mode.SINGLE_LINE and context.prefix.endswith("- a\n- a")
 
 
 # Properties
@@ -316,7 +421,7 @@ def test_language_of(path: str, language_id: str, language: str) -> None:
     ],
 )
 def test_scan(text: str, language: str, expected: tuple[str, str, str, bool]) -> None:
-    state = scan(text, language)
+    state = scan(text, lexis_of(language))
     assert (state.brackets, state.surplus, state.string, state.comment) == expected
 
 
@@ -326,7 +431,8 @@ def test_scan_can_be_resumed(text: str, data: st.DataObject) -> None:
     # A run of quotes is one mark, so the text may not be cut inside one.
     cuts = [at for at in range(len(text) + 1) if len(text[max(at - 1, 0) : at + 1].strip("'\"")) or at == len(text)]
     at = data.draw(st.sampled_from(cuts))
-    whole, parts = scan(text, "python"), scan(text[at:], "python", scan(text[:at], "python"))
+    python = lexis_of("python")
+    whole, parts = scan(text, python), scan(text[at:], python, scan(text[:at], python))
     assert (whole.brackets, whole.surplus, whole.string, whole.comment) == (
         parts.brackets, parts.surplus, parts.string, parts.comment
     )  # fmt: skip
@@ -334,7 +440,7 @@ def test_scan_can_be_resumed(text: str, data: st.DataObject) -> None:
 
 def test_scan_finds_the_statement() -> None:
     text = "a = 1\nb = f(\n  2,"
-    assert text[scan(text, "python").statement :] == "b = f(\n  2,"
+    assert text[scan(text, lexis_of("python")).statement :] == "b = f(\n  2,"
     assert Scan().plain
 
 

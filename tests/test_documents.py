@@ -9,6 +9,7 @@ import pytest
 
 from pass_lsp.documents.document import Document, Encoding
 from pass_lsp.documents.store import Change, DocumentStore, path_of
+from pass_lsp.documents.workspace import Region
 
 ALPHABET = ["a", "b", " ", "\n", "\r", "\r\n", "é", "\U0001f600", "\x0c", "\u2028", "\x85", "\ud800", "中"]
 ENCODINGS: tuple[Encoding, ...] = ("utf-8", "utf-16", "utf-32")
@@ -148,3 +149,17 @@ def test_reversed_and_wild_ranges_do_no_harm() -> None:
 )
 def test_paths_of_uris(uri: str, path: str) -> None:
     assert path_of(uri) == path
+
+
+def test_the_store_knows_what_was_used_last_and_where_it_was_edited() -> None:
+    store = DocumentStore()
+    for name in "abc":
+        store.open(name, "one\ntwo\nthree\n")
+    store.change("a", [Change("x\ny", (1, 0), (1, 3))])
+    workspace = store.workspace(("/p",))
+    assert [document.uri for document in workspace.documents] == ["a", "c", "b"]
+    assert workspace.edits == (Region("a", 1, 2),) and workspace.roots == ("/p",)
+    store.change("b", [Change("all new")])
+    assert store.workspace().edits == (Region("a", 1, 2),)  # a whole new text is no edit by hand
+    store.close("a")
+    assert [document.uri for document in store.workspace().documents] == ["b", "c"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pass_lsp import postprocess
-from pass_lsp.context import build_context
+from pass_lsp.context import build_context, errors_in
 from pass_lsp.domain import Completion, Context, Generation, Mode, Prompt, Reason
 from pass_lsp.postprocess.filters import balanced, indented_once, overlap, parsing_lines, without_repetition
 from pass_lsp.postprocess.frame import Decoded, Frame, repeats
@@ -52,7 +52,9 @@ def answer(source: str, text: str, finish: str = "eos", path: str = "/p/a.py") -
         if kept is not None:
             break
     generation = Generation(ids[:kept], "stop" if kept is not None else finish)  # type: ignore[arg-type]
-    return postprocess.finish(generation, context, prompt(), tokenizer(), offset)
+    document, _ = parse(source, path)
+    errors = errors_in(document, offset, context)
+    return postprocess.finish(generation, context, prompt(), tokenizer(), offset, errors)
 
 
 def accepted(source: str, text: str, finish: str = "eos", path: str = "/p/a.py") -> str | Reason:
@@ -176,16 +178,47 @@ def test_multi_line_answers(source: str, text: str, expected: str | Reason) -> N
     assert accepted(source, text) == expected
 
 
-@pytest.mark.parametrize(
-    ("source", "text", "expected"),
-    [
-        ("function f() {<CURSOR>\n", "\n  return 1;\n}\n\nf();\n", "function f() {\n  return 1;\n}\n"),
-        ("function f() {\n  <CURSOR>\n}\n", "return 1;\n}\nx();\n", "function f() {\n  return 1;\n}\n"),
-        ("  if (a) {\n    <CURSOR>\n  }\n", "b();\n  }\n  c();\n", "  if (a) {\n    b();\n  }\n"),
-    ],
-)
-def test_braces(source: str, text: str, expected: str) -> None:
-    assert accepted(source, text, path="/p/a.js") == expected
+LANGUAGES = [
+    # Braces: the block of the cursor ends the answer, whether its closer is there or not.
+    ("a.js", "function f() {<CURSOR>\n", "\n  return 1;\n}\n\nf();\n", "function f() {\n  return 1;\n}\n"),
+    ("a.js", "function f() {\n  <CURSOR>\n}\n", "return 1;\n}\nx();\n", "function f() {\n  return 1;\n}\n"),
+    ("a.js", "  if (a) {\n    <CURSOR>\n  }\n", "b();\n  }\n  c();\n", "  if (a) {\n    b();\n  }\n"),
+    ("a.js", "f(function () {<CURSOR>\n", "\n  g();\n});\nh();\n", "f(function () {\n  g();\n});\n"),
+    # What the editor closed by itself: the closer stays one, on a line of its own.
+    ("a.ts", "class A {<CURSOR>}\n", "\n  x = 1;\n}\nf();\n", "class A {\n  x = 1;\n}\n"),
+    ("a.go", "func f() {<CURSOR>}\n", "\n\treturn\n", "func f() {\n\treturn\n}\n"),
+    ("a.rs", "fn f() -> i32 {\n    <CURSOR>\n}\n", "1\n}\n\nfn g() {}\n", "fn f() -> i32 {\n    1\n}\n"),
+    ("a.c", "int f(void)\n{\n    <CURSOR>\n}\n", "return 1;\n}\n\nint g", "int f(void)\n{\n    return 1;\n}\n"),
+    # Words that end a block.
+    ("a.rb", "def f(a)<CURSOR>\n", "\n  a + 1\nend\n\ndef g\nend\n", "def f(a)\n  a + 1\nend\n"),
+    ("a.rb", "def f(a)\n  <CURSOR>\nend\n", "a + 1\nend\nf(1)\n", "def f(a)\n  a + 1\nend\n"),
+    ("a.lua", "if a then\n  <CURSOR>\n", "b()\nend\nc()\n", "if a then\n  b()\nend\n"),
+    ("a.sh", "for a in b; do\n  <CURSOR>\ndone\n", "echo $a\ndone\necho\n", "for a in b; do\n  echo $a\ndone\n"),
+    # Trees of other kinds.
+    ("a.yaml", "on:\n  <CURSOR>\nenv: x\n", "push: y\nenv: z\n", "on:\n  push: y\nenv: x\n"),
+    ("a.html", "<ul>\n  <CURSOR>\n</ul>\n", "<li>a</li>\n</ul>\n<p>\n", "<ul>\n  <li>a</li>\n</ul>\n"),
+    ("a.css", "a {\n  <CURSOR>\n}\n", "color: red;\n}\nb {\n", "a {\n  color: red;\n}\n"),
+    ("a.json", '{\n  "a": <CURSOR>\n}\n', '1,\n  "b": 2\n', '{\n  "a": 1,\n}\n'),
+    # What does not parse at the end is left out, in every language that has a grammar.
+    ("a.js", "f() ;{\n  <CURSOR>\n}\n", "a();\n  b(c, {\n", "f() ;{\n  a();\n}\n"),
+    ("a.go", "func f() {\n\t<CURSOR>\n}\n", "a()\n\tif b {\n", "func f() {\n\ta()\n}\n"),
+    # Indentation as the document has it (complaint 7).
+    ("a.go", "func f() {\n\ta()\n\t<CURSOR>\n}\n", "if b {\n        c()\n    }\n",
+     "func f() {\n\ta()\n\tif b {\n\t\tc()\n\t}\n}\n"),
+    ("a.js", "function f() {\n  a();\n  <CURSOR>\n}\n", "if (b) {\n\tc();\n  }\n",
+     "function f() {\n  a();\n  if (b) {\n    c();\n  }\n}\n"),
+    # A model that explains itself.
+    ("a.py", "def f():\n    <CURSOR>\n", "return 1\n```\nThis returns 1.\n", "def f():\n    return 1\n"),
+    # Two lines that are nearly the next two (complaint 5).
+    ("a.py", "<CURSOR>\nvalue_of_first = compute(1)\nvalue_of_second = compute(2)\n",
+     "x = 1\nvalue_of_first = compute(1,)\nvalue_of_second = compute(2,)\n",
+     "x = 1\nvalue_of_first = compute(1)\nvalue_of_second = compute(2)\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "source", "text", "expected"), LANGUAGES)
+def test_answers_in_many_languages(name: str, source: str, text: str, expected: str) -> None:
+    assert accepted(source, text, path=f"/p/{name}") == expected
 
 
 @pytest.mark.parametrize(
@@ -313,8 +346,9 @@ def test_a_first_space_survives_decoding() -> None:
 # Single filters
 
 
-def frame_of(source: str) -> Frame:
-    return Frame.of(context_of(source)[0])
+def frame_of(source: str, path: str = "/p/a.py") -> Frame:
+    context, offset = context_of(source, path)
+    return Frame.of(context, errors_in(parse(source, path)[0], offset, context))
 
 
 @pytest.mark.parametrize(
@@ -351,7 +385,7 @@ def test_balanced(source: str, text: str, expected: str) -> None:
 
 def test_parsing_lines_keeps_what_never_parses() -> None:
     frame = frame_of("def f():\n    <CURSOR>\n")
-    assert parsing_lines("x = = 1\n", frame) == "x = = 1\n"
+    assert parsing_lines("x = = 1\n", frame) == "x = = 1"
     assert parsing_lines("'\\d'\n    y = (\n", frame) == "'\\d'"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+import inspect
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,18 +17,23 @@ from transformers import PreTrainedTokenizerFast
 
 from pass_lsp import prompt
 from pass_lsp.config import Settings
-from pass_lsp.domain import Context, Mode
+from pass_lsp.domain import Context, Mode, Snippet
+from pass_lsp.prompt.template import encode
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 BARS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 UNDERSCORES = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>")
 
 
-def byte_level(specials: tuple[str, ...], bos: str = "", plain: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
+MERGES = (("d", "e"), ("de", "f"), ("r", "e"), ("Ġ", "Ġ"), ("Ġ", "="), ("a", "b"))
+
+
+def byte_level(
+    specials: tuple[str, ...], bos: str = "", plain: tuple[str, ...] = (), merges: Any = MERGES
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer with a few merges, as most code models have."""
-    merges = [("d", "e"), ("de", "f"), ("r", "e"), ("Ġ", "Ġ"), ("Ġ", "="), ("a", "b")]
     vocabulary = [*ALPHABET, *("".join(pair) for pair in merges)]
-    core = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, merges))
+    core = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocabulary)}, list(merges)))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     core.add_tokens(list(plain))
@@ -53,6 +60,8 @@ def spaced(specials: tuple[str, ...]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
+SQUARES = ("<[fim-prefix]>", "<[fim-suffix]>", "<[fim-middle]>")
+CODES = ("<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>")
 DEEPSEEK = ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<|EOT|>")
 
 
@@ -60,9 +69,19 @@ DEEPSEEK = ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<
 def tokenizer_of(family: str) -> Any:
     return {
         "pass-lsp": lambda: byte_level(("<|endoftext|>", "<|file|>", *BARS)),
-        "qwen-coder": lambda: byte_level(("<|endoftext|>", "<|im_end|>"), plain=(*BARS, "<|fim_pad|>", "<|file_sep|>")),
+        "qwen-coder": lambda: byte_level(
+            ("<|endoftext|>", "<|im_end|>"), plain=(*BARS, "<|fim_pad|>", "<|file_sep|>", "<|repo_name|>")
+        ),
         "codegemma": lambda: byte_level((*BARS, "<|file_separator|>", "<eos>"), bos="<bos>"),
         "granite": lambda: byte_level((*BARS, "<|end_of_text|>", "<|fim_pad|>")),
+        "granite-3.0": lambda: byte_level((*UNDERSCORES, "<|end_of_text|>", "<fim_pad>", "<reponame>")),
+        "mellum": lambda: byte_level(
+            (*UNDERSCORES, "<|endoftext|>", "<filename>", "<reponame>", "<gh_stars>", "<system>", "<user>")
+        ),
+        "stablecode": lambda: byte_level((*UNDERSCORES, "<|endoftext|>", "<fim_pad>", "<filename>", "<reponame>")),
+        "refact": lambda: byte_level((*UNDERSCORES, "<|endoftext|>", "<empty_output>")),
+        "seed-coder": lambda: byte_level((*SQUARES, "<[end▁of▁sentence]>"), bos="<[begin▁of▁sentence]>"),
+        "glm": lambda: byte_level((*CODES, "<|endoftext|>", "<|user|>")),
         "starcoder2": lambda: byte_level((*UNDERSCORES, "<|endoftext|>", "<file_sep>", "<repo_name>")),
         "starcoder": lambda: byte_level((*UNDERSCORES, "<|endoftext|>")),
         "santacoder": lambda: byte_level(("<fim-prefix>", "<fim-suffix>", "<fim-middle>", "<|endoftext|>")),
@@ -97,7 +116,7 @@ SNAPSHOTS = {
     ),
     "qwen-coder": (
         ["<|fim_prefix|>", "a = P", "<|fim_suffix|>", "\nS", "<|fim_middle|>"],
-        ["<|endoftext|>", "<|fim_pad|>", "<|file_sep|>", "<|im_end|>", *BARS],
+        ["<|endoftext|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<|im_end|>", *BARS],
     ),
     "codegemma": (
         ["<bos>", "<|fim_prefix|>", "a = P", "<|fim_suffix|>", "\nS", "<|fim_middle|>"],
@@ -106,6 +125,30 @@ SNAPSHOTS = {
     "granite": (
         ["<|fim_prefix|>", "a = P", "<|fim_suffix|>", "\nS", "<|fim_middle|>"],
         ["<|end_of_text|>", "<|fim_pad|>", *BARS],
+    ),
+    "granite-3.0": (
+        ["<fim_prefix>", "a = P", "<fim_suffix>", "\nS", "<fim_middle>"],
+        ["<|end_of_text|>", "<fim_pad>", "<reponame>", *UNDERSCORES],
+    ),
+    "mellum": (
+        ["<filename>", "project/pkg/mod.py\n", "<fim_suffix>", "\nS", "<fim_prefix>", "a = P", "<fim_middle>"],
+        ["<|endoftext|>", "<reponame>", "<filename>", "<fim_suffix>", "<fim_prefix>", "<fim_middle>"],
+    ),
+    "stablecode": (
+        ["<fim_prefix>", "a = P", "<fim_suffix>", "\nS", "<fim_middle>"],
+        ["<|endoftext|>", "<filename>", "<reponame>", *UNDERSCORES],
+    ),
+    "refact": (
+        ["<fim_prefix>", "a = P", "<fim_suffix>", "\nS", "<fim_middle>"],
+        ["<|endoftext|>", *UNDERSCORES],
+    ),
+    "seed-coder": (
+        ["<[begin▁of▁sentence]>", SQUARES[1], "\nS", SQUARES[0], "a = P", SQUARES[2]],
+        ["<[end▁of▁sentence]>", SQUARES[1], SQUARES[0], SQUARES[2]],
+    ),
+    "glm": (
+        [CODES[0], "a = P", CODES[1], "\nS", CODES[2]],
+        ["<|endoftext|>", "<|user|>", *CODES],
     ),
     "starcoder2": (
         ["<fim_prefix>", "a = P", "<fim_suffix>", "\nS", "<fim_middle>"],
@@ -132,20 +175,101 @@ SNAPSHOTS = {
 }
 
 
-@pytest.mark.parametrize("family", SNAPSHOTS)
-def test_snapshot_of_each_family(family: str) -> None:
-    tokenizer = tokenizer_of(family)
+SHARED = {"granite-3.0": "granite", "stablecode": "starcoder", "refact": "starcoder"}
+"""Models whose tokens are those of a family with another name."""
+
+
+@pytest.mark.parametrize("model", SNAPSHOTS)
+def test_snapshot_of_each_family(model: str) -> None:
+    tokenizer = tokenizer_of(model)
     template = prompt.template_for(tokenizer)
     rendered = prompt.render(context_of("a = P", "\nS"), template, tokenizer, 100)
-    expected, stops = SNAPSHOTS[family]
-    assert template.name == family
+    expected, stops = SNAPSHOTS[model]
+    assert template.name == SHARED.get(model, model)
     assert pieces(tokenizer, rendered.token_ids) == expected
     assert tokenizer.convert_ids_to_tokens(list(rendered.stop_ids)) == stops
     assert rendered.healed == ""
 
 
 def test_every_row_of_the_table_has_a_snapshot() -> None:
-    assert {family.name for family in prompt.FAMILIES} | {"left-to-right"} == set(SNAPSHOTS)
+    names = {SHARED.get(model, model) for model in SNAPSHOTS}
+    assert {family.name for family in prompt.FAMILIES} | {"left-to-right"} == names
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["Qwen2.5", "Qwen3", "StarCoder,", "StarCoder2", "SantaCoder", "DeepSeek", "CodeLlama", "CodeGemma", "Codestral",
+     "Granite 3.0", "Granite 3.3", "Mellum", "Seed-Coder", "StableCode", "Refact", "GLM", "embedded"],
+)  # fmt: skip
+def test_every_model_is_in_one_row(model: str) -> None:
+    assert len([family for family in prompt.FAMILIES if model in family.models + ","]) == 1
+
+
+FILES = (Snippet("/home/me/project/pkg/one.py", "ONE = 1\n", 1), Snippet("two.py", "def two():\n    ...\n", 0))
+REPOSITORY = {
+    "pass-lsp": SNAPSHOTS["pass-lsp"][0],
+    "qwen-coder": [
+        "<|repo_name|>", "project\n", "<|file_sep|>", "pkg/one.py\nONE = 1\n", "<|file_sep|>",
+        "two.py\ndef two():\n    ...\n", "<|file_sep|>", "pkg/mod.py\n", *SNAPSHOTS["qwen-coder"][0],
+    ],
+    "starcoder2": [
+        "<repo_name>", "project\n", "<file_sep>", "pkg/one.py\nONE = 1\n", "<file_sep>",
+        "two.py\ndef two():\n    ...\n", "<file_sep>", "pkg/mod.py\n", *SNAPSHOTS["starcoder2"][0],
+    ],
+    "mellum": [
+        "<filename>", "pkg/one.py\nONE = 1\n", "<filename>", "two.py\ndef two():\n    ...\n",
+        *SNAPSHOTS["mellum"][0],
+    ],
+    "codegemma": [
+        "<bos>", "pkg/one.py\nONE = 1\n", "<|file_separator|>", "two.py\ndef two():\n    ...\n",
+        "<|file_separator|>", "pkg/mod.py\n", *SNAPSHOTS["codegemma"][0][1:],
+    ],
+    "deepseek-coder": [
+        "<｜begin▁of▁sentence｜>", DEEPSEEK[0], "#pkg/one.py\nONE = 1\n#two.py\ndef two():\n    ...\n"
+        "#pkg/mod.py\na = P", DEEPSEEK[1], "\nS", DEEPSEEK[2],
+    ],
+    "codestral": [
+        "<s>", "[SUFFIX]", "\nS", "[PREFIX]", "▁+++++▁pkg/one.py\nONE▁=▁1\n+++++▁two.py\n"
+        "def▁two():\n▁▁▁▁...\n+++++▁pkg/mod.py\na▁=▁P",
+    ],
+    "starcoder": [
+        "<fim_prefix>", "# Path: pkg/one.py\n# ONE = 1\n# Path: two.py\n# def two():\n#     ...\na = P",
+        "<fim_suffix>", "\nS", "<fim_middle>",
+    ],
+    "left-to-right": [
+        "# Path: pkg/one.py\n# ONE = 1\n# Path: two.py\n# def two():\n#     ...\na = P"
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", REPOSITORY)
+def test_snapshot_with_other_files(model: str) -> None:
+    tokenizer = tokenizer_of(model)
+    context = replace(context_of("a = P", "\nS"), snippets=FILES, root="/home/me/project")
+    rendered = prompt.render(context, prompt.template_for(tokenizer), tokenizer, 2000)
+    assert pieces(tokenizer, rendered.token_ids) == REPOSITORY[model]
+
+
+@pytest.mark.parametrize("model", REPOSITORY)
+def test_other_files_take_a_part_of_the_room_and_the_least_useful_go_first(model: str) -> None:
+    tokenizer = tokenizer_of(model)
+    template = prompt.template_for(tokenizer)
+    many = tuple(Snippet(f"file_{rank}.py", f"value_{rank} = 1\n" * 3, rank) for rank in (3, 1, 0, 2))
+    context = replace(context_of("x = 1\n" * 100 + "a = P", "\nS"), snippets=many)
+    shown = tokenizer.decode(list(prompt.render(context, template, tokenizer, 500).token_ids))
+    ranks = [rank for rank in (3, 1, 0, 2) if f"value_{rank}" in shown.replace(" ", "")]
+    assert ranks in ([], [1, 0], [1, 0, 2]) if model != "pass-lsp" else ranks == []
+    assert "a = P" in shown and "x = 1" in shown
+    assert len(prompt.render(context, template, tokenizer, 500).token_ids) <= 500
+
+
+def test_a_family_without_its_file_markers_shows_one_file() -> None:
+    tokenizer = byte_level(("<|endoftext|>", *BARS))
+    context = replace(context_of("a = P", "\nS"), snippets=FILES)
+    template = prompt.template_for(tokenizer)
+    assert template.name == "qwen-coder"
+    rendered = prompt.render(context, template, tokenizer, 2000)
+    assert pieces(tokenizer, rendered.token_ids) == SNAPSHOTS["qwen-coder"][0]
 
 
 def test_the_template_is_remembered_for_each_tokenizer() -> None:
@@ -199,6 +323,27 @@ def test_line_ends_and_lone_surrogates_are_mended() -> None:
     assert pieces(tokenizer, rendered.token_ids) == ["<fim_prefix>", "a\nb\nc?", "<fim_suffix>", "\n", "<fim_middle>"]
 
 
+# Token healing
+
+APPEND = (("a", "p"), ("ap", "p"), ("e", "n"), ("app", "en"), ("appen", "d"), ("Ċ", "Ġ"))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "healed"),
+    [("x.ap", "ap"), ("x.app", "app"), ("x.", ""), ("x.append", ""), ("x.appx", ""), ("x", ""), ("", ""),
+     ("x\n", ""), ("x\n ", "")],
+)  # fmt: skip
+def test_what_is_healed(prefix: str, healed: str) -> None:
+    tokenizer = byte_level(("<|endoftext|>", "<|file|>", *BARS), merges=APPEND)
+    template = prompt.template_for(tokenizer)
+    rendered = prompt.render(context_of(prefix, "\nS"), template, tokenizer, 100, heal=True)
+    whole = prompt.render(context_of(prefix, "\nS"), template, tokenizer, 100)
+    assert rendered.healed == healed
+    assert (rendered.otherwise or rendered).token_ids == whole.token_ids
+    shorter = prompt.render(context_of(prefix.removesuffix(healed), "\nS"), template, tokenizer, 100)
+    assert rendered.token_ids == shorter.token_ids
+
+
 # Room
 
 
@@ -214,8 +359,12 @@ def test_room_leaves_space_for_the_answer(length: int | None, expected: int) -> 
     assert prompt.room(Bare(length), Settings()) == expected  # type: ignore[arg-type]
 
 
-def test_characters_follow_the_room() -> None:
-    assert 2000 < prompt.characters(1000) < 5000
+@pytest.mark.parametrize("family", SNAPSHOTS)
+def test_code_of_so_many_characters_about_fills_the_room(family: str) -> None:
+    tokenizer = tokenizer_of(family)
+    template = prompt.template_for(tokenizer)
+    text = inspect.getsource(heapq)[: prompt.characters(2000, template)]
+    assert 1600 <= len(encode(tokenizer, template, text)) <= 2200
 
 
 @pytest.mark.parametrize("family", SNAPSHOTS)

@@ -52,7 +52,7 @@ def main(svg: Annotated[Path | None, typer.Option(help="Also draw what is shown,
     try:
         hole = demo_hole()
         console.print(f"[bold]pass-lsp[/bold] completes [bold]{MODULE}[/bold] of this Python, which it has never seen.")
-        console.print("Starting the server and loading the model …")
+        console.print("Starting the server and loading the model (converted for this CPU the first time, some 10 s) …")
         shown = ask(hole)
         _show(console, hole, shown)
         console.print("Measuring the decoder …")

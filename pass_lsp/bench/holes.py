@@ -15,16 +15,23 @@ from pass_lsp.train.corpus import HELD_OUT_MODULES
 from pass_lsp.train.fim import split_middle
 
 NEAR_PREFIX, NEAR_SUFFIX = 1600, 600
+GIVEN = "given"
 
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A file without `middle`; `prefix` ends and `suffix` begins where it was."""
+    """A file without `middle`; `prefix` ends and `suffix` begins where it was.
+
+    `kind` says how it was cut (see `cut`; `given` by a file). `test` is a program to put
+    behind the filled file, which fails if the file is wrong; "" where there is none.
+    """
 
     path: str
     prefix: str
     middle: str
     suffix: str
+    kind: str = ""
+    test: str = ""
 
     @property
     def multi_line(self) -> bool:
@@ -48,12 +55,18 @@ def held_out_holes(count: int, seed: int = 0) -> list[Hole]:
 
 
 def read_holes(path: Path, limit: int) -> list[Hole]:
-    """Holes from JSON lines (`.gz` or not) with `prompt`, `suffix` and `canonical_solution`. Raises `ConfigError`."""
+    """Holes from JSON lines (`.gz` or not) with `prompt`, `suffix` and `canonical_solution`, and perhaps a `test`.
+
+    That is the form of HumanEval-infilling (Bavarian et al. 2022). Raises `ConfigError`.
+    """
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines if line.strip()][:limit]
-        holes = [Hole("solution.py", row["prompt"], row["canonical_solution"], row["suffix"]) for row in rows]
+        holes = [
+            Hole("solution.py", row["prompt"], row["canonical_solution"], row["suffix"], GIVEN, _test(row))
+            for row in rows
+        ]
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path} cannot be used ({type(error).__name__}); "
@@ -62,3 +75,7 @@ def read_holes(path: Path, limit: int) -> list[Hole]:
     if not holes:
         raise ConfigError(f"{path} holds no holes; give JSON lines with prompt, suffix and canonical_solution.")
     return holes
+
+
+def _test(row: dict[str, str]) -> str:
+    return f"{row['test']}\ncheck({row['entry_point']})\n" if row.get("test") else ""

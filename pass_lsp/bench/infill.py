@@ -1,36 +1,94 @@
-"""`bench infill`: how often the model writes what was there, beside floors that need no model."""
+"""`bench infill`: how often the model writes what was there, beside floors that need no model.
+
+Lines and blocks are asked for as an editor asks, through the whole completion flow. Random
+spans and holes from a file end where no editor would ask, so they go to the model alone,
+in its own fill-in-the-middle form, and end where it ends them.
+"""
 
 from __future__ import annotations
 
+import ast
 import difflib
 import math
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
-from pass_lsp.bench.holes import Hole
+from pass_lsp import prompt
+from pass_lsp.bench.heldout import SPAN
+from pass_lsp.bench.holes import GIVEN, Hole
+from pass_lsp.bench.sandbox import run_program
 from pass_lsp.completion import complete_document
+from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import Engine
+from pass_lsp.domain import Context, Engine, Mode, SamplingParams
 
 Z = 1.96
+SETTINGS = Settings(deadline_ms=0)
+MODEL, HIDDEN = "model", "model, suffix hidden"
+
+Fill = Callable[[Hole], str]
 
 
-def bench_infill(engine: Engine, holes: Sequence[Hole]) -> dict[str, Any]:
-    """Exact match of the first missing line (with its Wilson interval) and edit similarity, for each contender."""
-    contenders: dict[str, Callable[[Hole], str]] = {
-        "model": lambda hole: _completed(engine, hole, hole.suffix),
-        "model, suffix hidden": lambda hole: _completed(engine, hole, ""),
-        "nothing": lambda hole: "",
-        "previous line again": lambda hole: hole.prefix.rstrip().rpartition("\n")[2].strip(),
-        "next line": lambda hole: hole.suffix.strip().partition("\n")[0].strip(),
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one contender wrote into one hole, judged."""
+
+    hole: Hole
+    first_line: bool
+    exact: bool
+    similarity: float
+    parses: bool
+    passed: bool | None
+
+
+def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engine] | None = None) -> dict[str, Any]:
+    """Every contender on the same holes: `rows` over all of them, `by_kind` over each kind.
+
+    Shares lie between 0 and 1, intervals are Wilson's at 95 %. `against` is another model's
+    name and engine; `better` and `worse` then count the holes that only one of the two fills exactly.
+    """
+    contenders = _contenders(engine, against)
+    answers = {
+        name: [judge(hole, fill(hole)) for hole in tqdm(holes, desc=name, unit="hole")]
+        for name, fill in contenders.items()
     }
-    rows = []
-    for name, fill in contenders.items():
-        answers = [fill(hole) for hole in tqdm(holes, desc=name, unit="hole")]
-        rows.append(_row(name, holes, answers))
-    return {"holes": len(holes), "multi_line": sum(hole.multi_line for hole in holes), "rows": rows}
+    found: dict[str, Any] = {"holes": len(holes), "multi_line": sum(hole.multi_line for hole in holes)}
+    if against is not None:
+        pairs = list(zip(answers[MODEL], answers[f"against {against[0]}"], strict=True))
+        found["better"] = sum(ours.exact and not theirs.exact for ours, theirs in pairs)
+        found["worse"] = sum(theirs.exact and not ours.exact for ours, theirs in pairs)
+    if any(hole.test for hole in holes):
+        reference = [judge(hole, hole.middle) for hole in holes]
+        answers["what was there"] = reference
+        found["network"] = run_program("").network
+    found["rows"] = [_row(name, given) for name, given in answers.items()]
+    kinds = sorted({hole.kind for hole in holes})
+    found["by_kind"] = [
+        {"kind": kind, "holes": len(of_kind), **_row(name, of_kind)}
+        for kind in (kinds if len(kinds) > 1 else ())
+        for name, given in answers.items()
+        if (of_kind := [answer for answer in given if answer.hole.kind == kind])
+    ]
+    return found
+
+
+def judge(hole: Hole, text: str) -> Answer:
+    """Compare with what was there; white space at both ends does not count. Tests are run in the sandbox."""
+    middle, whole = hole.middle.strip(), hole.prefix + text + hole.suffix
+    # One that does not parse cannot pass either.
+    parses = _parses(whole)
+    return Answer(
+        hole,
+        _first_line(middle) == _first_line(text),
+        middle == text.strip(),
+        difflib.SequenceMatcher(None, middle, text.strip(), autojunk=False).ratio(),
+        parses,
+        (parses and run_program(f"{whole}\n{hole.test}").passed) if hole.test else None,
+    )
 
 
 def wilson(hits: int, total: int) -> tuple[float, float]:
@@ -43,25 +101,70 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def _contenders(engine: Engine, against: tuple[str, Engine] | None) -> dict[str, Fill]:
+    contenders: dict[str, Fill] = {
+        MODEL: lambda hole: _completed(engine, hole, hole.suffix),
+        HIDDEN: lambda hole: _completed(engine, hole, ""),
+    }
+    if against is not None:
+        name, other = against
+        contenders[f"against {name}"] = lambda hole: _completed(other, hole, hole.suffix)
+    return contenders | {
+        "nothing": lambda hole: "",
+        "previous line again": lambda hole: hole.prefix.rstrip().rpartition("\n")[2].strip(),
+        "next line": lambda hole: hole.suffix.strip().partition("\n")[0].strip(),
+    }
+
+
 def _completed(engine: Engine, hole: Hole, suffix: str) -> str:
+    if hole.kind in (SPAN, GIVEN):
+        return _infilled(engine, hole, suffix)
     document = Document("", hole.prefix + suffix, language="python", path=hole.path)
-    outcome = complete_document(document, len(hole.prefix), engine)
+    outcome = complete_document(document, len(hole.prefix), engine, SETTINGS)
     return outcome.completion.text if outcome.completion else ""
 
 
-def _row(name: str, holes: Sequence[Hole], answers: Sequence[str]) -> dict[str, Any]:
-    hits = sum(_first_line(hole.middle) == _first_line(answer) for hole, answer in zip(holes, answers, strict=True))
-    low, high = wilson(hits, len(holes))
-    similar = [
-        difflib.SequenceMatcher(None, hole.middle.strip(), answer.strip(), autojunk=False).ratio()
-        for hole, answer in zip(holes, answers, strict=True)
-    ]
-    return {
+def _infilled(engine: Engine, hole: Hole, suffix: str) -> str:
+    """The model's own answer to its own form of the question, greedily, to its own end."""
+    context = Context(hole.prefix, suffix, Mode.MULTI_LINE, path=hole.path, language="python")
+    room = prompt.room(engine, SETTINGS)
+    question = prompt.render(context, prompt.template_for(engine.tokenizer), engine.tokenizer, room)
+    params = SamplingParams(max_new_tokens=SETTINGS.multi_line_tokens, stop_ids=question.stop_ids)
+    generation = engine.generate(question.token_ids, params)
+    return engine.tokenizer.decode(generation.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _row(name: str, answers: Sequence[Answer]) -> dict[str, Any]:
+    count = len(answers)
+    first = sum(answer.first_line for answer in answers)
+    exact = sum(answer.exact for answer in answers)
+    row = {
         "contender": name,
-        "first_line_exact": round(hits / len(holes), 3),
-        "interval": [round(low, 3), round(high, 3)],
-        "edit_similarity": round(sum(similar) / len(similar), 3),
+        "first_line_exact": round(first / count, 3),
+        "interval": _interval(first, count),
+        "exact": round(exact / count, 3),
+        "exact_interval": _interval(exact, count),
+        "edit_similarity": round(sum(answer.similarity for answer in answers) / count, 3),
+        "parses": round(sum(answer.parses for answer in answers) / count, 3),
     }
+    tested = [answer.passed for answer in answers if answer.passed is not None]
+    if tested:
+        row |= {"passed": round(sum(tested) / len(tested), 3), "passed_interval": _interval(sum(tested), len(tested))}
+    return row
+
+
+def _interval(hits: int, total: int) -> list[float]:
+    return [round(bound, 3) for bound in wilson(hits, total)]
+
+
+def _parses(text: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+    return True
 
 
 def _first_line(text: str) -> str:

@@ -59,8 +59,12 @@ def decode(
 
 @app.command()
 def infill(
-    data: Data = None,
-    holes: Holes = 200,
+    data: Annotated[
+        Path | None, typer.Option(help="Holes as JSON lines; or a folder of Python, or a heldout.jsonl.gz, to cut.")
+    ] = None,
+    holes: Holes = 210,
+    against: Annotated[str, typer.Option(metavar="MODEL", help="Another model, to compare with.")] = "",
+    seed: Annotated[int, typer.Option(help="Which holes are cut.")] = 0,
     model: options.Model = "embedded",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -70,9 +74,11 @@ def infill(
     """How often the model writes what was there, beside floors that need no model."""
     from pass_lsp.bench.infill import bench_infill
 
+    cut, said = _infill_holes(data, holes, seed)
     engine = options.local_engine(model, device, dtype, lookahead)
-    found = bench_infill(engine, _holes(data, holes))
-    _report({"bench": "infill", "data": data.name if data else "held-out modules", **found}, json_file)
+    other = (Path(against).name, options.local_engine(against, device, dtype, lookahead)) if against else None
+    found = bench_infill(engine, cut, other)
+    _report({"bench": "infill", "model": Path(model).name, "data": said, **found}, json_file)
 
 
 @app.command()
@@ -109,10 +115,41 @@ def latency(
     _report({"bench": "latency", "data": data.name if data else "held-out modules", **found}, json_file)
 
 
+@app.command()
+def typing(
+    data: Annotated[Path | None, typer.Option(help="A recorded session: JSON with startContent and txns.")] = None,
+    keystrokes: Annotated[int, typer.Option(min=2, help="How many to replay.")] = 3000,
+    tokens: Annotated[int, typer.Option(min=64, help="Of the prompt.")] = 2048,
+    lines: Annotated[int, typer.Option(min=0, help="Pad each file to so many lines.")] = 0,
+    model: options.Model = "embedded",
+    json_file: JsonFile = None,
+) -> None:
+    """Tokens that a keystroke makes the model read anew, and the cost of its context; needs no model."""
+    from pass_lsp.bench.typing import bench_typing, own_edits, recorded_edits
+    from pass_lsp.decoding.model import load_tokenizer
+    from pass_lsp.engines.embedded import embedded_model
+
+    tokenizer = load_tokenizer(str(embedded_model()) if model == "embedded" else model, False)
+    edits = recorded_edits(data) if data else own_edits()
+    found = bench_typing(tokenizer, edits, keystrokes, tokens, lines)
+    _report({"bench": "typing", "data": data.name if data else "own files", **found}, json_file)
+
+
 def _holes(data: Path | None, count: int) -> Any:
     from pass_lsp.bench.holes import held_out_holes, read_holes
 
     return read_holes(data, count) if data else held_out_holes(count)
+
+
+def _infill_holes(data: Path | None, count: int, seed: int) -> tuple[Any, str]:
+    """The holes, and in words where they come from."""
+    from pass_lsp.bench.heldout import cut_holes, installed_held_out, is_corpus, read_held_out
+    from pass_lsp.bench.holes import read_holes
+
+    if data is not None and not is_corpus(data):
+        return read_holes(data, count), data.name
+    held_out = read_held_out(data) if data is not None else installed_held_out()
+    return cut_holes(held_out, count, seed), " ".join(held_out.sources)
 
 
 def _report(found: dict[str, Any], json_file: Path | None) -> None:
@@ -127,7 +164,7 @@ def _report(found: dict[str, Any], json_file: Path | None) -> None:
         for key in rows[0]:
             table.add_column(key.replace("_", " "), justify="left" if isinstance(rows[0][key], str) else "right")
         for row in rows:
-            table.add_row(*map(shown, row.values()))
+            table.add_row(*(shown(row.get(key)) for key in rows[0]))
         console.print(table)
     text = json.dumps(found)
     if json_file is not None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _LEAST_FREE = 100 << 20
 _RECENT = 500
-_SELF_TEST = "def add(a, b):\n    return \n"
 _SPEED_TEST = "import os\n\n\ndef size_of(path):\n    return os.path."
 _ROUND_TRIP = "def f(x):\n\treturn {'é': x[0]}  # 中 \U0001f600\n"
 _REMEDIES = {
@@ -121,7 +120,7 @@ def _tokenizer(engine: LocalEngine) -> Check:
 
 
 def _fim(engine: LocalEngine) -> Iterator[Check]:
-    from pass_lsp.completion import complete
+    from pass_lsp.completion import self_test
     from pass_lsp.prompt import template_for
 
     template = template_for(engine.tokenizer)
@@ -130,11 +129,8 @@ def _fim(engine: LocalEngine) -> Iterator[Check]:
         yield Check("template", True, found)
         return
     yield Check("template", True, f"fill-in-the-middle, {template.name}; each marker is one token")
-    item = complete(_SELF_TEST, 1, 11, engine=engine, path="self_test.py")
-    text = item.text if item else ""
-    clean = not any(marker.strip() in text for marker in template.family.markers)
-    remedy = "" if clean else "the markers of this model do not work; use its base (not instruct) weights"
-    yield Check("self-test", clean, "an answer without markers" if clean else "markers in the answer", remedy)
+    problem = self_test(engine)
+    yield Check("self-test", not problem, "markers in the answer" if problem else "an answer without markers", problem)
 
 
 def _lookahead(engine: LocalEngine) -> Check:

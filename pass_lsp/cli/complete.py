@@ -20,6 +20,7 @@ from pass_lsp.errors import ConfigError
 if TYPE_CHECKING:
     from pass_lsp.completion import Outcome
     from pass_lsp.documents.document import Document
+    from pass_lsp.documents.workspace import Workspace
     from pass_lsp.domain import SamplingParams
     from pass_lsp.engines.local import LocalEngine
 
@@ -74,7 +75,8 @@ def _place(text: str) -> tuple[Document, int]:
         content = path.read_bytes().decode("utf-8-sig", "replace")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path.") from error
-    document = Document(path.absolute().as_uri(), content, language=language_of(str(path), ""), path=str(path))
+    whole = path.absolute()
+    document = Document(whole.as_uri(), content, language=language_of(str(path), ""), path=whole.as_posix())
     if not 1 <= line <= document.line_count:
         raise ConfigError(f"{path} has lines 1 to {document.line_count}; there is no line {line}.")
     width = document.line_end(line - 1) - document.line_start(line - 1)
@@ -86,9 +88,9 @@ def _place(text: str) -> tuple[Document, int]:
 def _run(engine: LocalEngine, document: Document, offset: int, params: SamplingParams, live: bool) -> Outcome:
     from pass_lsp.completion import complete_document
 
-    console = Console()
+    console, around = Console(), _workspace(document)
     if not live or not console.is_terminal:
-        return complete_document(document, offset, engine, UNHURRIED, params)
+        return complete_document(document, offset, engine, UNHURRIED, params, workspace=around)
     ids: list[int] = []
     # What is committed may still be cut at the end of the block, so it is shown until the answer is final.
     with Live(Text(""), console=console, transient=True) as view:
@@ -97,7 +99,16 @@ def _run(engine: LocalEngine, document: Document, offset: int, params: SamplingP
             ids.extend(run)
             view.update(Text(engine.tokenizer.decode(ids, skip_special_tokens=True), style="dim"))
 
-        return complete_document(document, offset, engine, UNHURRIED, params, on_commit=show)
+        return complete_document(document, offset, engine, UNHURRIED, params, on_commit=show, workspace=around)
+
+
+def _workspace(document: Document) -> Workspace:
+    """The repository that a file lies in, else nothing."""
+    from pass_lsp.documents.workspace import Workspace
+
+    folders = Path(document.path).absolute().parents
+    root = next((folder for folder in folders if (folder / ".git").exists()), None)
+    return Workspace(roots=(root.as_posix(),) if root else ())
 
 
 def _print(outcome: Outcome, took_ms: float, as_json: bool) -> None:

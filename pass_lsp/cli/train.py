@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -14,20 +16,24 @@ Out = Annotated[Path, typer.Option(help="The folder to write; an unfinished run 
 Corpus = Annotated[Path, typer.Option(help="The folder that `train corpus` wrote.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Minutes = Annotated[float, typer.Option(help="How long to train.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare text beside the main one.")]
+Tokenizer = Annotated[Path, typer.Option(help="The folder that `train tokenizer` wrote.")]
 
 
 @app.command()
 def corpus(
     out: Out,
     wheels: Annotated[Path, typer.Option(help="Where package wheels are kept.")] = Path(".cache/train/wheels"),
-    source_cap_mb: Annotated[float, typer.Option(help="The most that one package may bring.")] = 3.0,
+    source_cap_mb: Annotated[float, typer.Option(help="The most that one package may bring.")] = 8.0,
     seed: int = 0,
+    workers: Workers = 1,
 ) -> None:
     """Step 1: collect, filter and split Python source."""
     from pass_lsp.train.corpus import build_corpus
 
-    manifest = build_corpus(out, wheels, int(source_cap_mb * 1e6), seed)
-    typer.echo(json.dumps({key: manifest[key] for key in ("train", "heldout", "dropped")}))
+    manifest = build_corpus(out, wheels, int(source_cap_mb * 1e6), seed, workers)
+    told = ("train", "heldout", "dropped", "overlap")
+    typer.echo(json.dumps({key: manifest[key] for key in told if key in manifest}))
 
 
 @app.command()
@@ -45,20 +51,24 @@ def tokenizer(
 @app.command()
 def base(
     corpus: Corpus,
-    tokenizer: Annotated[Path, typer.Option(help="The folder that `train tokenizer` wrote.")],
+    tokenizer: Tokenizer,
     out: Out,
     size: Annotated[str, typer.Option(help="A row of sizes.json: toy, cpu, small, base.")] = "cpu",
     minutes: Minutes = 60.0,
+    million_tokens: Annotated[float | None, typer.Option(help="The length of the run in tokens instead.")] = None,
+    slice_minutes: Annotated[float | None, typer.Option(help="Stop after so long; the next call goes on.")] = None,
     start_from: Annotated[Path | None, typer.Option(help="An exported model to go on from.")] = None,
     threads: Threads = 1,
     device: str = "cpu",
-    compiled: Annotated[bool, typer.Option(help="Compile the loss (a C++ compiler is needed).")] = False,
+    compiled: Annotated[bool, typer.Option(help="Compile the model (a C++ compiler is needed).")] = False,
+    workers: Workers = 0,
     seed: int = 0,
 ) -> None:
     """Step 3: train the model."""
     from pass_lsp.train.base import Plan, train_base
 
     plan = Plan(corpus, tokenizer, out, size, minutes, start_from, threads, seed, device, compiled)
+    plan = replace(plan, million_tokens=million_tokens, slice_minutes=slice_minutes, workers=workers)
     typer.echo(json.dumps(train_base(plan)))
 
 
@@ -66,7 +76,7 @@ def base(
 def export(
     run: Annotated[Path, typer.Option(help="The folder that `train base` wrote.")],
     corpus: Corpus,
-    tokenizer: Annotated[Path, typer.Option(help="The folder that `train tokenizer` wrote.")],
+    tokenizer: Tokenizer,
     out: Annotated[Path, typer.Option(help="The model directory to write.")],
 ) -> None:
     """Step 4: write the trained model as a Hugging Face directory, in bfloat16."""
@@ -81,13 +91,52 @@ def lookahead(
     data: Annotated[Path, typer.Option(help="A corpus folder, or any folder of Python files.")],
     out: Out,
     length: Annotated[int, typer.Option(help="L, the number of look-ahead embeddings.")] = 4,
+    head: Annotated[bool, typer.Option(help="Also a head that knows the token before.")] = True,
+    rank: Annotated[int, typer.Option(min=0, help="Rank of a LoRA that look-ahead rows alone see; 0: none.")] = 16,
     minutes: Minutes = 10.0,
     threads: Threads = 1,
     device: str = "auto",
     seed: int = 0,
 ) -> None:
-    """Step 5: train look-ahead embeddings for a frozen model."""
+    """Step 5: train a look-ahead artifact for a frozen model: embeddings, and what the options add to them.
+
+    An artifact in the folder is trained on; parts that it lacks are added to it.
+    """
     from pass_lsp.train.lookahead import Plan, train_lookahead
 
-    plan = Plan(model, data, out, length, minutes, threads=threads, device=device, seed=seed)
+    plan = Plan(model, data, out, length, minutes, head=head, rank=rank, threads=threads, device=device, seed=seed)
     typer.echo(json.dumps(train_lookahead(plan)))
+
+
+@app.command()
+def card(
+    model: Annotated[Path, typer.Option(help="The model directory whose README.md is written.")],
+    measured: Annotated[
+        list[Path] | None, typer.Option(help="What `pass-lsp bench … --json FILE` wrote; may be given several times.")
+    ] = None,
+    footprint: Annotated[bool, typer.Option(help="Measure memory and the first completion now.")] = False,
+) -> None:
+    """Step 6: write the model card from what was measured."""
+    from pass_lsp.train.card import write_card
+
+    given = list(measured or ())
+    with TemporaryDirectory() as folder:
+        if footprint:
+            from pass_lsp.bench.footprint import bench_footprint
+
+            given.append(Path(folder) / "footprint.json")
+            given[-1].write_text(json.dumps(bench_footprint(str(model))))
+        figures = write_card(model, given)
+    typer.echo(json.dumps({"card": str(model / "README.md"), "measured": sorted(figures)}))
+
+
+@app.command()
+def sources(
+    corpus: Annotated[Path, typer.Option(help="The folder that holds the corpus's manifest.json.")],
+    model: Annotated[str, typer.Option(help="The name of the model that was trained on it.")] = "pass-cpu",
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("THIRD_PARTY.md"),
+) -> None:
+    """List every source that a model was trained on, with its licence."""
+    from pass_lsp.train.sources import write_sources
+
+    typer.echo(json.dumps(write_sources(corpus, model, out)))

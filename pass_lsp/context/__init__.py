@@ -5,53 +5,82 @@ The only room that imports tree_sitter. Broken code makes a worse context, never
 
 from __future__ import annotations
 
-from tree_sitter import Node
+from functools import cached_property
 
+from pass_lsp.context.closure import Errors, errors_at
 from pass_lsp.context.exclusions import path_of, refusal
+from pass_lsp.context.ignored import is_ignored, root_of
 from pass_lsp.context.mode import TAB_SIZE, Place, indent_at, mode_at, open_at, unfit
-from pass_lsp.context.outline import Outline, outline
+from pass_lsp.context.neighbours import Neighbours, Spot, prepare
+from pass_lsp.context.outline import Outline, Tree
 from pass_lsp.context.syntax import Trees, knows
-from pass_lsp.context.trim import Sides, windows
+from pass_lsp.context.trim import Sides, Windows
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.languages import indentation, language_of
-from pass_lsp.domain import Context, Mode, Reason
+from pass_lsp.documents.languages import language_of, lexis_of, row_of
+from pass_lsp.documents.scan import indentation
+from pass_lsp.documents.workspace import Workspace
+from pass_lsp.domain import Context, Mode, Reason, Snippet
 
-__all__ = ["build_context"]
+__all__ = ["build_context", "errors_in", "prepare"]
 
 _TREES = Trees()
+_WINDOWS = Windows()
+_NEIGHBOURS = Neighbours()
+OTHERS_SHARE = 0.25
+"""Of the budget, at most, for other files."""
 
 
-def build_context(document: Document, offset: int, *, budget: int) -> Context:
-    """What the model may see around `offset`, in about `budget` characters. Never raises for what a text holds."""
+def build_context(
+    document: Document,
+    offset: int,
+    *,
+    budget: int,
+    workspace: Workspace = Workspace(),
+    sources: tuple[str, ...] = (),
+    in_comments: bool = True,
+) -> Context:
+    """What the model may see around `offset`, in about `budget` characters. Never raises for what a text holds.
+
+    `sources` are the ways to find what helps in `workspace` (`config.SOURCES`); without
+    `in_comments` nothing belongs into comments and strings.
+    """
     offset = max(0, min(offset, len(document.text)))
     line = document.line_at(offset)
     offset = min(offset, document.line_end(line))
     path = path_of(document)
     place = Place(document, line, offset, language_of(path, document.language))
     reason = refusal(document, line) or unfit(place)
+    if reason is None and is_ignored(path, workspace.roots):
+        reason = Reason.IGNORED
     if reason is not None:
         return _nothing(place, path, reason)
-    return _Builder(place, path).context(max(budget, 1))
+    context = _Builder(place, path).context(max(budget, 1), workspace, sources)
+    silent = not in_comments and context.mode is Mode.SINGLE_LINE and (context.comment or context.string)
+    return _nothing(place, path, Reason.IN_COMMENT) if silent else context
 
 
 def _nothing(place: Place, path: str, reason: Reason) -> Context:
     return Context("", "", Mode.NONE, path=path, language=place.language, reason=reason)
 
 
+def errors_in(document: Document, offset: int, context: Context) -> Errors | None:
+    """Counts the errors of syntax of answers to `context`; None where no grammar tells."""
+    return errors_at(document, offset, context.language, _TREES)
+
+
 class _Builder:
-    """One request: the place, and the trees of both of its sides, parsed when first asked for."""
+    """One request: the place, and the tree of its document, parsed when first asked for."""
 
     def __init__(self, place: Place, path: str) -> None:
         self._place, self._path = place, path
-        # On a blank line the lines above tell, so that typing its indentation changes nothing.
-        self._lead = place.lead() if place.blank else indentation(place.left)
-        self._parsed = knows(place.language)
 
-    def context(self, budget: int) -> Context:
+    def context(self, budget: int, workspace: Workspace, sources: tuple[str, ...]) -> Context:
         place = self._place
-        state, statement = open_at(place, self._is_code if self._parsed else None)
-        indent = indent_at(place, state, statement)
-        prefix, suffix = windows(Sides(place.document, place.line, place.offset, self._before, self._after), budget)
+        lexis = lexis_of(place.language)
+        snippets = self._snippets(workspace, sources, int(budget * OTHERS_SHARE))
+        budget -= sum(len(snippet.text) for snippet in snippets)
+        state, statement = open_at(place, self._tree.anchor() if self._tree else None)
+        prefix, suffix = _WINDOWS.of(Sides(place.document, place.line, place.offset, self._outline, lexis), budget)
         return Context(
             prefix,
             suffix,
@@ -60,28 +89,30 @@ class _Builder:
             language=place.language,
             line_prefix=place.left,
             line_suffix=place.right,
-            indent=indent,
+            indent=indent_at(place, state, statement),
             tab_size=TAB_SIZE,
+            brackets=state.brackets,
+            surplus=state.surplus,
+            string=state.string,
+            comment=state.comment,
+            snippets=snippets,
+            root=root_of(self._path, workspace.roots) or "",
         )
 
-    def _root_before(self) -> Node:
-        return _TREES.before(self._place.document, self._place.line, self._lead, self._place.language)
+    def _snippets(self, workspace: Workspace, sources: tuple[str, ...], room: int) -> tuple[Snippet, ...]:
+        place = self._place
+        spot = Spot(place.document, self._path, place.language, place.line)
+        return _NEIGHBOURS.snippets(spot, workspace, sources, room)
 
-    def _is_code(self, line: int) -> bool:
-        """Whether the word that `line`, above the cursor's, begins with is a keyword of a definition."""
-        column = len(indentation(self._place.text(line)))
-        leaf = self._root_before().descendant_for_point_range((line, column), (line, column + 1))
-        return leaf is not None and leaf.type in ("def", "class", "async")
+    @cached_property
+    def _tree(self) -> Tree | None:
+        place = self._place
+        if not knows(place.language):
+            return None
+        # On a blank line the lines above tell, so that typing its indentation changes nothing.
+        lead = place.lead() if place.blank else indentation(place.left)
+        root = _TREES.around(place.document, place.line, lead, place.language)
+        return Tree(root, place.document, row_of(place.language), place.line, len(lead)) if root else None
 
-    def _before(self, first: int, last: int) -> Outline:
-        if not self._parsed:
-            return Outline()
-        return outline(self._root_before(), first, last, self._place.line, len(self._lead))
-
-    def _after(self, first: int, last: int) -> Outline:
-        if not self._parsed:
-            return Outline()
-        base = self._place.line + 1
-        root = _TREES.after(self._place.document, self._place.line, self._place.language)
-        found = outline(root, first - base, last - base)
-        return Outline(bodies={start + base: stop + base for start, stop in found.bodies.items()})
+    def _outline(self, first: int, last: int) -> Outline:
+        return self._tree.outline(first, last) if self._tree else Outline()

@@ -21,6 +21,7 @@ _SECRET_NAMES = (
     "id_ed25519*", "*.pem", "*.key", "*.p12", "*.pfx", "*.p8", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.gpg",
     "*.asc", "*.tfvars", "*.tfstate", "*.ovpn", "*.crt", "*.cer", "*.der",
 )  # fmt: skip
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+(?:[A-Za-z0-9+/=]{40,}\s+){2}")
 _SECRET_FOLDERS = frozenset((".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".git"))
 # Source code about secrets (such as the standard library's own secrets.py) holds none.
 _CODE = re.compile(r"\.(py|pyi|js|jsx|mjs|ts|tsx|go|rs|java|kt|c|cc|cpp|h|hpp|cs|rb|php|lua|swift|scala|md|rst)$")
@@ -46,17 +47,20 @@ def is_secret(path: str) -> bool:
     return not code and any(fnmatchcase(name, pattern) for pattern in _SECRET_NAMES)
 
 
-def refusal(document: Document, line: int) -> Reason | None:
-    """Why nothing may be suggested in this document around `line`, whatever the cursor is at; None if it may."""
+def refusal(document: Document, line: int | None) -> Reason | None:
+    """Why nothing of this document may be shown to a model, or around `line` only; None if it may."""
     if is_secret(path_of(document)):
         return Reason.EXCLUDED
     if len(document.text) > MAX_CHARACTERS:
         return Reason.TOO_LARGE
     if _binary(document.text):
         return Reason.BINARY
-    near = range(max(line - _NEAR, 0), min(line + _NEAR + 1, document.line_count))
+    if "PRIVATE KEY-----" in document.text and _PRIVATE_KEY.search(document.text):
+        return Reason.EXCLUDED
+    first, last = (0, document.line_count) if line is None else (line - _NEAR, line + _NEAR + 1)
+    near = range(max(first, 0), min(last, document.line_count))
     if any(document.line_end(number) - document.line_start(number) > MAX_LINE for number in near):
-        return Reason.TOO_LARGE
+        return Reason.MINIFIED
     return None
 
 

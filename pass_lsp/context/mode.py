@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.languages import Scan, columns, indentation, lexis_of, scan
+from pass_lsp.documents.languages import lexis_of
+from pass_lsp.documents.scan import Lexis, Scan, columns, indentation, scan, scan_lines
 from pass_lsp.domain import Mode, Reason
 
 _RIGHT_OK = re.compile(r"""^\s*[)>}\]"'`]*\s*[:{;,]?\s*$""")
 """What may stand right of the cursor: closers and a last mark of punctuation."""
 _WORD = re.compile(r"\w")
-_DEFINITION = re.compile(r"^[ \t]*(?:async[ \t]+def|def|class)\b")
 _LOOK_BACK = 400
 """Lines above the cursor that are scanned for what is still open."""
 TAB_SIZE = 4
-
-IsCode = Callable[[int], bool]
-"""Whether the first word of a line is code to the parser, not part of a string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ class Place:
     def lead(self) -> str:
         """The white space that a line here begins with if it goes on with what stands above."""
         above = self.neighbour(-1)
-        deeper = _ends_header(above, self.language)
+        deeper = _ends_header(above, lexis_of(self.language))
         return indentation(above) + (("\t" if above.startswith("\t") else "    ") if deeper else "")
 
 
@@ -76,46 +72,54 @@ def unfit(place: Place) -> Reason | None:
     return None if _RIGHT_OK.match(place.right) else Reason.MID_LINE
 
 
-def open_at(place: Place, is_code: IsCode | None) -> tuple[Scan, str]:
+def open_at(place: Place, anchor: tuple[int, str] | None) -> tuple[Scan, str]:
     """What is open at the cursor, and the text of the statement that the cursor is in.
 
-    The scan begins at the nearest definition that the parser takes for code, because no
-    bracket or string reaches over one.
+    The scan begins at `anchor`, an offset with the brackets that are open there; where nothing
+    is known of the text, a few hundred lines above.
     """
-    first = max(place.line - _LOOK_BACK, 0)
-    for line in range(place.line - 1, first, -1) if is_code else ():
-        if _DEFINITION.match(place.text(line)) and is_code and is_code(line):
-            first = line
-            break
-    text = place.document.text[place.document.line_start(first) : place.offset].replace("\r\n", "\n")
-    state = scan(text, place.language)
-    return state, text[state.statement :]
+    lexis, text = lexis_of(place.language), place.document.text
+    start, brackets = anchor or (0, "")
+    line_start, far = place.document.line_start(place.line), place.document.line_start(max(place.line - _LOOK_BACK, 0))
+    if start < far:
+        start, brackets = far, ""
+    start = min(start, line_start)
+    above = text[start:line_start].replace("\r\n", "\n")
+    state = scan_lines(above, lexis, Scan(brackets))
+    code, at = above + place.left, state.statement
+    state = scan(place.left, lexis, state)
+    # A line end within the line there is none, so a statement begins above or with the line.
+    return replace(state, statement=at), code[at:]
 
 
 def mode_at(place: Place, state: Scan, statement: str) -> Mode:
     """One line or several: several where a block or an open bracket begins, and on blank lines."""
-    if state.string and len(state.string) == 3 and _begins_docstring(place, statement):
+    if _begins_docstring(place, state, statement):
         return Mode.MULTI_LINE
     if state.string or state.comment:
         return Mode.SINGLE_LINE
     if place.blank:
         return Mode.MULTI_LINE
-    if place.right.strip():
-        return Mode.SINGLE_LINE
-    opens = place.left.rstrip().endswith(("(", "[", "{")) or opens_block(statement, place.language)
+    lexis, left, right = lexis_of(place.language), place.left.rstrip(), place.right.strip()
+    if right:
+        # The editor has closed an empty block by itself.
+        empty = left.endswith("{") and right.startswith("}") and not lexis.indented
+        return Mode.MULTI_LINE if empty else Mode.SINGLE_LINE
+    opens = left.endswith(("(", "[", "{")) or opens_block(statement if lexis.indented else left, lexis)
     return Mode.MULTI_LINE if opens else Mode.SINGLE_LINE
 
 
 def indent_at(place: Place, state: Scan, statement: str) -> int:
     """Columns of the block that the completion belongs to."""
-    own = columns(place.left, TAB_SIZE)
+    own, lexis = columns(place.left, TAB_SIZE), lexis_of(place.language)
     if not place.blank:
-        if state.plain and not place.right.strip() and opens_block(statement, place.language):
-            return columns(statement, TAB_SIZE) + _step(place)
+        header = statement if lexis.indented else place.left
+        if state.plain and not place.right.strip() and opens_block(header, lexis):
+            return columns(header, TAB_SIZE) + _step(place)
         return own
     above, below = place.neighbour(-1), place.neighbour(1)
-    in_code = not (state.string or state.comment or (state.brackets and lexis_of(place.language).openers))
-    if in_code and _ends_header(above, place.language):
+    in_code = not (state.string or state.comment or (state.brackets and lexis.indented))
+    if in_code and _ends_header(above, lexis):
         header = columns(above, TAB_SIZE)
         inner = columns(below, TAB_SIZE) if below else 0
         deeper = inner if inner > header else header + _step(place)
@@ -125,28 +129,22 @@ def indent_at(place: Place, state: Scan, statement: str) -> int:
     return min(columns(above, TAB_SIZE), columns(below, TAB_SIZE) if below else 0)
 
 
-def opens_block(statement: str, language: str) -> bool:
+def opens_block(statement: str, lexis: Lexis) -> bool:
     """Whether a statement, taken to its end, is a header that a block must follow."""
-    lexis = lexis_of(language)
-    code = statement.strip()
-    if not (lexis.openers and code.endswith(":")):
-        return False
-    word = re.match(r"\w+", code)
-    return bool(word and word.group() in lexis.openers) and scan(statement, language).plain
+    return lexis.opens_block(statement) and (not lexis.indented or scan(statement, lexis).plain)
 
 
-def _ends_header(line: str, language: str) -> bool:
+def _ends_header(line: str, lexis: Lexis) -> bool:
     """Whether a line above a blank one ends a header; the last line of a long signature does too."""
-    lexis = lexis_of(language)
     code = line.strip()
-    if not lexis.openers:
-        return code.endswith(("{", ":"))
-    return opens_block(line, language) or (code.startswith((")", "]")) and code.endswith(":"))
+    return opens_block(line, lexis) or (code.startswith((")", "]")) and code.endswith(":"))
 
 
-def _begins_docstring(place: Place, statement: str) -> bool:
-    """Whether the open string begins a block and holds nothing but white space yet."""
-    if re.fullmatch(r'\s*[rRuUbB]{0,2}("""|\'\'\')\s*', statement) is None:
+def _begins_docstring(place: Place, state: Scan, statement: str) -> bool:
+    """Whether the open string or comment documents what it stands in or above, and holds no text yet."""
+    if state.string in dict(lexis_of(place.language).blocks):
+        return place.left.strip() in ("/**", "/*!")
+    if len(state.string) != 3 or re.fullmatch(r'\s*[rRuUbB]{0,2}("""|\'\'\')\s*', statement) is None:
         return False
     opening = place.document.text[: place.offset].rstrip()[:-3].rstrip(" \trRuUbB")
     above = opening[opening.rstrip().rfind("\n") + 1 :].strip()

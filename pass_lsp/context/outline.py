@@ -1,82 +1,174 @@
-"""What trimming wants to know of a tree: imports, headers around the cursor, and bodies that may be left out."""
+"""What trimming wants to know of a tree: imports, headers around the cursor, and bodies that may be left out.
+
+Which nodes these are stands in the table of languages; here is only what all languages share:
+a definition has a header, and a body that begins behind a bracket or on the next line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, field
 
-from tree_sitter import Node
+from tree_sitter import Node, QueryCursor
 
-_IMPORTS = frozenset(("import_statement", "import_from_statement", "future_import_statement"))
-_DEFINITIONS = frozenset(("function_definition", "class_definition"))
-_CLAUSES = ("elif_clause", "else_clause", "except_clause", "except_group_clause", "finally_clause", "case_clause")
-_STATEMENTS = ("if", "for", "while", "with", "try", "match")
-_DESCEND = frozenset(
-    ("module", "block", "decorated_definition", "ERROR", *_CLAUSES, *(f"{word}_statement" for word in _STATEMENTS))
-)
+from pass_lsp.context.syntax import Point, path_to, query
+from pass_lsp.documents.document import Document
+from pass_lsp.documents.languages import Language
+from pass_lsp.documents.scan import columns
+
 _MIN_BODY = 3
 """Lines below which leaving a body out saves nothing worth the loss."""
+_DEEPEST = 100
+_HEAD_LINES = 400
+"""Imports are looked for in these first lines of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Rows of one side of the cursor. Ranges are half-open; `bodies` maps a first row to the row after the last."""
+    """Rows of some part of a document. Ranges are half-open; `bodies` maps a first row to the row after the last."""
 
     imports: list[range] = field(default_factory=list)
     headers: list[range] = field(default_factory=list)
-    """Signatures of the definitions around the cursor, decorators included, outermost first."""
+    """First rows of the definitions around the cursor, decorators included, outermost first."""
     bodies: dict[int, int] = field(default_factory=dict)
 
 
-def outline(root: Node, first: int, last: int, cursor: int | None = None, indent: int = 0) -> Outline:
-    """The outline of rows `[first, last)`; headers and imports are found before `first` too.
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A parsed document, with the cursor on the line `line` that the tree does not see.
 
-    `cursor` is the row of the cursor and `indent` its column; a definition that begins left
-    of it and reaches it is around the cursor, and is never left out.
+    `indent` is the column at which the line begins or would begin.
     """
-    found = Outline()
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node.type in _IMPORTS:
-            found.imports.append(_rows(node))
-        elif node.type in _DEFINITIONS:
-            stack.extend(_definition(node, first, last, cursor, indent, found))
-        elif node.type in _DESCEND:
-            stack.extend(reversed(list(_children(node, first, last))))
-    found.imports.sort(key=lambda rows: rows.start)
-    found.headers.sort(key=lambda rows: rows.start)
-    return found
+
+    root: Node
+    document: Document
+    row: Language
+    line: int
+    indent: int
+
+    def around(self) -> list[Node]:
+        """Definitions that the cursor is in, innermost first."""
+        loose = self.row.lexis.indented and not self.row.filler
+        point = self._above() if loose else (self.line, self.indent if self.row.filler else 0)
+        found: list[Node] = []
+        for node in reversed(path_to(self.root, point)):
+            inside = node.start_point[1] < self.indent if loose else node.end_point[0] >= self.line
+            if inside and node.start_point[0] < self.line and self._defines(node):
+                found.append(node)
+        return found
+
+    def _defines(self, node: Node) -> bool:
+        return node.type in self.row.folds.split() or node.type in self.row.scopes.split()
+
+    def _above(self) -> Point:
+        """The last character above the cursor's line, where blank lines belong to no block."""
+        end = len(self.document.text[: self.document.line_start(self.line)].rstrip())
+        return self.document.position(max(end - 1, 0), "utf-32")
+
+    def anchor(self) -> tuple[int, str]:
+        """Where scanning for what is open at the cursor may begin, and the brackets that are open there.
+
+        Behind the last complete definition above the cursor, or before the innermost one around it.
+        """
+        around = self.around()
+        inner = around[0].start_point if around else (0, 0)
+        found = None
+        for node in reversed(path_to(self.root, self._above())):
+            if node.end_point[0] >= self.line or node.start_point < inner:
+                break
+            if self._defines(node) and not (around and node.id == around[0].id):
+                found = node
+        if found is not None:
+            # What does not parse may be what is still open.
+            row, column = found.start_point if found.has_error else found.end_point
+            return self.document.offset(row, column, "utf-32"), "".join(map(_opener, reversed(around)))
+        return self.document.offset(*inner, "utf-32"), "".join(map(_opener, reversed(around[1:])))
+
+    def outline(self, first: int, last: int) -> Outline:
+        """The outline of rows `[first, last)`; headers and imports are found anywhere."""
+        around = self.around()
+        headers = [range(self._start(node), self._interior(node).start) for node in reversed(around)]
+        return Outline(self._imports(), headers, self._bodies(first, last, {node.id for node in around}))
+
+    def definitions(self, first: int, last: int) -> list[Node]:
+        """Everything that the table calls a fold or a scope and that reaches into the rows, in order."""
+        found = self._matches(f"{self.row.folds} {self.row.scopes}", first, last)
+        return sorted(found, key=lambda node: (node.start_byte, -node.end_byte))
+
+    def span(self, node: Node) -> range:
+        """The rows of a definition, from its first decorator on."""
+        return range(self._start(node), _rows(node).stop)
+
+    def inner(self, rows: range) -> dict[int, int]:
+        """The bodies within some rows, as `Outline` has them, however short."""
+        found = [self._interior(node) for node in self._matches(self.row.folds, rows.start, rows.stop)]
+        return {body.start: body.stop for body in found if body and body.start > rows.start and body.stop <= rows.stop}
+
+    def _imports(self) -> list[range]:
+        if self.row.imports or not self.row.modules:
+            return [_rows(node) for node in self._matches(self.row.imports, 0, _HEAD_LINES)]
+        names = re.compile(self.row.modules.pattern)
+        head = range(min(_HEAD_LINES, self.document.line_count))
+        return [range(row, row + 1) for row in head if names.search(self._line(row))]
+
+    def _bodies(self, first: int, last: int, around: set[int]) -> dict[int, int]:
+        bodies: dict[int, int] = {}
+        end = first
+        for node in sorted(self._matches(self.row.folds, first, last), key=lambda node: node.start_byte):
+            body = self._interior(node) if node.id not in around else range(0)
+            # Of bodies within bodies only the outermost is left out.
+            if body.start >= end and body.stop <= last and len(body) >= _MIN_BODY:
+                bodies[body.start] = end = body.stop
+        return bodies
+
+    def _matches(self, kinds: str, first: int, last: int) -> list[Node]:
+        names = kinds.split()
+        if not names or first >= last:
+            return []
+        cursor = QueryCursor(query(self.row.grammar, " ".join(f"({name}) @it" for name in names)))
+        cursor.set_point_range((first, 0), (last, 0))
+        cursor.set_max_start_depth(_DEEPEST)
+        return sorted(cursor.captures(self.root).get("it", ()), key=lambda node: node.start_byte)
+
+    def _start(self, node: Node) -> int:
+        """The row of the first decorator or keyword of a definition."""
+        wrappers, row = self.row.wrappers.split(), node.start_point[0]
+        while node.parent is not None and node.parent.type in wrappers:
+            node = node.parent
+            row = node.start_point[0]
+        return row
+
+    def _interior(self, node: Node) -> range:
+        """The rows between a definition's header and what closes it."""
+        body = node.child_by_field_name("body") or node.child_by_field_name("value") or _bracketed(node)
+        start, first = node.start_point[0], node.start_point[0] + 1
+        if body is not None:
+            opened = body.child_count and (child := body.child(0)) is not None and child.type in ("{", "[", "(")
+            first = max(first, body.start_point[0] + (1 if opened else 0))
+        last = _rows(node).stop
+        header = columns(self._line(start))
+        while last > first and not self.row.flat and columns(self._line(last - 1)) <= header:
+            last -= 1
+        return range(first, last)
+
+    def _line(self, row: int) -> str:
+        if row >= self.document.line_count:
+            return ""
+        return self.document.text[self.document.line_start(row) : self.document.line_end(row)]
 
 
-def _children(node: Node, first: int, last: int) -> Iterator[Node]:
-    """Children that reach into the rows; of a module's head also the imports."""
-    for child in node.named_children:
-        near = child.end_point[0] >= first and child.start_point[0] < last
-        if near or (node.parent is None and child.type in _IMPORTS):
-            yield child
+def _opener(node: Node) -> str:
+    """The bracket that a definition's body begins with, or ""."""
+    body = node.child_by_field_name("body") or _bracketed(node) or node
+    first = body.child(0) if body.child_count else None
+    return first.type if first is not None and first.type in ("{", "[", "(") else ""
 
 
-def _definition(node: Node, first: int, last: int, cursor: int | None, indent: int, found: Outline) -> Iterator[Node]:
-    """Note one definition, and yield what to look into below it."""
-    colon = next((child for child in node.children if child.type == ":"), None)
-    if colon is None:
-        return
-    body = range(colon.start_point[0] + 1, _rows(node).stop)
-    start = _decorated(node).start_point
-    around = cursor is not None and start[0] < cursor <= body.stop and start[1] < indent
-    if around:
-        found.headers.append(range(start[0], body.start))
-    if node.type == "function_definition" and not around:
-        if len(body) >= _MIN_BODY and first <= body.start and body.stop <= last:
-            found.bodies[body.start] = body.stop
-    else:
-        yield from (child for child in node.children if child.type in ("block", "ERROR"))
-
-
-def _decorated(node: Node) -> Node:
-    parent = node.parent
-    return parent if parent is not None and parent.type == "decorated_definition" else node
+def _bracketed(node: Node) -> Node | None:
+    """The last part of a node, if brackets enclose it."""
+    last = node.child(node.child_count - 1) if node.child_count else None
+    opener = last.child(0) if last is not None and last.child_count else None
+    return last if opener is not None and opener.type in ("{", "[", "(") else None
 
 
 def _rows(node: Node) -> range:

@@ -1,86 +1,152 @@
-"""Parsing with tree-sitter: edited trees in a small cache, in rows and columns of the document.
+"""Parsing with tree-sitter: one edited tree for each document, in rows and columns of the document.
 
-Every non-ASCII character is replaced by one letter before parsing, so that one
-character is one byte and a column of the tree is a column of the line. The text
-before the cursor's line and the text after it are parsed apart: what stands half
-typed on the cursor's line can then not change how the rest is understood.
+Every non-ASCII character is replaced by one letter before parsing, so that one character is
+one byte and a column of the tree is a column of the line. The cursor's line is left out, so
+that what stands half typed on it cannot change how the rest is understood, and typing on one
+line parses nothing. Grammars come inside wheels; none is loaded before its language is used.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 
 import tree_sitter
-import tree_sitter_python
 
 from pass_lsp.documents.document import Document
+from pass_lsp.documents.languages import row_of
 
-_GRAMMARS = {"python": tree_sitter_python.language}
+Point = tuple[int, int]
 _CAPACITY = 16
-WINDOW_LINES = 2_000
-_WINDOW_STEP = 500
-_HEAD_LINES = 200
-_BLOCK = 4_096
+WINDOW_LINES = 6_000
+"""Lines on each side of the cursor that a tree sees, in files that have more; it moves by `_WINDOW_STEP`."""
+_WINDOW_STEP = 2_000
+_HEAD_LINES = 400
+_DEEPEST = 1_000
+_CHUNK = 1 << 16
+PATIENCE_S = 0.4
+"""After this long a text is not parsed but trimmed by lines, and tried again no sooner than `_AGAIN_S` later."""
+_AGAIN_S = 30.0
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 
 
+@cache
 def knows(language: str) -> bool:
-    """Whether there is a grammar for `language`."""
-    return language in _GRAMMARS
+    """Whether there is a grammar for `language`, and it can be loaded."""
+    name = row_of(language).grammar
+    try:
+        return bool(name and grammar(name))
+    except (ImportError, AttributeError, ValueError):  # not installed, or of another version of tree-sitter
+        return False
 
 
 @cache
-def _language(name: str) -> tree_sitter.Language:
-    return tree_sitter.Language(_GRAMMARS[name]())
+def grammar(name: str) -> tree_sitter.Language:
+    """The grammar that a row of the table names: a module, and its function if it has several."""
+    module, _, function = name.partition(":")
+    return tree_sitter.Language(getattr(import_module(module), function or "language")())
+
+
+@cache
+def query(name: str, pattern: str) -> tree_sitter.Query:
+    """A compiled query of grammar `name`."""
+    return tree_sitter.Query(grammar(name), pattern)
+
+
+def path_to(root: tree_sitter.Node, point: Point) -> list[tree_sitter.Node]:
+    """The nodes around the character at `point`, outermost first. Does not climb, which costs the depth each step."""
+    cursor, path = root.walk(), [root]
+    while len(path) < _DEEPEST and cursor.goto_first_child_for_point(point) is not None:
+        node = cursor.node
+        if node is None or node.start_point > point:
+            break
+        path.append(node)
+    return path
+
+
+@dataclass(slots=True)
+class _Parsed:
+    """A text and its tree; None and when that was, if it took too long."""
+
+    source: bytes
+    tree: tree_sitter.Tree | None
+    failed: float = 0.0
 
 
 class Trees(threading.local):
     """The last few trees, each edited and reparsed when its text changes. Every thread has its own."""
 
     def __init__(self) -> None:
-        self._trees: OrderedDict[tuple[str, str], tuple[str, bytes, tree_sitter.Tree]] = OrderedDict()
+        self._trees: OrderedDict[tuple[str, str], _Parsed] = OrderedDict()
 
-    def before(self, document: Document, line: int, lead: str, language: str) -> tree_sitter.Node:
-        """The root over the lines before `line`; its rows are lines of the document.
+    def around(self, document: Document, line: int, lead: str, language: str) -> tree_sitter.Node | None:
+        """The root over `document` without its line `line`; rows are lines of the document.
 
-        A name stands for the cursor's line, behind the white space `lead`, so that a
-        block which is still empty parses. In a huge file the tree sees the head and a window.
+        In languages that need one, a name stands for the line, behind the white space `lead`,
+        so that a block which is still empty parses. Of a huge file the tree sees the head and a
+        window. None if parsing takes too long. `language` must be one that `knows` knows.
         """
+        filler = row_of(language).filler
+        text = document.text
         start = max((line - WINDOW_LINES) // _WINDOW_STEP * _WINDOW_STEP, 0)
+        stop = -(-(line + WINDOW_LINES) // _WINDOW_STEP) * _WINDOW_STEP
         head = min(_HEAD_LINES, start)
-        text = document.text[: document.line_start(head)] if head else ""
-        window = document.text[document.line_start(start) : document.line_start(line)]
-        source = _one_byte_each(text) + b"\n" * (start - head) + _one_byte_each(window)
-        return self._parse((document.uri, "before"), language, source + lead.encode() + b"x\n")
+        end = document.line_start(stop) if stop < document.line_count else len(text)
+        source = b"".join((
+            one_byte_each(text[: document.line_start(head)]),
+            b"\n" * (start - head),
+            one_byte_each(text[document.line_start(start) : document.line_start(line)]),
+            (lead + filler).encode() if filler else b"",
+            one_byte_each(text[document.line_end(line) : end]),
+        ))  # fmt: skip
+        return self.root(document.uri, language, source)
 
-    def after(self, document: Document, line: int, language: str) -> tree_sitter.Node:
-        """The root over the lines after `line`; row 0 is `line + 1`."""
-        first, last = line + 1, line + 1 + WINDOW_LINES
-        end = document.line_start(last) if last < document.line_count else len(document.text)
-        start = document.line_start(first) if first < document.line_count else end
-        return self._parse((document.uri, "after"), language, _one_byte_each(document.text[start:end]))
-
-    def _parse(self, key: tuple[str, str], language: str, source: bytes) -> tree_sitter.Node:
-        known = self._trees.pop(key, None)
-        old = known[2] if known and known[0] == language else None
-        if known and old and known[1] == source:
-            tree = old
-        else:
-            if known and old:
-                _edit(old, known[1], source)
-            parser = tree_sitter.Parser(_language(language))
-            tree = parser.parse(source, old) if old else parser.parse(source)
-        self._trees[key] = (language, source, tree)
+    def root(self, key: str, language: str, source: bytes) -> tree_sitter.Node | None:
+        """The root over `source`, made of the last tree of the same document by an edit; None after a while."""
+        known = self._trees.pop((key, language), None)
+        if known is None or known.tree is None or known.source != source:
+            known = _parsed(language, source, known)
+        self._trees[key, language] = known
         while len(self._trees) > _CAPACITY:
             self._trees.popitem(last=False)
-        return tree.root_node
+        return known.tree.root_node if known.tree else None
 
 
-def _one_byte_each(text: str) -> bytes:
+def parsed_once(language: str, source: bytes) -> tree_sitter.Node | None:
+    """The root over a text that is not kept; None if parsing takes too long."""
+    tree = _parsed(language, source, None).tree
+    return tree.root_node if tree else None
+
+
+def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
+    now = time.monotonic()
+    if last and last.tree is None and now - last.failed < _AGAIN_S:
+        return _Parsed(source, None, last.failed)
+    parser = tree_sitter.Parser(grammar(row_of(language).grammar))
+
+    def read(at: int, _: object) -> bytes:
+        return source[at : at + _CHUNK]
+
+    def too_long(*_: object) -> bool:
+        return time.monotonic() - now > PATIENCE_S
+
+    try:
+        if last and last.tree:
+            _edit(last.tree, last.source, source)
+            return _Parsed(source, parser.parse(read, last.tree, progress_callback=too_long))
+        return _Parsed(source, parser.parse(read, progress_callback=too_long))
+    except ValueError:
+        return _Parsed(source, None, now)
+
+
+def one_byte_each(text: str) -> bytes:
+    """A text as the parser gets it: one byte for each character, lines ended by `\\n`."""
     if "\r" in text:
         text = _LONE_RETURN.sub("\n", text)
     if not text.isascii():
@@ -92,21 +158,39 @@ def _edit(tree: tree_sitter.Tree, old: bytes, new: bytes) -> None:
     """Tell `tree` of the one replacement that makes `new` of `old`."""
     start = _common(old, new)
     shared = min(len(old), len(new)) - start
-    tail = _common(old[len(old) - shared :][::-1], new[len(new) - shared :][::-1])
+    tail = _common_end(old, new, shared)
     old_end, new_end = len(old) - tail, len(new) - tail
-    tree.edit(start, old_end, new_end, _point(old, start), _point(old, old_end), _point(new, new_end))
+    row, column = _point(old, start)
+    tree.edit(
+        start, old_end, new_end,
+        (row, column), _point(old, old_end, start, row), _point(new, new_end, start, row),
+    )  # fmt: skip
 
 
 def _common(left: bytes, right: bytes) -> int:
-    """The length of the common beginning, compared a block at a time."""
-    limit, at = min(len(left), len(right)), 0
-    while at < limit and left[at : at + _BLOCK] == right[at : at + _BLOCK]:
-        at += _BLOCK
-    at = min(at, limit)
-    while at < limit and left[at] == right[at]:
-        at += 1
-    return at
+    """The length of the common beginning, found by halving."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
-def _point(source: bytes, at: int) -> tuple[int, int]:
-    return source.count(b"\n", 0, at), at - (source.rfind(b"\n", 0, at) + 1)
+def _common_end(left: bytes, right: bytes, limit: int) -> int:
+    """The length of the common end, at most `limit`."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[len(left) - middle : len(left) - low] == right[len(right) - middle : len(right) - low]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _point(source: bytes, at: int, since: int = 0, row: int = 0) -> Point:
+    """Row and column of `at`; counted from `since`, which lies in `row`."""
+    return row + source.count(b"\n", since, at), at - (source.rfind(b"\n", 0, at) + 1)

@@ -1,28 +1,33 @@
-"""Trimming both sides of the cursor to a budget of characters, in whole lines and in steps.
+"""Trimming both sides of the cursor to a budget of characters, in whole lines.
 
-Everything is decided from the position of the cursor's line rounded to a step, and
-from trees that do not see the cursor's line. Between two steps a keystroke therefore
-only adds to the end of the prefix, and a model's cache of the rest stays valid.
-Nothing is remembered from one call to the next.
+A window stays where it is while the cursor stays within it (hysteresis), whatever becomes of
+the syntax meanwhile: a keystroke then only adds to the end of the prefix, and a model's cache
+of the rest stays valid. When it has to move, it moves by a fifth of its room.
 """
 
 from __future__ import annotations
 
+import re
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from pass_lsp.context.outline import Outline
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.languages import columns, indentation
+from pass_lsp.documents.scan import Lexis, columns, indentation
 
 PREFIX_SHARE = 0.7
 _STEPS = 8
-"""A side of the window moves by this fraction of the budget at once."""
-_NEAR = 0.6
-"""The share of a side that is kept as it is, nearest to the cursor."""
+"""What one side leaves goes to the other in this fraction of the budget."""
+_LEAST, _FRESH, _MOST = 0.25, 0.48, 0.62
+"""Shares of a side that are kept as they are, nearest to the cursor: at least, after a move, at most."""
+_SLACK = 0.85
 _MIN_BUDGET = 16
 _REACH = 4
 """How many times its room a side looks away from the cursor for signatures."""
+_CAPACITY = 16
+_CLOSER = re.compile(r"\s*(?:[)\]};,]+|end|</\w+>)\s*")
 
 FindOutline = Callable[[int, int], Outline]
 """Gives the outline of the lines `[first, last)`, in lines of the document."""
@@ -30,13 +35,13 @@ FindOutline = Callable[[int, int], Outline]
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """How to look at the two sides: where the cursor is and how to get their outlines."""
+    """How to look at the two sides: where the cursor is and how to get the outline."""
 
     document: Document
     line: int
     offset: int
-    before: FindOutline
-    after: FindOutline
+    outline: FindOutline
+    lexis: Lexis
 
     @property
     def line_prefix(self) -> str:
@@ -45,8 +50,8 @@ class Sides:
 
     @property
     def rest(self) -> str:
-        """The cursor's line from the cursor on, line end included."""
-        return self.document.text[self.offset : self.start(self.line + 1)]
+        """The cursor's line from the cursor on, without its line end."""
+        return self.document.text[self.offset : self.document.line_end(self.line)]
 
     def start(self, line: int) -> int:
         """Where `line` starts; the end of the text for lines past the end."""
@@ -58,47 +63,98 @@ class Sides:
 
     def line_from(self, offset: int) -> int:
         """The first line that starts at `offset` or later."""
-        line = self.document.line_at(min(offset, len(self.document.text)))
+        line = self.document.line_at(max(0, min(offset, len(self.document.text))))
         return line if self.start(line) >= offset else line + 1
 
 
-def windows(sides: Sides, budget: int) -> tuple[str, str]:
-    """Prefix and suffix of together about `budget` characters; room that one side leaves goes to the other."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What stands for the far parts of a document: `far` for `head`, `below` for all under the cursor's line."""
+
+    budget: int
+    head: str
+    far: str
+    rows: frozenset[int]
+    tail: str
+    below: str
+
+
+class Windows(threading.local):
+    """The windows of the last few documents. Those without a name are not remembered."""
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[str, _Plan] = OrderedDict()
+
+    def of(self, sides: Sides, budget: int) -> tuple[str, str]:
+        """Prefix and suffix of together about `budget` characters; room that one side leaves goes to the other."""
+        uri, text = sides.document.uri, sides.document.text
+        last = self._plans.pop(uri, None)
+        last = last if last and last.budget == budget else None
+        if len(text) <= budget * (_SLACK if last else 1):
+            return text[: sides.offset], text[sides.offset :]
+        plan = _planned(sides, max(budget, _MIN_BUDGET), last)
+        if uri:
+            self._plans[uri] = plan
+            while len(self._plans) > _CAPACITY:
+                self._plans.popitem(last=False)
+        return plan.far + text[len(plan.head) : sides.offset], sides.rest + plan.below
+
+
+def _planned(sides: Sides, budget: int, last: _Plan | None) -> _Plan:
     step = max(budget // _STEPS, 1)
     before, after = sides.offset, len(sides.document.text) - sides.offset
-    if before + after <= budget:
-        return sides.document.text[: sides.offset], sides.document.text[sides.offset :]
-    budget = max(budget, _MIN_BUDGET)
     share = int(budget * PREFIX_SHARE)
     prefix_room = max(share, budget - _up(after, step))
     suffix_room = max(budget - share, budget - _up(before, step))
-    return _prefix(sides, prefix_room, step), _suffix(sides, suffix_room)
+    tail = sides.document.text[sides.document.line_end(sides.line) :]
+    below = last.below if last and last.tail == tail and len(last.below) + len(sides.rest) <= suffix_room else None
+    if below is None:
+        below = _suffix(sides, suffix_room - len(sides.rest))
+    if last and _holds(sides, prefix_room, last):
+        return _Plan(budget, last.head, last.far, last.rows, tail, below)
+    head, far, rows = _prefix(sides, prefix_room)
+    return _Plan(budget, head, far, rows, tail, below)
 
 
 def _up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
-def _prefix(sides: Sides, room: int, step: int) -> str:
+def _holds(sides: Sides, room: int, last: _Plan) -> bool:
+    """Whether the window of the last time still fits the cursor."""
+    near = sides.offset - len(last.head)
+    if not last.head:
+        return sides.offset <= room
+    if not room * _LEAST <= near <= room - min(len(last.far), int(room * (1 - _MOST))):
+        return False
+    if not sides.document.text.startswith(last.head):
+        return False
+    edge = sides.document.line_at(len(last.head))
+    must = _must(sides, sides.outline(edge, edge), edge, room)
+    return must <= last.rows
+
+
+def _prefix(sides: Sides, room: int) -> tuple[str, str, frozenset[int]]:
+    """What is left out or kept as it is before the near lines, what stands for it, and which of its lines stay."""
     if sides.offset <= room:
-        return sides.document.text[: sides.offset]
-    reached = _up(sides.offset - room, step) + room
-    edge = min(sides.line_from(reached - int(room * _NEAR)), sides.line)
-    # The far end moves by whole rooms: whatever it moves must be read anew by the model.
-    base = sides.line_from(max((reached - _REACH * room) // room * room, 0))
-    outline = sides.before(base, edge)
-    must = _must(sides, outline, edge, room // 4)
-    fixed = sum(len(sides.lines(line, line + 1)) for line in must)
+        return "", "", frozenset()
+    edge = min(sides.line_from(sides.offset - int(room * _FRESH)), sides.line)
+    base = sides.line_from(sides.start(edge) - _REACH * room)
+    outline = sides.outline(base, sides.line)
+    # Half a body says little: the window begins behind one, where enough is left.
+    inside = next((last for first, last in outline.bodies.items() if first < edge < last), edge)
+    if sides.offset - sides.start(inside) >= room * _LEAST * 1.2:
+        edge = inside
+    must = _must(sides, outline, edge, room)
     far = _Far(sides, outline, must, base, edge)
-    far.shrink(max(room - int(room * _NEAR) - fixed, 0))
-    return far.text() + sides.lines(edge, sides.line) + sides.line_prefix
+    far.shrink(max(int(room * (1 - _MOST)) - sum(len(sides.lines(line, line + 1)) for line in must), 0))
+    return sides.document.text[: sides.start(edge)], far.text(), far.rows
 
 
 def _must(sides: Sides, outline: Outline, edge: int, room: int) -> set[int]:
-    """Lines before `edge` of the innermost headers and the first imports, at most `room` characters of each."""
+    """Lines before `edge` of the innermost headers and the first imports, together at most three eighths of `room`."""
     must: set[int] = set()
-    for ranges in (outline.headers[::-1], outline.imports):
-        left = room
+    for ranges, left in ((outline.headers[::-1], room // 4), (outline.imports, room // 8)):
         for rows in ranges:
             size = len(sides.lines(rows.start, rows.stop))
             if rows.stop > edge or size > left:
@@ -118,19 +174,30 @@ class _Far:
         self._kept = {line: sides.lines(line, line + 1) for line in sorted(must | set(range(base, edge)))}
         self._edge = edge
 
+    @property
+    def rows(self) -> frozenset[int]:
+        """The lines that are there."""
+        return frozenset(self._kept)
+
     def shrink(self, room: int) -> None:
         """Leave out bodies, then lines, until what need not be kept fits into `room` characters."""
         size = sum(len(text) for line, text in self._kept.items() if line not in self._must)
         for first, last in self._bodies.items():
             if size <= room:
                 return
+            if not self._must.isdisjoint(range(first, last)):
+                continue
             size -= sum(len(self._kept.pop(line, "")) for line in range(first, last))
             self._kept[first] = elision(self._sides, first)
             size += len(self._kept[first])
         for line in sorted(self._kept.keys() - self._must):
-            if size <= room:
+            if size <= room and not self._is_left_alone(line):
                 return
             size -= len(self._kept.pop(line))
+
+    def _is_left_alone(self, line: int) -> bool:
+        """Whether a line is what stands for a body, or closes one, and has lost what it belongs to."""
+        return line - 1 not in self._kept and (line in self._bodies or bool(_CLOSER.fullmatch(self._kept[line])))
 
     def text(self) -> str:
         """What is left; a header that lost the lines below it is followed by an elision."""
@@ -144,21 +211,21 @@ class _Far:
 
 
 def _suffix(sides: Sides, room: int) -> str:
-    """The rest of the line and the lines after it; bodies that begin past the near part are left out."""
+    """The line end and the lines below the cursor's; bodies that begin past the near part are left out."""
     line, last = sides.line + 1, sides.document.line_count
-    left = room - len(sides.rest)
-    if len(sides.document.text) - sides.start(line) <= left:
-        return sides.rest + sides.lines(line, last)
-    near = min(sides.line_from(sides.start(line) + int(room * _NEAR)), last)
-    outline = sides.after(near, min(sides.line_from(sides.start(line) + _REACH * room), last))
-    pieces = [sides.rest]
+    end = sides.document.text[sides.document.line_end(sides.line) : sides.start(line)]
+    if len(sides.document.text) - sides.start(line) <= room:
+        return end + sides.lines(line, last)
+    near = min(sides.line_from(sides.start(line) + int(room * _MOST)), last)
+    outline = sides.outline(near, min(sides.line_from(sides.start(line) + _REACH * room), last))
+    pieces = [end]
     while line < last:
         stop = outline.bodies.get(line, line + 1)
         piece = sides.lines(line, line + 1) if stop == line + 1 else elision(sides, line)
-        if len(piece) > left:
+        if len(piece) > room:
             break
         pieces.append(piece)
-        left -= len(piece)
+        room -= len(piece)
         line = stop
     return "".join(pieces)
 
@@ -173,4 +240,4 @@ def elision(sides: Sides, line: int, header: int | None = None) -> str:
         above = indentation(sides.lines(header, header + 1))
         indent = indent if columns(indent) > columns(above) else above + ("\t" if "\t" in above else "    ")
     end = text[len(text.rstrip("\r\n")) :] or "\n"
-    return f"{indent}...{end}"
+    return f"{indent}{sides.lexis.ellipsis or sides.lexis.remark('...')}{end}"

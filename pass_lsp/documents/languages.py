@@ -1,179 +1,261 @@
-"""Languages: which one a file is written in, and what its strings, comments and brackets look like.
+"""Languages as one table: how a file is recognised, parsed, scanned, trimmed, and what it imports.
 
-`scan` is a small lexer that can be resumed. It answers what a parser of broken
-code cannot answer reliably: which brackets, which string and which comment are
-still open at the end of a piece of text. Standard library only.
+Adding a language is one row here and one golden file in `tests/data/context`. Everything is
+data; the grammars are only named, so that none is loaded before a file needs it. What is in no
+row is trimmed by lines and indented like C; text of no language counts as prose.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-_EXTENSIONS = {
-    "py": "python", "pyi": "python", "pyw": "python", "js": "javascript", "mjs": "javascript", "cjs": "javascript",
-    "jsx": "javascriptreact", "ts": "typescript", "mts": "typescript", "cts": "typescript", "tsx": "typescriptreact",
-    "go": "go", "rs": "rust", "java": "java", "c": "c", "h": "c", "cc": "cpp", "cpp": "cpp", "cxx": "cpp", "hpp": "cpp",
-    "hh": "cpp", "cs": "csharp", "rb": "ruby", "php": "php", "lua": "lua", "sh": "shellscript", "bash": "shellscript",
-    "zsh": "shellscript", "html": "html", "htm": "html", "css": "css", "scss": "scss", "sql": "sql", "json": "json",
-    "yaml": "yaml", "yml": "yaml", "toml": "toml", "md": "markdown", "rst": "restructuredtext", "txt": "plaintext",
-    "kt": "kotlin", "swift": "swift", "scala": "scala", "zig": "zig", "r": "r", "jl": "julia", "hs": "haskell",
-}  # fmt: skip
-_FILENAMES = {"makefile": "makefile", "dockerfile": "dockerfile", "sconstruct": "python", "gemfile": "ruby"}
-_ALIASES = {"py": "python", "python3": "python", "sh": "shellscript", "bash": "shellscript", "c++": "cpp", "text": ""}
+from pass_lsp.documents.scan import Lexis
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """How imports lead to files. `pattern` finds the `path` of a module in a line of code.
+
+    `separator` parts its folders; `files` are what a module may be called, with `{}` for its path.
+    """
+
+    pattern: str
+    separator: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One row. `files` are extensions, and whole names behind a slash; words are separated by spaces.
+
+    `grammar` is the module of a wheel, with its function if it has several; the rest are its node kinds.
+    `folds` have a body that may be left out far from the cursor; `scopes` hold them and are left
+    whole; the first lines of both are kept where they enclose the cursor. `wrappers` begin
+    above what they wrap, as decorators do. `filler` stands for the cursor's line, so that a
+    block which is still empty parses. `flat` says that a body is not indented.
+    """
+
+    name: str
+    files: str = ""
+    aliases: str = ""
+    grammar: str = ""
+    lexis: Lexis = field(default_factory=Lexis)
+    imports: str = ""
+    folds: str = ""
+    scopes: str = ""
+    wrappers: str = ""
+    filler: str = ""
+    flat: bool = False
+    modules: Modules | None = None
+
+
+_QUOTES = (('"', '"'), ("'", "'"))
+_DOUBLE = (('"', '"'),)
+_SLASHES = (("/*", "*/"),)
+_CASE = r"|^\s*(?:case\b.*|default|public|private|protected)\s*:$"
+_C = Lexis(("//",), _QUOTES, _SLASHES, opens=r"\{$" + _CASE)
+_HASH = Lexis(("#",), _QUOTES, long=frozenset("\"'"))
+_PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
+_UNKNOWN = Language("", lexis=Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), opens=r"[{:]$"))
+_NOTHING = Language("", lexis=_PROSE)
+
+_JS = Lexis(
+    ("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), opens=r"\{$|=>$" + _CASE,
+    defines=r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?(?:function|class|interface|enum|namespace)",
+)  # fmt: skip
+_JS_FOLDS = (
+    "function_declaration generator_function_declaration function_expression arrow_function method_definition "
+    "class_static_block"
+)
+_TS_SCOPES = (
+    "class_declaration class abstract_class_declaration interface_declaration enum_declaration internal_module module"
+)
+_JS_MODULES = Modules(
+    r"""(?:from|import|require\()\s*["'](?P<path>\.[^"']*)["']""",
+    "/",
+    ("{}", "{}.ts", "{}.tsx", "{}.js", "{}.jsx", "{}.d.ts", "{}/index.ts", "{}/index.tsx", "{}/index.js"),
+)
+_C_MODULES = Modules(r'#\s*include\s+"(?P<path>[^"]+)"', "/", ("{}",))
+_PYTHON = Lexis(
+    ("#",),
+    (('"""', '"""'), ("'''", "'''"), *_QUOTES),
+    long=frozenset(('"""', "'''")),
+    indented=True,
+    opens=r"^\s*(?:def|class|if|elif|else|for|while|with|try|except|finally|async|match|case)\b[\s\S]*:$",
+    defines=r"async\s+def|def|class",
+    ellipsis="...",
+)
+_RUBY = Lexis(
+    ("#",), _QUOTES, long=frozenset("\"'"),
+    opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
+    r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
+    defines="def|class|module",
+    closes="end",
+)  # fmt: skip
+_SQL = Lexis(
+    ("--",), _QUOTES, _SLASHES, opens=r"(?i)\b(?:as|begin|select|from|where|values|set|then|else|loop|declare)$"
+)
+_VOID = "area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr"
+
+LANGUAGES = (
+    Language(
+        "python", "py pyi pyw /sconstruct", "py python3", "tree_sitter_python", _PYTHON,
+        "import_statement import_from_statement future_import_statement", "function_definition", "class_definition",
+        "decorated_definition", filler="x",
+        modules=Modules(
+            r"^\s*(?:from|import)\s+(?P<path>\.*[\w.]*)", ".", ("{}.py", "{}/__init__.py", "{}.pyi")
+        ),
+    ),
+    Language(
+        "javascript", "js mjs cjs", "js", "tree_sitter_javascript", _JS, "import_statement", _JS_FOLDS,
+        "class_declaration class", "export_statement", modules=_JS_MODULES,
+    ),
+    Language(
+        "javascriptreact", "jsx", "jsx", "tree_sitter_javascript", _JS, "import_statement", _JS_FOLDS,
+        "class_declaration class", "export_statement", modules=_JS_MODULES,
+    ),
+    Language(
+        "typescript", "ts mts cts", "ts", "tree_sitter_typescript:language_typescript", _JS, "import_statement",
+        _JS_FOLDS, _TS_SCOPES, "export_statement", modules=_JS_MODULES,
+    ),
+    Language(
+        "typescriptreact", "tsx", "tsx", "tree_sitter_typescript:language_tsx", _JS, "import_statement",
+        _JS_FOLDS, _TS_SCOPES, "export_statement", modules=_JS_MODULES,
+    ),
+    Language(
+        "go", "go", "golang", "tree_sitter_go",
+        Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), opens=r"\{$" + _CASE, defines="func|type"),
+        "package_clause import_declaration", "function_declaration method_declaration func_literal",
+        "type_declaration", modules=Modules(r'^\s*(?:import\s+)?(?:\w+\s+)?"(?P<path>[\w.\-/]+)"', "/", ("{}/*.go",)),
+    ),
+    Language(
+        # An apostrophe is a lifetime in Rust far more often than it is a character that needs care.
+        "rust", "rs", "rs", "tree_sitter_rust",
+        Lexis(("//",), _DOUBLE, _SLASHES, frozenset('"'), opens=r"\{$|=>$",
+              defines=r"(?:pub(?:\([^)]*\))?\s+)?(?:async\s+)?(?:unsafe\s+)?(?:fn|impl|struct|enum|trait|mod)"),
+        "use_declaration extern_crate_declaration", "function_item macro_definition",
+        "impl_item trait_item mod_item struct_item enum_item",
+        modules=Modules(r"^\s*(?:pub\s+)?(?:use\s+(?:crate|super|self)::|mod\s+)(?P<path>[\w:]+)", "::",
+                        ("{}.rs", "{}/mod.rs", "src/{}.rs", "src/{}/mod.rs")),
+    ),
+    Language(
+        "java", "java", "", "tree_sitter_java",
+        Lexis(("//",), (('"""', '"""'), *_QUOTES), _SLASHES, frozenset(('"""',)), opens=r"\{$|->$" + _CASE),
+        "package_declaration import_declaration", "method_declaration constructor_declaration lambda_expression",
+        "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration",
+        modules=Modules(r"^\s*import\s+(?:static\s+)?(?P<path>[\w.]+)", ".", ("{}.java",)),
+    ),
+    Language(
+        "c", "c h", "", "tree_sitter_c", _C, "preproc_include", "function_definition", "struct_specifier",
+        modules=_C_MODULES,
+    ),
+    Language(
+        "cpp", "cc cpp cxx hpp hh hxx", "c++ cuda-cpp", "tree_sitter_cpp", _C,
+        "preproc_include using_declaration", "function_definition lambda_expression",
+        "class_specifier struct_specifier namespace_definition", "template_declaration", modules=_C_MODULES,
+    ),
+    Language(
+        "csharp", "cs", "c#", "tree_sitter_c_sharp", Lexis(("//",), (('"""', '"""'), *_QUOTES), _SLASHES,
+                                                         frozenset(('"""',)), opens=r"\{$|=>$" + _CASE),
+        "using_directive file_scoped_namespace_declaration",
+        "method_declaration constructor_declaration property_declaration local_function_statement lambda_expression",
+        "class_declaration interface_declaration struct_declaration record_declaration enum_declaration "
+        "namespace_declaration",
+    ),
+    Language(
+        "ruby", "rb rake /gemfile /rakefile", "rb", "tree_sitter_ruby", _RUBY, "", "method singleton_method do_block",
+        "class module singleton_class",
+        modules=Modules(r"""^\s*require(?:_relative)?\s+["'](?P<path>[\w./\-]+)["']""", "/", ("{}.rb", "lib/{}.rb")),
+    ),
+    Language(
+        "php", "php", "", "tree_sitter_php:language_php",
+        Lexis(("//", "#"), _QUOTES, _SLASHES, frozenset("\"'"), opens=r"\{$|=>$" + _CASE,
+              defines=r"(?:(?:abstract|final|public|private|protected|static)\s+)*(?:function|class|interface|trait)"),
+        "namespace_definition namespace_use_declaration php_tag",
+        "function_definition method_declaration anonymous_function",
+        "class_declaration interface_declaration trait_declaration enum_declaration",
+        modules=Modules(r"^\s*use\s+(?P<path>[\w\\]+)", "\\", ("{}.php", "src/{}.php")),
+    ),
+    Language(
+        "lua", "lua", "", "tree_sitter_lua",
+        Lexis(("--",), (("[[", "]]"), *_QUOTES), (("--[[", "]]"),), frozenset(("[[",)),
+              opens=r"\b(?:then|do|else|repeat)$|\bfunction\s*[\w.:]*\s*\([^()]*\)$", defines=r"(?:local\s+)?function",
+              closes="end|until"),
+        "", "function_declaration function_definition", "",
+        modules=Modules(r"""require\s*\(?\s*["'](?P<path>[\w.]+)["']""", ".", ("{}.lua", "{}/init.lua", "lua/{}.lua")),
+    ),
+    Language(
+        "shellscript", "sh bash zsh ksh", "sh bash zsh", "tree_sitter_bash",
+        Lexis(("#",), _QUOTES, long=frozenset("\"'"), apart=True, opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
+              defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac"),
+        "", "function_definition", "",
+        modules=Modules(r"^\s*(?:source|\.)\s+[\"']?(?P<path>[\w./\-]+)", "/", ("{}",)),
+    ),
+    Language(
+        "html", "html htm", "", "tree_sitter_html",
+        Lexis(blocks=(("<!--", "-->"),), brackets=False, opens=rf"<(?!(?:{_VOID})\b)[A-Za-z][^<>]*(?<!/)>$"),
+        "doctype", "element script_element style_element", "",
+    ),
+    Language(
+        "css", "css", "", "tree_sitter_css", Lexis((), _QUOTES, _SLASHES, opens=r"\{$"),
+        "import_statement charset_statement", "rule_set keyframes_statement", "media_statement supports_statement",
+    ),
+    Language("scss", "scss", "", "", Lexis(("//",), _QUOTES, _SLASHES, opens=r"\{$")),
+    Language("sql", "sql", "", "tree_sitter_sql", _SQL, "", "statement", flat=True),
+    Language("json", "json", "", "tree_sitter_json", Lexis((), _DOUBLE, opens=r"[{\[]$"), folds="object array"),
+    Language("jsonc", "jsonc json5", "", "tree_sitter_json", Lexis(("//",), _DOUBLE, _SLASHES), folds="object array"),
+    Language(
+        "yaml", "yaml yml", "yml", "tree_sitter_yaml",
+        Lexis(("#",), _DOUBLE, apart=True, indented=True, opens=r":(?:\s*[|>][-+]?)?$|^\s*-$"),
+        folds="block_mapping_pair",
+    ),
+    Language(
+        "toml", "toml", "", "tree_sitter_toml",
+        Lexis(("#",), (('"""', '"""'), ("'''", "'''"), *_QUOTES), long=frozenset(('"""', "'''")),
+              opens=r"^\s*\[.*\]$"),
+        folds="table table_array_element", flat=True,
+    ),
+    Language(
+        "markdown", "md mdx", "md", "tree_sitter_markdown", Lexis(blocks=(("<!--", "-->"),), brackets=False,
+                                                                 opens=r"^\s*(?:```|~~~)\S*$"),
+        folds="section fenced_code_block", flat=True,
+    ),
+    Language("makefile", "mk /makefile /gnumakefile", "", "", Lexis(("#",), opens=r":.*$")),
+    Language("dockerfile", "dockerfile /dockerfile", "", "", Lexis(("#",), _QUOTES, opens=r"\\$")),
+    Language("r", "r", "", "", _HASH),
+    Language("julia", "jl", "", "", _HASH),
+    Language("kotlin", "kt kts", "", "", _C),
+    Language("swift", "swift", "", "", _C),
+    Language("scala", "scala", "", "", _C),
+    Language("zig", "zig", "", "", _C),
+    Language(
+        "haskell", "hs", lexis=Lexis(("--",), _DOUBLE, (("{-", "-}"),), indented=True, opens=r"(?:=|where|do|of)$")
+    ),
+    *(Language(name, files, "", "", _PROSE) for name, files in
+      (("plaintext", "txt"), ("restructuredtext", "rst"), ("latex", "tex"), ("xml", "xml"))),
+    *(Language(name, name, "", "", _JS, modules=_JS_MODULES) for name in ("svelte", "vue")),
+)  # fmt: skip
+
+_BY_NAME = {name: row for row in LANGUAGES for name in (row.name, *row.aliases.split())}
+_BY_FILE = {ending: row.name for row in LANGUAGES for ending in row.files.split()}
+
+
+def row_of(language: str) -> Language:
+    """The row of a language id; a neutral one where there is none."""
+    return _BY_NAME.get(language) or (_UNKNOWN if language else _NOTHING)
+
+
+def lexis_of(language: str) -> Lexis:
+    """The marks of a language; unknown ones count as C-like, files of no language as prose."""
+    return row_of(language).lexis
 
 
 def language_of(path: str, language_id: str = "") -> str:
     """The LSP language id of a file: the one the client names, else the one that its name tells, else ""."""
     named = language_id.strip().lower()
-    named = _ALIASES.get(named, named)
+    named = "" if named == "text" else named
     if named and named != "plaintext":
-        return named
+        return _BY_NAME[named].name if named in _BY_NAME else named
     name = PurePosixPath(path.replace("\\", "/")).name.lower()
-    return _FILENAMES.get(name) or _EXTENSIONS.get(name.rpartition(".")[2] if "." in name else "", named)
-
-
-@dataclass(frozen=True, slots=True)
-class Lexis:
-    """The marks of one family of languages. `strings` maps an opening mark to its closing one.
-
-    A mark in `long` may span lines; one in `blocks` opens a comment. `indented`
-    says that indentation alone delimits blocks. `openers` are the words that may
-    begin a statement which ends with a colon and opens a block.
-    """
-
-    comments: tuple[str, ...] = ()
-    strings: tuple[tuple[str, str], ...] = ()
-    blocks: tuple[tuple[str, str], ...] = ()
-    long: frozenset[str] = frozenset()
-    brackets: bool = True
-    indented: bool = False
-    openers: frozenset[str] = frozenset()
-
-
-_QUOTES = (('"', '"'), ("'", "'"))
-_C_LIKE = Lexis(("//",), (*_QUOTES, ("`", "`")), (("/*", "*/"),), frozenset("`"))
-_HASH = Lexis(("#",), _QUOTES, (), frozenset("\"'"))
-_PROSE = Lexis(brackets=False)
-_LEXES = {
-    "python": Lexis(
-        ("#",),
-        (('"""', '"""'), ("'''", "'''"), *_QUOTES),
-        long=frozenset(('"""', "'''")),
-        indented=True,
-        openers=frozenset(
-            ("def", "class", "if", "elif", "else", "for", "while", "with", "try", "except", "finally", "async")
-            # Soft keywords; a line that begins with one and ends with a colon is a header all the same.
-        )
-        | {"match", "case"},
-    ),
-    # An apostrophe is a lifetime in Rust far more often than it is a character that needs care.
-    "rust": Lexis(("//",), (('"', '"'),), (("/*", "*/"),), frozenset('"')),
-    "lua": Lexis(("--",), _QUOTES),
-    "sql": Lexis(("--",), _QUOTES, (("/*", "*/"),)),
-    **dict.fromkeys(("shellscript", "ruby", "toml", "makefile", "dockerfile", "r", "julia"), _HASH),
-    "yaml": Lexis(("#",), (('"', '"'),), indented=True),
-    **dict.fromkeys(("markdown", "plaintext", "restructuredtext", "html", "latex", "xml", ""), _PROSE),
-}
-
-
-def lexis_of(language: str) -> Lexis:
-    """The marks of `language`; unknown languages count as C-like, files of no language as prose."""
-    return _LEXES.get(language, _C_LIKE)
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What is open at the end of a scanned text.
-
-    `brackets` are the open brackets, outermost first; `surplus` the closers that
-    match no opener; `string` the opening mark of the open string or block comment,
-    or ""; `comment` says that a line comment is open; `statement` is the offset at
-    which the last statement begins (after the last line end outside everything).
-    """
-
-    brackets: str = ""
-    surplus: str = ""
-    string: str = ""
-    comment: bool = False
-    statement: int = 0
-
-    @property
-    def plain(self) -> bool:
-        """Whether the end lies in code that no bracket, string or comment encloses."""
-        return not (self.brackets or self.string or self.comment)
-
-
-CLOSERS = {")": "(", "]": "[", "}": "{"}
-
-
-def scan(text: str, language: str, state: Scan = Scan()) -> Scan:
-    """What is open after `text`, given what was open before it (`state.statement` restarts at 0)."""
-    lexis = lexis_of(language)
-    state, at = replace(state, statement=0), 0
-    if state.string:
-        state, at = _through_string(text, 0, state.string, state, lexis)
-    elif state.comment:
-        at = text.find("\n")
-        state, at = (state, len(text)) if at < 0 else (replace(state, comment=False), at)
-    tokens = _tokens(lexis)
-    while at < len(text) and (match := tokens.search(text, at)):
-        mark, at = match.group(), match.end()
-        if mark == "\n":
-            if not state.brackets:
-                state = replace(state, statement=at)
-        elif mark in "()[]{}":
-            state = _bracketed(state, mark)
-        elif mark in lexis.comments:
-            at = text.find("\n", at)
-            if at < 0:
-                return replace(state, comment=True)
-        else:
-            state, at = _through_string(text, at, mark, state, lexis)
-    return state
-
-
-@cache
-def _tokens(lexis: Lexis) -> re.Pattern[str]:
-    marks = [*lexis.comments, *(pair[0] for pair in (*lexis.strings, *lexis.blocks)), "\n"]
-    marks += list("()[]{}") if lexis.brackets else []
-    return re.compile("|".join(map(re.escape, sorted(marks, key=len, reverse=True))))
-
-
-@cache
-def _string_end(close: str, many_lines: bool) -> re.Pattern[str]:
-    # A string that may not span lines also ends, unterminated, before its line end.
-    stop = re.escape(close) if many_lines else f"{re.escape(close)}|(?=\n)"
-    return re.compile(rf"\\(?:\r\n|.)|{stop}", re.DOTALL)
-
-
-def _through_string(text: str, at: int, mark: str, state: Scan, lexis: Lexis) -> tuple[Scan, int]:
-    """Skip to the end of the string or block comment that `mark` opened before `at`."""
-    block = dict(lexis.blocks).get(mark)
-    close = block or dict(lexis.strings).get(mark, mark)
-    ends = _string_end(close, bool(block) or mark in lexis.long)
-    while match := ends.search(text, at):
-        at = match.end()
-        if not match.group().startswith("\\"):
-            return replace(state, string=""), at
-    return replace(state, string=mark), len(text)
-
-
-def _bracketed(state: Scan, mark: str) -> Scan:
-    if mark not in CLOSERS:
-        return replace(state, brackets=state.brackets + mark)
-    if state.brackets.endswith(CLOSERS[mark]):
-        return replace(state, brackets=state.brackets[:-1])
-    return replace(state, surplus=state.surplus + mark)
-
-
-def indentation(line: str) -> str:
-    """The spaces and tabs that `line` begins with."""
-    return line[: len(line) - len(line.lstrip(" \t"))]
-
-
-def columns(line: str, tab_size: int = 4) -> int:
-    """The width of the indentation of `line`, tabs expanded to stops of `tab_size`."""
-    return len(indentation(line).expandtabs(max(tab_size, 1)))
+    return _BY_FILE.get(name.rpartition(".")[2] if "." in name else "/" + name, named)

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from pass_lsp.documents.document import Document, Encoding
+from pass_lsp.documents.workspace import Region, Workspace, with_edit
 
 Place = tuple[int, int]
 """Line and character of an LSP position, in the units of the store's encoding."""
@@ -32,6 +33,7 @@ class DocumentStore:
     def __init__(self, encoding: Encoding = "utf-16") -> None:
         self.encoding: Encoding = encoding
         self._documents: dict[str, Document] = {}
+        self._edits: tuple[Region, ...] = ()
 
     def __len__(self) -> int:
         return len(self._documents)
@@ -46,7 +48,7 @@ class DocumentStore:
     def open(self, uri: str, text: str, version: int = 0, language: str = "") -> Document:
         """Begin to follow a document; opening it again replaces its text."""
         document = Document(uri, text, version, language, path_of(uri))
-        self._documents[key_of(uri)] = document
+        self._use(document)
         return document
 
     def change(self, uri: str, changes: Iterable[Change], version: int | None = None) -> Document | None:
@@ -56,18 +58,31 @@ class DocumentStore:
             return None
         for change in changes:
             document = self._changed(document, change, version)
-        self._documents[key_of(uri)] = document
+        self._use(document)
         return document
 
     def close(self, uri: str) -> bool:
         """Forget a document; whether it was open."""
         return self._documents.pop(key_of(uri), None) is not None
 
+    def workspace(self, roots: tuple[str, ...] = ()) -> Workspace:
+        """What is open now, the documents used last first, and where it was edited."""
+        return Workspace(tuple(reversed(self._documents.values())), self._edits, roots)
+
+    def _use(self, document: Document) -> None:
+        """Keep `document` as the one used last."""
+        self._documents.pop(key_of(document.uri), None)
+        self._documents[key_of(document.uri)] = document
+
     def _changed(self, document: Document, change: Change, version: int | None) -> Document:
         if change.start is None:
             return document.edited(0, len(document.text), change.text, version)
         start = document.offset(*change.start, self.encoding)
         end = document.offset(*change.end, self.encoding)
+        first, last = document.line_at(start), document.line_at(end)
+        new = change.text.count("\n")
+        region = Region(document.uri, first, first + new)
+        self._edits = with_edit(self._edits, region, inserted=new - (last - first))
         return document.edited(start, end, change.text, version)
 
 

@@ -38,7 +38,7 @@ from pass_lsp.domain import CancelToken, Generation, OnCommit, SamplingParams, S
 from pass_lsp.engines.embedded import embedded_model, lookahead_folder, user_cache
 from pass_lsp.errors import ConfigError, PromptError
 
-SMALL_TABLE = 2**24
+SMALL_MODEL = 2**22
 CACHE_BYTES = 2**29
 
 
@@ -69,7 +69,8 @@ def load_engine(
     def stock(dtype: str = "float32") -> PreTrainedModel:
         return load_model(path, place, dtype, trust_remote_code)
 
-    if threads is not None:
+    threads = threads or _threads(limits)
+    if place.type == "cpu":
         torch.set_num_threads(threads)
     fast = conversion(path, chosen, place, folder, user_cache() / "graphs") if lookahead != "random" else None
     executor: Executor | None = _converted(fast, limits, artifact, stock, threads) if fast is not None else None
@@ -83,7 +84,7 @@ def load_engine(
             executor = StaticExecutor(loaded, artifact, limits.context_length)
         else:
             executor = TorchExecutor(loaded, artifact)
-    key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place} {threads or ''}"
+    key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place} {threads}"
     costs = kept(user_cache() / "costs.json", key, lambda: measured(executor, limits.context_length))
     return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place))
 
@@ -99,7 +100,7 @@ def _converted(
     limits: Limits,
     artifact: Lookahead | None,
     stock: Callable[[], PreTrainedModel],
-    threads: int | None,
+    threads: int,
 ) -> Executor | None:
     """The fast executor, made now if need be; None when the family cannot be converted, or nothing can be kept."""
     try:
@@ -107,12 +108,13 @@ def _converted(
             return None
     except OSError:  # no room or no right to write into the cache folder
         return None
-    cores = os.cpu_count() or 1
-    # A small model's forward is too short to share: on a busy machine two threads wait for each other.
-    small = limits.config.hidden_size**2 * limits.config.num_hidden_layers < SMALL_TABLE
-    threads = threads or (1 if small else max(1, cores // 2))
-    torch.set_num_threads(threads)
     return executor_of(fast, limits.config, artifact, threads)
+
+
+def _threads(limits: Limits) -> int:
+    """A small model's forward is too short to share: on a busy machine two threads wait for each other."""
+    size = limits.config.hidden_size**2 * limits.config.num_hidden_layers
+    return 1 if size < SMALL_MODEL else max(1, (os.cpu_count() or 1) // 2)
 
 
 def _artifact(path: str, wanted: str | None) -> Path | None:

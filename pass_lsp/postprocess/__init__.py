@@ -24,10 +24,16 @@ Cut = Callable[[str, Frame], str]
 
 
 def finish(
-    generation: Generation, context: Context, prompt: Prompt, tokenizer: Any, offset: int, cut: Cut | None = None
+    generation: Generation,
+    context: Context,
+    prompt: Prompt,
+    tokenizer: Any,
+    offset: int,
+    errors: Callable[[str, int], int] | None = None,
+    cut: Cut | None = None,
 ) -> Completion | Reason:
-    """The completion to show at `offset`, or the reason why none is left."""
-    frame = Frame.of(context)
+    """The completion to show at `offset`, or the reason why none is left; see `Frame` for `errors`."""
+    frame = Frame.of(context, errors)
     text = _before_markers(_text(generation, prompt, tokenizer), tokenizer)
     if generation.finish in ("eos", "stop") and text.strip():
         # Its last line is complete: nothing more was coming.

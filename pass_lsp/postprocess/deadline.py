@@ -6,7 +6,7 @@ import math
 import re
 import time
 
-from pass_lsp.documents.languages import scan
+from pass_lsp.documents.scan import scan
 from pass_lsp.postprocess.frame import Frame
 from pass_lsp.postprocess.stop import Stop
 
@@ -37,7 +37,7 @@ def closed_lines(text: str, frame: Frame) -> str:
 
 
 def _closed(part: str, frame: Frame) -> bool:
-    after = scan(part, frame.context.language, frame.state)
+    after = scan(part, frame.lexis, frame.state)
     return after.brackets == frame.state.brackets and after.string == frame.state.string
 
 
@@ -49,15 +49,15 @@ class Deadline:
 
     def __init__(self, stop: Stop, limit_ms: float, latest_ms: float = 0) -> None:
         now = time.monotonic()
-        self._stop = stop
+        self.stop = stop
         self._end = now + limit_ms / 1000 if limit_ms else math.inf
         self._latest = now + latest_ms / 1000 if latest_ms else math.inf
         self.passed = False
 
     def __call__(self, token_ids: list[int]) -> int | None:
         """The number of tokens to keep when decoding should end, else None."""
-        keep, now = self._stop(token_ids), time.monotonic()
+        keep, now = self.stop(token_ids), time.monotonic()
         if keep is not None or now < self._end:
             return keep
-        self.passed = now >= self._latest or bool(closed_part(self._stop.text, self._stop.frame))
+        self.passed = now >= self._latest or bool(closed_part(self.stop.text, self.stop.frame))
         return len(token_ids) if self.passed else None

@@ -5,17 +5,21 @@ A text that is complete to its last line ends with a line end here.
 
 from __future__ import annotations
 
-import ast
 import re
-import textwrap
-import warnings
 from collections import Counter
 from collections.abc import Callable
+from difflib import SequenceMatcher
 
-from pass_lsp.documents.languages import indentation, scan
+from pass_lsp.documents.scan import indentation, scan
 from pass_lsp.domain import Reason
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, repeats
 from pass_lsp.postprocess.stop import answer_end
+
+_TELLING = 12
+"""Characters from which on a line tells something by being nearly the same."""
+_ALIKE = 0.95
+_MOST_CUTS = 12
+"""Lines that may be given up, one after the other, until the rest parses."""
 
 
 def without_next_lines(text: str, frame: Frame) -> str:
@@ -72,10 +76,10 @@ def complete_lines(text: str, frame: Frame) -> str:
 def balanced(text: str, frame: Frame) -> str:
     """Cut before a closer that nothing opens. A brace may close what lies outside the window, except in Python."""
     before = frame.state
-    if before.surplus or not scan(text, frame.context.language, before).surplus:
+    if before.surplus or not scan(text, frame.lexis, before).surplus:
         return text
     for match in re.finditer(r"[)\]}]" if frame.context.language == "python" else r"[)\]]", text):
-        if scan(text[: match.end()], frame.context.language, before).surplus.endswith(match.group()):
+        if scan(text[: match.end()], frame.lexis, before).surplus.endswith(match.group()):
             return text[: match.start()]
     return text
 
@@ -92,34 +96,82 @@ def without_repetition(text: str, frame: Frame) -> str:
 
 
 def parsing_lines(text: str, frame: Frame) -> str:
-    """The most lines that parse in place (Python, best effort); all of them if none do."""
-    context = frame.context
-    here = scan(context.line_prefix, context.language)
-    if not frame.many or context.language != "python" or frame.state.string:
-        return text
-    if len(here.brackets) != len(frame.state.brackets):
+    """The most lines among those that leave the fewest errors of syntax; a header without a block is one."""
+    if not frame.many or frame.errors is None:
         return text
     lines = text.rstrip().split("\n")
-    for count in range(len(lines), 0, -1):
-        part = "\n".join(lines[:count])
-        if part.strip() and _parses(context.line_prefix + part):
-            return part
+    cuts = ["\n".join(lines[:count]) for count in range(len(lines), max(len(lines) - _MOST_CUTS, 0), -1)]
+    best, fewest = text, -1
+    for part in filter(str.strip, cuts):
+        errors = frame.errors(part, overlap(part, frame)) + _lacks_block(part, frame)
+        if fewest < 0 or errors < fewest:
+            best, fewest = part, errors
+        if not errors:
+            break
+    return best
+
+
+def _lacks_block(text: str, frame: Frame) -> bool:
+    last = frame.whole(text.count("\n"), text.rpartition("\n")[2])
+    if not (frame.lexis.indented and frame.lexis.opens_block(last)):
+        return False
+    return frame.width(frame.next_line) <= frame.width(last)
+
+
+def without_fence(text: str, frame: Frame) -> str:
+    """Cut before a fence of Markdown that has no place in code: the model explains itself."""
+    if not frame.lexis.comments and not frame.lexis.blocks:
+        return text
+    found = re.search(r"^\s*```", text, re.MULTILINE) if frame.context.language != "markdown" else None
+    return text[: found.start()] if found else text
+
+
+def without_similar_lines(text: str, frame: Frame) -> str:
+    """Cut before two lines that say nearly what the document's next two lines say."""
+    below = [line.strip() for line in frame.below[:2]]
+    lines = text.split("\n")
+    if len(below) < 2 or min(map(len, below)) < _TELLING:
+        return text
+    for number in range(len(lines) - 1):
+        pair = [frame.whole(number, lines[number]).strip(), lines[number + 1].strip()]
+        if all(_alike(mine, theirs) for mine, theirs in zip(pair, below, strict=True)):
+            return "\n".join(lines[:number]) + ("\n" if number else "")
     return text
 
 
-_STARTS = {"elif": "if x:\n pass\n", "else": "if x:\n pass\n", "except": "try:\n pass\n", "finally": "try:\n pass\n"}
+def _alike(left: str, right: str) -> bool:
+    matcher = SequenceMatcher(None, left, right, autojunk=False)
+    return matcher.real_quick_ratio() >= _ALIKE and matcher.ratio() >= _ALIKE
 
 
-def _parses(code: str) -> bool:
-    code = textwrap.dedent(code).lstrip("\n")
-    word = re.match(r"\w*", code)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(_STARTS.get(word.group() if word else "", "") + code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+def indented_as_here(text: str, frame: Frame) -> str:
+    """Tabs for spaces, or spaces for tabs, below the first line, as the document has them."""
+    first, *rest = text.split("\n")
+    wrong = " " if frame.tabs else "\t"
+    if frame.tabs is None or not any(line.startswith(wrong) or wrong in indentation(line) for line in rest):
+        return text
+    widths = [frame.width(line) for line in rest if line.strip()]
+    unit = frame.context.tab_size
+    if frame.tabs:
+        steps = {abs(one - other) for one in widths for other in widths} | set(widths)
+        unit = min((step for step in steps if step > 1), default=unit)
+    lines = [first]
+    for line in rest:
+        lead, code = indentation(line), line.lstrip(" \t")
+        if frame.tabs:
+            tabs, spaces = divmod(len(lead.expandtabs(unit)), unit)
+            lines.append("\t" * tabs + " " * spaces + code if code else "")
+        else:
+            lines.append(lead.expandtabs(unit) + code if code else "")
+    return "\n".join(lines)
+
+
+def closing_apart(text: str, frame: Frame) -> str:
+    """With a line end before the brace that the editor has put right of the cursor (`{|}`)."""
+    rest = frame.context.line_suffix.lstrip()
+    if not frame.many or not rest.startswith("}") or "\n" not in text.rstrip() or overlap(text, frame):
+        return text
+    return text.rstrip() + "\n" + indentation(frame.context.line_prefix)
 
 
 def trimmed(text: str, frame: Frame) -> str:
@@ -128,15 +180,19 @@ def trimmed(text: str, frame: Frame) -> str:
 
 
 FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
+    (without_fence, Reason.EMPTY),
     (without_next_lines, Reason.REPEATS_SUFFIX),
+    (without_similar_lines, Reason.REPEATS_SUFFIX),
     (without_line_start, Reason.EMPTY),
     (indented_once, Reason.EMPTY),
     (to_block_end, Reason.EMPTY),
     (complete_lines, Reason.EMPTY),
     (balanced, Reason.EMPTY),
     (without_repetition, Reason.REPETITIVE),
+    (indented_as_here, Reason.EMPTY),
     (parsing_lines, Reason.EMPTY),
     (trimmed, Reason.EMPTY),
+    (closing_apart, Reason.EMPTY),
 )
 
 
@@ -145,11 +201,11 @@ def overlap(text: str, frame: Frame) -> int:
 
     The fewest that leave brackets and quotes as the user left them.
     """
-    rest, language = frame.context.line_suffix, frame.context.language
+    rest, lexis = frame.context.line_suffix, frame.lexis
     if not rest.strip():
         return len(rest)
     left = _open_after(rest, frame)
-    cuts = [0] if scan(text + rest, language, frame.state).plain and not _open_after(text + rest, frame)[1] else []
+    cuts = [0] if scan(text + rest, lexis, frame.state).plain and not _open_after(text + rest, frame)[1] else []
     # A run of quotes is one mark, which is replaced whole or not at all.
     marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
     cuts += [cut for cut in marks if _open_after(text + rest[cut:], frame) == left]
@@ -161,5 +217,5 @@ def overlap(text: str, frame: Frame) -> int:
 
 
 def _open_after(text: str, frame: Frame) -> tuple[str, str, str]:
-    state = scan(text, frame.context.language, frame.state)
+    state = scan(text, frame.lexis, frame.state)
     return state.brackets, state.surplus, state.string

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pass_lsp.documents.languages import Scan, columns, scan
+from pass_lsp.documents.languages import lexis_of
+from pass_lsp.documents.scan import Lexis, Scan, columns
 from pass_lsp.domain import Context, Mode, Prompt
 
-_ANCHOR = re.compile(r"^[ \t]*(?:async[ \t]+def|def|class|import|from)\b", re.MULTILINE)
-"""Where scanning for open brackets may begin: nothing stays open over one of these lines."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 COMMON_LINE = re.compile(r"\W*(?:(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end)\b\W*)*")
 """Lines that may well stand several times in good code."""
@@ -21,27 +21,35 @@ COMMON_LINE = re.compile(r"\W*(?:(?:return|pass|break|continue|else|try|finally|
 class Frame:
     """What surrounds the answer, made once from its context.
 
-    `state` is what is open at the cursor, `next_line` the first line below the cursor's
-    that is not blank, `above` the last lines over it that are not.
+    `state` is what is open at the cursor, `below` are the first lines below the cursor's that
+    are not blank, `above` the last ones over it. `tabs` says whether the document is indented
+    with tabs, None if it is not indented. `errors` counts the errors of syntax that a text
+    makes which replaces so many characters right of the cursor.
     """
 
     context: Context
+    lexis: Lexis
     state: Scan
-    next_line: str
+    below: tuple[str, ...]
     above: tuple[str, ...]
+    tabs: bool | None = None
+    errors: Callable[[str, int], int] | None = None
 
     @staticmethod
-    def of(context: Context) -> Frame:
+    def of(context: Context, errors: Callable[[str, int], int] | None = None) -> Frame:
         """The frame of a context."""
-        prefix = context.prefix.replace("\r\n", "\n")
-        anchor = 0
-        for match in _ANCHOR.finditer(prefix) if context.language == "python" else ():
-            anchor = match.start()
-        below = _LINE_END.split(context.suffix[len(context.line_suffix) :])
+        state = Scan(context.brackets, context.surplus, context.string, context.comment)
+        prefix = context.prefix
+        below = [line for line in _LINE_END.split(context.suffix[len(context.line_suffix) :]) if line.strip()]
         lines = _LINE_END.split(prefix[: len(prefix) - len(context.line_prefix)])
-        above = tuple(line for line in lines if line.strip())[-2:]
-        next_line = next((line for line in below if line.strip()), "")
-        return Frame(context, scan(prefix[anchor:], context.language), next_line, above)
+        above = [line for line in lines if line.strip()]
+        lexis = lexis_of(context.language)
+        return Frame(context, lexis, state, tuple(below[:3]), tuple(above[-2:]), _tabs(above + below), errors)
+
+    @property
+    def next_line(self) -> str:
+        """The first line below the cursor's that is not blank, or ""."""
+        return self.below[0] if self.below else ""
 
     @property
     def many(self) -> bool:
@@ -55,6 +63,12 @@ class Frame:
     def width(self, line: str) -> int:
         """Columns of indentation."""
         return columns(line, self.context.tab_size)
+
+
+def _tabs(lines: list[str]) -> bool | None:
+    tabs = sum(line.startswith("\t") for line in lines)
+    spaces = sum(line.startswith("  ") for line in lines)
+    return tabs > spaces if tabs or spaces else None
 
 
 _specials: weakref.WeakKeyDictionary[Any, dict[int, str]] = weakref.WeakKeyDictionary()
@@ -71,7 +85,10 @@ def special_tokens(tokenizer: Any) -> dict[int, str]:
 
 
 class Decoded:
-    """The text of growing ids, decoded a token at a time; a character still incomplete is held back."""
+    """The text of growing ids, decoded a token at a time; a character still incomplete is held back.
+
+    An answer to a healed prompt first says what was cut from it; that is no part of `text`.
+    """
 
     def __init__(self, tokenizer: Any, prompt: Prompt) -> None:
         # One token of the prompt stands before, because some tokenizers drop a first space.
@@ -79,6 +96,9 @@ class Decoded:
         self._tokenizer, self._from, self._read = tokenizer, 0, len(self._all)
         self.ids: list[int] = []
         self.text = ""
+        self._owed = prompt.healed
+        self.agrees = True
+        """Whether the answer begins, as far as it goes, with what was cut."""
         self.ends: list[int] = []
 
     def push(self, token: int) -> None:
@@ -87,9 +107,21 @@ class Decoded:
         self._all.append(token)
         old, new = self._decode(self._all[self._from : self._read]), self._decode(self._all[self._from :])
         if not new.endswith("\ufffd"):
-            self.text += new[len(old) :]
+            self.text += self._paid(new[len(old) :])
             self._from, self._read = self._read, len(self._all)
         self.ends.append(len(self.text))
+
+    @property
+    def healed(self) -> bool:
+        """Whether the answer has said all that was cut."""
+        return self.agrees and not self._owed
+
+    def _paid(self, text: str) -> str:
+        """`text` without what it owes."""
+        owed = self._owed
+        self.agrees &= text.startswith(owed) or owed.startswith(text)
+        self._owed = owed[len(text) :]
+        return text[len(owed) :]
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from pass_lsp.documents.languages import CLOSERS, lexis_of, scan
+from pass_lsp.documents.scan import CLOSERS, scan
 from pass_lsp.domain import Context, Prompt
 from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, repeats, special_tokens
 
@@ -42,11 +42,18 @@ class Stop:
                 break
         return self._keep
 
+    @property
+    def healed(self) -> bool:
+        """Whether the answer began with what was cut from the prompt (True where nothing was)."""
+        return self._decoded.healed
+
     def _after(self, token: int) -> int | None:
         decoded, length = self._decoded, len(self._decoded.text)
         decoded.push(token)
         if token in self._special:
             return len(decoded.ids) - 1
+        if not decoded.agrees:
+            return 0
         cut = None
         if "\n" in decoded.text[length:] or "\r" in decoded.text[length:]:
             cut = answer_end(decoded.text, self.frame)
@@ -89,9 +96,9 @@ class _Block:
 
     def __init__(self, frame: Frame) -> None:
         self._frame, self._state = frame, frame.state
-        self._language = frame.context.language
         self._indent = frame.context.indent
         self._first = True
+        self._ended = False
         self._defined: int | None = None
         self._blanks: list[int] = []
         self._starts: dict[str, list[int]] = {}
@@ -104,7 +111,7 @@ class _Block:
             cut = self._line(number, whole, at) if whole.strip() else self._blank(at)
             if cut is not None:
                 return cut
-            self._state = scan(line + "\n", self._language, self._state)
+            self._state = scan(line + "\n", self._frame.lexis, self._state)
             if self._closed():
                 return at + len(line)
             at += len(line) + 1
@@ -134,22 +141,28 @@ class _Block:
             # The answer's own step of indentation counts, where it opens the block.
             self._indent = min(self._indent, width)
         self._first = False
-        if width < self._indent and not self._closes(whole):
-            return at
+        if width < self._indent:
+            if not self._closes(whole):
+                return at
+            self._ended = self._frame.lexis.closes_block(whole)
         if self._defined is not None and width <= self._defined:
             return at
-        if self._defined is None and re.match(r"(?:async\s+def|def|class)\b", whole.strip()) and self._is_indented():
+        if self._defined is None and self._frame.lexis.indented and self._frame.lexis.defines_at(whole):
             self._defined = width
         return None
 
     def _closes(self, whole: str) -> bool:
-        opener = CLOSERS.get(whole.strip()[0])
-        return opener is not None and self._state.brackets.endswith(opener)
-
-    def _is_indented(self) -> bool:
-        return lexis_of(self._language).indented
+        """Whether a line ends the block as a line of the block should."""
+        opener, frame = CLOSERS.get(whole.strip()[0]), self._frame
+        if opener is not None:
+            return self._state.brackets.endswith(opener)
+        # The document may have the word that ends the block already.
+        has = frame.lexis.closes_block(frame.next_line) and frame.width(frame.next_line) == frame.width(whole)
+        return frame.lexis.closes_block(whole) and not has
 
     def _closed(self) -> bool:
-        """Whether a bracket or string that was open at the cursor has been closed."""
+        """Whether a bracket, string or block that was open at the cursor has been closed."""
         before = self._frame.state
+        if self._ended:
+            return True
         return len(self._state.brackets) < len(before.brackets) or bool(before.string and not self._state.string)

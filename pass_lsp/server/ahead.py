@@ -8,7 +8,7 @@ import psutil
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.languages import indentation
+from pass_lsp.documents.scan import indentation
 from pass_lsp.domain import Completion
 
 LARGEST = 2_000_000

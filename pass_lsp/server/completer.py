@@ -15,6 +15,7 @@ from typing import Any
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
+from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Engine, Reason
 from pass_lsp.metrics.stats import MEMORY, MODEL
 from pass_lsp.server.ahead import accepted, beginning_of_next_line, may_work_ahead
@@ -38,6 +39,7 @@ class Completer:
 
     def __init__(self, worker: Worker, status: StatusBoard, answers: Answers, flow: Callable[[], Flow]) -> None:
         self.suggestions = Suggestions()
+        self.workspace: Callable[[], Workspace] = Workspace
         self._worker, self._status, self._answers, self._flow = worker, status, answers, flow
         self._asks: dict[str, Ask] = {}
         self._flights: dict[str, Flight] = {}
@@ -74,8 +76,10 @@ class Completer:
         if (flight and flight.leads_to(document, offset)) or self.suggestions.recall(key, document, offset):
             return
 
+        workspace = self.workspace()
+
         def run(engine: Engine, token: CancelToken) -> Any:
-            return self._flow().prefill(document, offset, engine, settings, cancel=token)
+            return self._flow().prefill(document, offset, engine, settings, cancel=token, workspace=workspace)
 
         self._worker.submit(key, run, ahead=True).add_done_callback(self._has_read)
 
@@ -191,6 +195,7 @@ class Completer:
         self._fly(flight)
 
     def _fly(self, flight: Flight) -> None:
+        flight.workspace = self.workspace()
         self._flights[flight.key] = flight
 
         def run(engine: Engine, token: CancelToken) -> Landing:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
+from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Engine, Generation, Reason
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.worker import post
@@ -80,6 +81,7 @@ class Flight:
         self.key, self.document, self.offset, self.settings = key, document, offset, settings
         self.ask = ask
         self.first: Completion | None = None
+        self.workspace = Workspace()
         self.lines: Callable[[Flight, Completion], None] = _nobody
         self.greedy: Callable[[Flight, Landing], None] = _nobody
         self.answer: asyncio.Future[Any] | None = None
@@ -132,7 +134,8 @@ class Flight:
         post(self._loop, self.greedy, self, landing)
         quick = replace(settings, deadline_ms=self.settings.deadline_ms)
         first = landing.completions[0]
-        others = flow.alternatives(self.document, self.offset, engine, first, quick, cancel=token)
+        place = (self.document, self.offset, engine, first, quick)
+        others = flow.alternatives(*place, cancel=token, workspace=self.workspace)
         return replace(landing, completions=(first, *others))
 
     def _complete(self, flow: Flow, engine: Engine, token: CancelToken, settings: Settings) -> Landing:
@@ -142,7 +145,9 @@ class Flight:
         def heard(text: str, lines: Callable[[], Completion | None]) -> None:
             self._heard(text, lines, token)
 
-        outcome = flow.complete(self.document, self.offset, engine, settings, cancel=token, on_text=heard)
+        outcome = flow.complete(
+            self.document, self.offset, engine, settings, cancel=token, on_text=heard, workspace=self.workspace
+        )
         found = (outcome.completion,) if outcome.completion is not None else ()
         return Landing(found, outcome.reason, outcome.generation, outcome.taken_ms)
 

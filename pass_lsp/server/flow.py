@@ -16,20 +16,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """`complete_document`, `prefill_document` and `alternatives_at` of `completion`, or something like them."""
+    """`complete_document`, `prefill_document` and `alternatives_at` of `completion`, or something like them.
+
+    `prepare` reads what is open ahead of all requests; `test` says what is wrong with a model.
+    """
 
     complete: Callable[..., Any]
     prefill: Callable[..., Any]
     alternatives: Callable[..., Any]
+    prepare: Callable[..., None] = lambda *_: None
+    test: Callable[[Engine], str] = lambda _: ""
 
     @classmethod
     def of_the_product(cls) -> Flow:
         """The real one. Imported on the engine thread and no earlier: it brings tree-sitter and more,
         and the server answers `initialize` before all that is read from the disk.
         """
-        from pass_lsp.completion import alternatives_at, complete_document, prefill_document
+        from pass_lsp.completion import alternatives_at, complete_document, prefill_document, self_test
+        from pass_lsp.context import prepare
 
-        return cls(complete_document, prefill_document, alternatives_at)
+        return cls(complete_document, prefill_document, alternatives_at, prepare, self_test)
 
 
 def with_a_second_try(run: Callable[[Engine, CancelToken], Any]) -> Callable[[Engine, CancelToken], Any]:

@@ -17,7 +17,8 @@ from lsprotocol import types
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.store import Change, DocumentStore, key_of
-from pass_lsp.domain import Engine, Reason
+from pass_lsp.documents.workspace import Workspace
+from pass_lsp.domain import CancelToken, Engine, Reason
 from pass_lsp.errors import PassLspError
 from pass_lsp.metrics.ledger import Ledger
 from pass_lsp.server.ahead import cursor_after
@@ -40,6 +41,8 @@ Load = Callable[[Settings, Callable[[str], None]], Engine]
 """Loads the engine that the settings name; told a function that shows how far it is."""
 
 _WRITE_EVERY_S = 2.0
+_PREPARE = "\0prepare"
+"""Stands for a document in the queue of the engine thread; no URI is like it."""
 
 
 class LoadCancelled(PassLspError):
@@ -58,6 +61,7 @@ class Session:
         self.answers = Answers(self.ledger)
         self.usage = Usage(self.ledger, self.documents.get)
         self.completer = Completer(self.worker, self.status, self.answers, self._the_flow)
+        self.completer.workspace = self._around
         self.layers = layers
         self.settings = layers.resolved()
         self.shows_progress = False
@@ -138,7 +142,9 @@ class Session:
 
         def load() -> Engine:
             engine = self._load(settings, report)
-            self._the_flow()  # part of getting ready, so that the first suggestion does not wait for imports
+            # Part of getting ready, so that the first suggestion does not wait for imports.
+            if problem := self._the_flow().test(engine):
+                post(loop, self.say, problem)
             return engine
 
         def loaded(failure: BaseException | None) -> None:
@@ -175,6 +181,17 @@ class Session:
         """Follow a document."""
         self.documents.open(uri, text, version, language)
         self.completer.suggestions.forget(key_of(uri))
+        workspace = self._around()
+
+        def run(engine: Engine, token: CancelToken) -> None:
+            self._the_flow().prepare(workspace, lambda: token.cancelled)
+
+        # Nobody waits for it; what goes wrong is in the log.
+        self.worker.submit(_PREPARE, run, ahead=True).add_done_callback(lambda it: it.cancelled() or it.exception())
+
+    def _around(self) -> Workspace:
+        """What is open beside a document, as of now."""
+        return self.documents.workspace(tuple(folder.as_posix() for folder in self.layers.workspace))
 
     def change(self, uri: str, changes: Sequence[Change], version: int) -> None:
         """Apply edits, in order, and have the engine read what the user is about to ask for."""

@@ -1,9 +1,10 @@
 """Step 3, `train base`: a small Llama-type code model, from nothing or from earlier weights.
 
-A run lasts a given time: warm-up, constant rate, linear decay over the last part, whose
-examples are the longest. It can be killed at any moment and goes on from its last checkpoint
-when started again; a later run with other minutes goes on from exported weights. Every
-evaluation appends one JSON line to `log.jsonl`.
+A run lasts a given time, or a given number of tokens: warm-up, constant rate, linear decay
+over the last part, whose examples are the longest. It can be killed at any moment and goes
+on from its last checkpoint when started again; a slice of it ends after so many minutes and
+leaves a checkpoint. A later run goes on from exported weights. Every evaluation appends one
+JSON line to `log.jsonl`; `run.json` states what the run was begun with.
 """
 
 from __future__ import annotations
@@ -12,37 +13,44 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from importlib import resources
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 from tqdm import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pass_lsp.decoding.model import choose_device
 from pass_lsp.errors import TrainError
+from pass_lsp.train import manifest
 from pass_lsp.train.checkpoint import Progress, read_progress, recover, restore, save
 from pass_lsp.train.corpus import read_corpus
-from pass_lsp.train.fim import Batch, Examples, Packer
+from pass_lsp.train.feed import Feed
+from pass_lsp.train.fim import Batch, Examples, Packer, attention_mask
 from pass_lsp.train.loss import linear_cross_entropy
-from pass_lsp.train.machine import keep_memory, matmul_dtype
+from pass_lsp.train.machine import compiled, keep_memory, matmul_dtype
 from pass_lsp.train.optimizer import optimizers
-from pass_lsp.train.tokenizer import END, PAD, read_tokenizer
+from pass_lsp.train.sizes import new_model, saved_model, size_named
+from pass_lsp.train.tokenizer import read_tokenizer
 
 WARMUP_STEPS = 30
 DECAY_SHARE = 0.35
-EVAL_ROWS = 16
-ATTENTION = "eager"
-"""Packed rows need a full mask, for which a CPU's fused attention is the slower one."""
-_NOT_SHAPE = frozenset({"sequence", "long_sequence", "rows", "muon_lr", "adam_lr", "vocab_size"})
+EVAL_ROWS = 32
+CPU_TOKENS = 8192
+"""Token places whose activations are held at once on a CPU; a small model's take about 3 GB."""
+
+HiddenOf = Callable[..., torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One training run: where from, where to, how long."""
+    """One training run: where from, where to, how long.
+
+    `million_tokens` makes its length a number of tokens instead of `minutes`; `slice_minutes`
+    bounds how long this call may take, start included; `workers` are processes that make batches.
+    """
 
     corpus: Path
     tokenizer: Path
@@ -55,30 +63,38 @@ class Plan:
     device: str = "cpu"
     compiled: bool = False
     checkpoint_every: float = 300.0
+    million_tokens: float | None = None
+    slice_minutes: float | None = None
+    workers: int = 0
+
+    def share(self, progress: Progress) -> float:
+        """How much of the run is done, from 0 to 1."""
+        if self.million_tokens is not None:
+            return min(1.0, progress.tokens / (self.million_tokens * 1e6)) if self.million_tokens else 1.0
+        return min(1.0, progress.seconds / (self.minutes * 60)) if self.minutes else 1.0
 
 
 def train_base(plan: Plan) -> dict[str, Any]:
-    """Train until the plan's minutes are used up; returns the last evaluation."""
+    """Train until the run or this slice of it is over; returns the last evaluation."""
+    began = time.monotonic()
     keep_memory()
     torch.set_num_threads(plan.threads)
     torch.manual_seed(plan.seed)
     device = choose_device(plan.device)
     plan = replace(plan, device=str(device))
     dtype = matmul_dtype(device)
-    size = _size(plan.size)
+    size = size_named(plan.size)
     tokenizer = read_tokenizer(plan.tokenizer)
     recover(plan.out / "checkpoint")
-    model, progress = _model(plan, size, tokenizer)
+    model, progress = _model(plan, size, tokenizer, device)
+    _state_inputs(plan, size, model)
     model.to(device)  # type: ignore[arg-type]
     made = optimizers(model, size["muon_lr"], size["adam_lr"], dtype)
     restore(plan.out / "checkpoint", made, progress)
-    files = read_corpus(plan.corpus)
-    batches = {
-        long: _batches(Examples(files, tokenizer, length, plan.seed + 1), size["rows"] * size["sequence"], progress)
-        for long, length in ((False, size["sequence"]), (True, size["long_sequence"]))
-    }
+    batches = _batches(plan, size, progress)
     validation = _validation(plan.corpus, tokenizer, size["sequence"])
-    return _run(plan, dtype, model, made, progress, batches, validation)
+    end = math.inf if plan.slice_minutes is None else began + plan.slice_minutes * 60
+    return _run(plan, dtype, model, made, progress, batches, validation, end)
 
 
 def _run(
@@ -87,64 +103,95 @@ def _run(
     model: LlamaForCausalLM,
     made: list[torch.optim.Optimizer],
     progress: Progress,
-    batches: dict[bool, Iterator[Batch]],
+    batches: Iterator[Batch],
     validation: list[Batch],
+    end: float,
 ) -> dict[str, Any]:
-    loss_of: Callable[..., torch.Tensor] = torch.compile(_loss) if plan.compiled else _loss
-    total, saved = plan.minutes * 60, time.monotonic()
-    bar = tqdm(total=round(total), initial=round(progress.seconds), unit="s", desc=plan.size)
-    while progress.seconds < total:
-        began = time.monotonic()
-        batch = next(batches[progress.seconds > total * (1 - DECAY_SHARE)])
-        loss = loss_of(model, dtype, *_on(batch, plan.device, dtype))
-        loss.backward()
-        _step(model, made, _rate(progress, total))
+    hidden_of = compiled(_hidden) if plan.compiled else _hidden
+    bar = tqdm(total=1000, initial=round(plan.share(progress) * 1000), unit="‰", desc=plan.size)
+    saved = now = time.monotonic()
+    # The last part of a slice is for its checkpoint and evaluation, which are as long as the last ones were.
+    closing = 0.0
+    while plan.share(progress) < 1 and now < end - closing:
+        began = now
+        batch = next(batches)
+        loss = _backward(model, hidden_of, dtype, batch, plan.device)
+        _step(model, made, _rate(progress.step, plan.share(progress)))
         progress.step += 1
         progress.tokens += int((batch.weights > 0).sum())
-        progress.seconds += time.monotonic() - began
+        now = time.monotonic()
+        progress.seconds += now - began
         bar.set_postfix(loss=f"{loss.item():.3f}", tokens=f"{progress.tokens / 1e6:.2f}M", refresh=False)
-        bar.update(round(progress.seconds) - bar.n)
-        if time.monotonic() - saved > plan.checkpoint_every:
+        bar.update(round(plan.share(progress) * 1000) - bar.n)
+        if now - saved > plan.checkpoint_every:
             _evaluate(plan, model, progress, validation, loss.item())
             save(plan.out / "checkpoint", model, made, progress)
             saved = time.monotonic()
+            closing, now = saved - now, saved
     bar.close()
     save(plan.out / "checkpoint", model, made, progress)
     return _evaluate(plan, model, progress, validation, None)
 
 
-def _batches(examples: Examples, tokens: int, progress: Progress) -> Iterator[Batch]:
-    """Batches of `tokens` places, from the next example that `progress` names; it is moved on."""
-    packer = Packer(examples, max(1, tokens // examples.length), examples.length, progress.next_example)
-    while True:
-        batch = packer.batch()
-        progress.next_example = packer.next_index
-        yield batch
+def _batches(plan: Plan, size: dict[str, Any], progress: Progress) -> Iterator[Batch]:
+    """The batches of the run from `progress` on, which is moved on; those of the decay are of the longer kind."""
+    for long in (False, True):
+        length = size["long_sequence" if long else "sequence"]
+        rows = max(1, size["rows"] * size["sequence"] // length)
+        feed = Feed(plan.corpus, plan.tokenizer, length, rows, plan.seed + 1)
+        if not long and plan.share(progress) > 1 - DECAY_SHARE:
+            continue
+        for batch, resume_at in feed.batches(progress.next_example, plan.workers):
+            progress.next_example = resume_at
+            yield batch
+            if not long and plan.share(progress) > 1 - DECAY_SHARE:
+                break
+
+
+def _backward(
+    model: LlamaForCausalLM, hidden_of: HiddenOf, dtype: torch.dtype, batch: Batch, device: str
+) -> torch.Tensor:
+    """Add the gradients of a batch, on a CPU some rows at a time; returns its loss, in nats."""
+    rows = len(batch.input_ids) if device != "cpu" else max(1, CPU_TOKENS // batch.input_ids.size(1))
+    whole = (batch.input_ids, batch.weights, batch.position_ids, batch.owner)
+    losses: list[torch.Tensor] = []
+    for part in zip(*(tensor.split(rows) for tensor in whole), strict=True):
+        share = part[1][:, 1:].sum() / batch.weights[:, 1:].sum()
+        loss = _loss(model, hidden_of, dtype, *_on(Batch(*part), device)) * share.to(device)
+        loss.backward()
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def _loss(
-    model: LlamaForCausalLM, dtype: torch.dtype, ids: torch.Tensor, weights: torch.Tensor, *shape: torch.Tensor
+    model: LlamaForCausalLM,
+    hidden_of: HiddenOf,
+    dtype: torch.dtype,
+    ids: torch.Tensor,
+    weights: torch.Tensor,
+    *shape: torch.Tensor,
 ) -> torch.Tensor:
     """Weighted mean cross-entropy in nats; products in `dtype`, `weights` `[B, T]`, the rest as in `_hidden`."""
     with torch.autocast(ids.device.type, dtype, enabled=dtype != torch.float32):
-        hidden = _hidden(model, ids, *shape)[:, :-1].flatten(0, 1).to(dtype)
+        hidden = hidden_of(model, dtype, ids, *shape)[:, :-1].flatten(0, 1).to(dtype)
     return linear_cross_entropy(hidden, model.lm_head.weight, ids[:, 1:].flatten(), weights[:, 1:].flatten())
 
 
-def _hidden(model: LlamaForCausalLM, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Last hidden states `[B, T, d]`; ids and positions `[B, T]`, additive mask `[B, 1, T, T]`."""
+def _hidden(
+    model: LlamaForCausalLM, dtype: torch.dtype, ids: torch.Tensor, positions: torch.Tensor, owner: torch.Tensor
+) -> torch.Tensor:
+    """Last hidden states `[B, T, d]`; ids, positions and owner `[B, T]`."""
+    seen = attention_mask(owner)
+    mask = torch.zeros(seen.shape, dtype=dtype, device=ids.device).masked_fill(~seen, torch.finfo(dtype).min)
     return model.model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).last_hidden_state
 
 
-def _on(batch: Batch, device: str, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-    mask = torch.zeros(batch.mask.shape, dtype=dtype).masked_fill(~batch.mask, torch.finfo(dtype).min)
-    return tuple(t.to(device) for t in (batch.input_ids, batch.weights, batch.position_ids, mask))
+def _on(batch: Batch, device: str) -> tuple[torch.Tensor, ...]:
+    return tuple(t.to(device) for t in (batch.input_ids, batch.weights, batch.position_ids, batch.owner))
 
 
-def _rate(progress: Progress, total: float) -> float:
-    warm = min(1.0, (progress.step + 1) / WARMUP_STEPS)
-    left = 1.0 - progress.seconds / total
-    return warm * min(1.0, left / DECAY_SHARE)
+def _rate(step: int, share: float) -> float:
+    return min(1.0, (step + 1) / WARMUP_STEPS) * min(1.0, (1.0 - share) / DECAY_SHARE)
 
 
 def _step(model: LlamaForCausalLM, made: list[torch.optim.Optimizer], rate: float) -> None:
@@ -156,49 +203,32 @@ def _step(model: LlamaForCausalLM, made: list[torch.optim.Optimizer], rate: floa
         optimizer.zero_grad(set_to_none=True)
 
 
-def _size(name: str) -> dict[str, Any]:
-    sizes = json.loads(resources.files("pass_lsp.train").joinpath("sizes.json").read_text())
-    if name not in sizes:
-        raise TrainError(f"Unknown size {name!r}; use one of {', '.join(sizes)}.")
-    return sizes[name]
-
-
-def _model(plan: Plan, size: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> tuple[LlamaForCausalLM, Progress]:
+def _model(
+    plan: Plan, size: dict[str, Any], tokenizer: PreTrainedTokenizerFast, device: torch.device
+) -> tuple[LlamaForCausalLM, Progress]:
     checkpoint = plan.out / "checkpoint"
     if progress := read_progress(checkpoint):
-        return _loaded(checkpoint), progress
+        return saved_model(checkpoint, device), progress
     if plan.start_from is not None:
-        if not (plan.start_from / "training.json").exists():
+        past = manifest.read(plan.start_from / "training.json")
+        if past is None:
             raise TrainError(f"{plan.start_from} holds no training.json; give a folder that `train export` wrote.")
-        past = json.loads((plan.start_from / "training.json").read_text())
-        return _loaded(plan.start_from), Progress(next_example=past["next_example"], earlier_tokens=past["tokens"])
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        tie_word_embeddings=True,
-        max_position_embeddings=size["long_sequence"],
-        bos_token_id=None,
-        eos_token_id=tokenizer.get_vocab()[END],
-        pad_token_id=tokenizer.get_vocab()[PAD],
-        **{key: value for key, value in size.items() if key not in _NOT_SHAPE},
-    )
-    model = LlamaForCausalLM(config)
-    model.set_attn_implementation(ATTENTION)
-    _initialize(model)
-    return model, Progress()
+        begun = Progress(next_example=past["next_example"], earlier_tokens=past["tokens"])
+        return saved_model(plan.start_from, device), begun
+    return new_model(size, tokenizer, device), Progress()
 
 
-def _loaded(folder: Path) -> LlamaForCausalLM:
-    return LlamaForCausalLM.from_pretrained(str(folder), dtype=torch.float32, attn_implementation=ATTENTION)
-
-
-@torch.no_grad()
-def _initialize(model: LlamaForCausalLM) -> None:
-    # Output projections start at zero, so that every block starts as the identity.
-    for name, parameter in model.named_parameters():
-        if parameter.ndim == 2 and "embed" not in name:
-            parameter.normal_(
-                std=0.0 if name.endswith(("o_proj.weight", "down_proj.weight")) else parameter.size(1) ** -0.5
-            )
+def _state_inputs(plan: Plan, size: dict[str, Any], model: LlamaForCausalLM) -> None:
+    """Write `run.json`; a run begun with another size or tokenizer is refused. Corpora may follow each other."""
+    path = plan.out / "run.json"
+    inputs = {"size": plan.size, "tokenizer_sha256": manifest.file_hash(plan.tokenizer / "tokenizer.json")}
+    manifest.same_inputs(path, inputs)
+    corpora = (manifest.read(path) or {}).get("corpora", [])
+    corpus = manifest.corpus_hash(plan.corpus)
+    told = {key: value for key, value in asdict(plan).items() if not isinstance(value, Path) and key != "size"}
+    facts = {"corpora": corpora if corpus in corpora else [*corpora, corpus], "shape": size, "plan": told}
+    plan.out.mkdir(parents=True, exist_ok=True)
+    manifest.write(path, {**inputs, "parameters": model.num_parameters(), **facts, "versions": manifest.versions()})
 
 
 def _validation(corpus: Path, tokenizer: PreTrainedTokenizerFast, length: int) -> list[Batch]:
@@ -215,8 +245,8 @@ def _evaluate(
 ) -> dict[str, Any]:
     sums = torch.zeros(2, 2)  # [all, middle] × [loss, count]
     for batch in batches:
-        ids, weights, *shape = _on(batch, plan.device, torch.float32)
-        logits = model.lm_head(_hidden(model, ids, *shape)[:, :-1]).flatten(0, 1)  # [B·(T-1), V]
+        ids, weights, *shape = _on(batch, plan.device)
+        logits = model.lm_head(_hidden(model, torch.float32, ids, *shape)[:, :-1]).flatten(0, 1)  # [B·(T-1), V]
         losses = F.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none").cpu()
         weights = weights[:, 1:].flatten().cpu()
         for row, wanted in enumerate((weights > 0, weights > 1)):

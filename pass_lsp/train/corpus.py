@@ -4,13 +4,16 @@ Three sources: the standard library, the permissively licensed packages of the
 running environment, and the wheels named in `packages.json`. Some modules and
 whole packages are held out by name; anything that resembles them is dropped.
 Writes `train.jsonl.gz`, `heldout.jsonl.gz` (one JSON object per file: source,
-path, text) and `manifest.json`.
+path, text) and, last of all, `manifest.json`. Wheels that are there are not
+fetched again; a corpus that is there is left alone, and refused if it was made
+with other options.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
 import random
 import re
 import subprocess
@@ -19,7 +22,8 @@ import sysconfig
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import metadata, resources
@@ -28,10 +32,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pass_lsp.errors import TrainError
+from pass_lsp.train import manifest
 from pass_lsp.train.filters import Benchmarks, NearDuplicates, permissive, unwanted_path, unwanted_text
+from pass_lsp.train.overlap import overlap
 
 HELD_OUT_MODULES = frozenset({"heapq.py", "argparse.py", "textwrap.py", "sched.py", "configparser.py", "queue.py"})
 """Standard library modules that no model here is trained on; demo, tests and benchmarks cut their holes there."""
+
+
+SPLIT = (("train", False), ("heldout", True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +54,42 @@ class SourceFile:
     held_out: bool
 
 
-def build_corpus(out: Path, wheels: Path, source_cap: int, seed: int = 0) -> dict[str, object]:
-    """Collect, filter, split and write; returns the manifest. `source_cap` bounds each source, in bytes."""
+def build_corpus(out: Path, wheels: Path, source_cap: int, seed: int = 0, workers: int = 1) -> dict[str, object]:
+    """Collect, filter, split and write; returns the manifest.
+
+    `source_cap` bounds each source, in bytes. `workers` processes judge the files; what comes
+    out does not depend on their number.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    manifest_path = out / "manifest.json"
-    if manifest_path.exists():
-        return json.loads(manifest_path.read_text())
+    options = {"source_cap": source_cap, "seed": seed}
+    if made := manifest.read(out / "manifest.json"):
+        manifest.same_inputs(out / "manifest.json", options)
+        return _with_overlap(out, made)
     _download(wheels)
     files = [*_standard_library(), *_wheels(wheels), *_environment()]
-    kept, dropped = _filter(files, source_cap, random.Random(seed))
-    manifest: dict[str, object] = {
+    kept, dropped = filter_files(files, source_cap, random.Random(seed), workers=workers)
+    facts: dict[str, object] = {
         "python": sys.version.split()[0],
+        **options,
         "held_out_modules": sorted(HELD_OUT_MODULES),
+        "wheels": {path.name: manifest.file_hash(path) for path in sorted(wheels.glob("*.whl")) if _is_listed(path)},
         "dropped": dict(dropped),
-        "sources": _summary(kept),
+        "sources": summary(kept),
     }
-    for name, held_out in (("train", False), ("heldout", True)):
-        part = [file for file in kept if file.held_out == held_out]
-        manifest[name] = _write(out / f"{name}.jsonl.gz", part)
-    manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
-    return manifest
+    parts = {name: [file for file in kept if file.held_out == held_out] for name, held_out in SPLIT}
+    for name, part in parts.items():
+        facts[name] = write_files(out / f"{name}.jsonl.gz", part)
+    manifest.write(out / "manifest.json", facts)
+    return _with_overlap(out, facts)
+
+
+def _with_overlap(out: Path, facts: dict[str, object]) -> dict[str, object]:
+    """The manifest with what near-duplicate removal has left; measured once."""
+    if "overlap" not in facts:
+        texts = ([text for _, text in read_corpus(out / f"{name}.jsonl.gz")] for name, _ in SPLIT)
+        facts["overlap"] = overlap(*texts)
+        manifest.write(out / "manifest.json", facts)
+    return facts
 
 
 def read_corpus(path: Path) -> list[tuple[str, str]]:
@@ -90,16 +115,24 @@ def package_list() -> list[dict[str, object]]:
     return json.loads(resources.files("pass_lsp.train").joinpath("packages.json").read_text())
 
 
+def installed_files() -> list[SourceFile]:
+    """What this Python has installed: its standard library, and its permissively licensed packages."""
+    return [*_standard_library(), *_environment()]
+
+
 def _download(wheels: Path) -> None:
     wheels.mkdir(parents=True, exist_ok=True)
     have = {_wheel_key(path) for path in wheels.glob("*.whl")}
     missing = [f"{p['name']}=={p['version']}" for p in package_list() if (p["name"], p["version"]) not in have]
-    if missing:
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(wheels)]
-        if subprocess.run([*command, *missing], check=False).returncode:
-            raise TrainError(
-                f"pip could not download the corpus packages into {wheels}; check the network and run again."
-            )
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(wheels)]
+    # One by one, so that what has come stays when the network goes.
+    for package in tqdm(missing, desc="wheels", unit="wheel", disable=not missing):
+        if subprocess.run([*command, package], check=False).returncode:
+            raise TrainError(f"pip could not download {package} into {wheels}; check the network and run again.")
+
+
+def _is_listed(wheel: Path) -> bool:
+    return _wheel_key(wheel) in {(str(p["name"]), str(p["version"])) for p in package_list()}
 
 
 def _wheel_key(path: Path) -> tuple[str, str]:
@@ -161,16 +194,30 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _filter(files: list[SourceFile], source_cap: int, rng: random.Random) -> tuple[list[SourceFile], Counter[str]]:
+Judge = Callable[[int], tuple[str | None, bool]]
+"""The number of a file → why its text is unwanted, and whether it holds a benchmark."""
+
+
+def filter_files(
+    files: list[SourceFile],
+    source_cap: int,
+    rng: random.Random,
+    duplicates: NearDuplicates | None = None,
+    workers: int = 1,
+) -> tuple[list[SourceFile], Counter[str]]:
+    """The files worth learning from, in random order, and how many were dropped for which reason.
+
+    `duplicates` may know other files already, whose near-duplicates then go too.
+    """
     # Held-out files go first, so that whatever resembles them counts as the duplicate.
     rng.shuffle(files)
     files.sort(key=lambda file: not file.held_out)
-    duplicates, benchmarks = NearDuplicates(), Benchmarks()
+    judge, duplicates = _judge(files, workers), duplicates or NearDuplicates()
     sizes: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     kept: list[SourceFile] = []
-    for file in tqdm(files, desc="corpus", unit="file"):
-        why = _refuse(file, sizes[file.source] >= source_cap, duplicates, benchmarks)
+    for number, file in enumerate(tqdm(files, desc="corpus", unit="file")):
+        why = _refuse(file, sizes[file.source] >= source_cap, duplicates, judge, number)
         if why:
             dropped[why] += 1
             continue
@@ -179,19 +226,49 @@ def _filter(files: list[SourceFile], source_cap: int, rng: random.Random) -> tup
     return kept, dropped
 
 
-def _refuse(file: SourceFile, full: bool, duplicates: NearDuplicates, benchmarks: Benchmarks) -> str | None:
+def _refuse(file: SourceFile, full: bool, duplicates: NearDuplicates, judge: Judge, number: int) -> str | None:
     if unwanted_path(file.path):
         return "path"
     if full:
         return "source-cap"
-    if why := unwanted_text(file.text):
+    why, leaks = judge(number)
+    if why:
         return why
     if duplicates.add(file.text):
         return "near-duplicate"
-    return "benchmark" if benchmarks.leaks(file.text) else None
+    return "benchmark" if leaks else None
 
 
-def _summary(kept: list[SourceFile]) -> list[dict[str, object]]:
+def _judge(files: list[SourceFile], workers: int) -> Judge:
+    """Judge when asked, or all beforehand by several processes: hashing 10-grams takes most of the time."""
+    benchmarks = Benchmarks()
+    if workers <= 1:
+        return lambda number: _verdict(files[number].text, benchmarks)
+    wanted = {number: file.text for number, file in enumerate(files) if not unwanted_path(file.path)}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_load_benchmarks) as pool:
+        found = tqdm(pool.map(_verdict, wanted.values(), chunksize=32), desc="judging", total=len(wanted), unit="file")
+        verdicts = dict(zip(wanted, found, strict=True))
+    return verdicts.__getitem__
+
+
+_benchmarks: Benchmarks | None = None
+"""What a judging process has loaded."""
+
+
+def _load_benchmarks() -> None:
+    global _benchmarks
+    _benchmarks = Benchmarks()
+
+
+def _verdict(text: str, benchmarks: Benchmarks | None = None) -> tuple[str | None, bool]:
+    why, table = unwanted_text(text), benchmarks or _benchmarks
+    assert table is not None, "a judging process loads its table first"
+    return why, why is None and table.leaks(text)
+
+
+def summary(kept: list[SourceFile]) -> list[dict[str, object]]:
+    """Name, licence, files and characters of every source, by name."""
     rows: dict[str, dict[str, object]] = {}
     for file in kept:
         row = rows.setdefault(file.source, {"source": file.source, "license": file.license, "files": 0, "bytes": 0})
@@ -200,7 +277,8 @@ def _summary(kept: list[SourceFile]) -> list[dict[str, object]]:
     return [rows[name] for name in sorted(rows)]
 
 
-def _write(path: Path, files: list[SourceFile]) -> dict[str, object]:
+def write_files(path: Path, files: list[SourceFile]) -> dict[str, object]:
+    """Write a part of a corpus; returns its counts and the hash of its uncompressed lines."""
     digest = sha256()
     with gzip.open(path, "wt", encoding="utf-8", compresslevel=6) as out:
         for file in files:

@@ -10,30 +10,60 @@ import torch
 from transformers import LlamaForCausalLM
 
 from pass_lsp.errors import TrainError
-from pass_lsp.train.tokenizer import read_tokenizer
+from pass_lsp.train import manifest
+from pass_lsp.train.tokenizer import characters_per_token, read_tokenizer
+
+MAX_HISTORY = 12
 
 
 def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[str, Any]:
-    """Write `out` from the last checkpoint of `run`; `training.json` holds what a card states and a later run needs."""
-    progress_file = run / "checkpoint" / "progress.json"
-    if not progress_file.exists():
+    """Write `out` from the last checkpoint of `run`; `training.json` holds what a card states and a later run needs.
+
+    `corpus` may be the folder of the corpus, or one that holds its manifest alone.
+    """
+    progress = manifest.read(run / "checkpoint" / "progress.json")
+    if progress is None:
         raise TrainError(f"{run} holds no checkpoint; run `pass-lsp train base` first.")
-    progress = json.loads(progress_file.read_text())
     evaluations = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    if not (corpus / "manifest.json").exists():
+    known = manifest.read(corpus / "manifest.json")
+    if known is None:
         raise TrainError(f"{corpus} holds no manifest.json; give the folder that `pass-lsp train corpus` wrote.")
-    manifest = json.loads((corpus / "manifest.json").read_text())
     model = LlamaForCausalLM.from_pretrained(str(run / "checkpoint"), dtype=torch.float32)
+    begun = manifest.read(run / "run.json") or {}
     facts = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "tokens": progress["tokens"] + progress["earlier_tokens"],
         "next_example": progress["next_example"],
         "heldout_loss": evaluations[-1]["loss"],
         "heldout_middle_loss": evaluations[-1]["middle_loss"],
-        "corpus_sha256": manifest["train"]["sha256"],
+        "characters_per_token": characters_per_token(read_tokenizer(tokenizer), corpus),
+        "corpus_sha256": known["train"]["sha256"],
+        "corpus": _corpus(known),
+        "history": _history(evaluations),
+        "run": {"seconds": progress["seconds"]}
+        | {key: begun[key] for key in ("size", "plan", "versions") if key in begun},
     }
     out.mkdir(parents=True, exist_ok=True)
     model.bfloat16().save_pretrained(str(out))
     read_tokenizer(tokenizer).save_pretrained(str(out))
-    (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
+    manifest.write(out / "training.json", facts)
     return facts
+
+
+def _corpus(known: dict[str, Any]) -> dict[str, Any]:
+    told = {key: known[key] for key in ("source_cap", "overlap") if key in known}
+    added = known.get("installed", {})
+    return {
+        "files": known["train"].get("files", 0),
+        "characters": known["train"].get("bytes", 0),
+        "sources": len(known.get("sources", ())) + len(added.get("sources", ())),
+        "dropped": known.get("dropped", {}),
+        **told,
+    }
+
+
+def _history(evaluations: list[dict[str, Any]]) -> list[list[Any]]:
+    """[tokens, loss, loss of the middles] of at most `MAX_HISTORY` evaluations, the last among them."""
+    step = -(-len(evaluations) // MAX_HISTORY)
+    chosen = evaluations[::-1][::step][::-1]
+    return [[row["tokens"], row["loss"], row["middle_loss"]] for row in chosen]

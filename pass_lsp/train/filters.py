@@ -82,12 +82,20 @@ class NearDuplicates:
 
     def add(self, text: str) -> bool:
         """Remember `text`; True when at least half of its telling lines were known already."""
-        lines = {hash(line) for raw in text.splitlines() if len(line := " ".join(raw.split())) > 12}
+        lines = _telling(text)
         known = len(lines & self._seen)
         if lines and known >= MAX_SHARED_LINES * len(lines):
             return True
         self._seen |= lines
         return False
+
+    def remember(self, text: str) -> None:
+        """Know `text`, whether or not it repeats what is known."""
+        self._seen |= _telling(text)
+
+
+def _telling(text: str) -> set[int]:
+    return {hash(line) for raw in text.splitlines() if len(line := " ".join(raw.split())) > 12}
 
 
 class Benchmarks:

@@ -2,8 +2,9 @@
 
 Example `i` of a seed is always the same, so a training run resumes by its next
 index alone. Splits are made on characters, before tokenization (Bavarian et al.
-2022, section 3), and follow what an editor asks for: the rest of a line, the
-rest of a block, a short span. Both orders are trained:
+2022, section 3), and follow what an editor asks for: the rest of a line, of which
+it may have closed the brackets and quotes already, the rest of a block, and now and
+then a short span. Both orders are trained:
 
     SPM   <|file|>path⏎ <|fim_suffix|> S <|fim_prefix|> P <|fim_middle|> M <|endoftext|>
     PSM   <|file|>path⏎ <|fim_prefix|> P <|fim_suffix|> S <|fim_middle|> M <|endoftext|>
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import bisect
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -23,10 +25,16 @@ import torch
 from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
 
 SPM_SHARE, PSM_SHARE = 0.55, 0.25  # the rest reads left to right
+LINE_SHARE, BLOCK_SHARE = 0.55, 0.38  # of the middles; the rest are short spans
+CLOSED_SHARE = 0.25
+"""Of the rests of lines, those whose closing brackets, quotes and last mark stay behind the cursor."""
 NO_SUFFIX_SHARE = 0.1
 MAX_BLOCK_LINES = 12
 MIDDLE_WEIGHT = 2.0
 POOL = 24
+
+
+_CLOSERS = re.compile(r"""[)>}\]"'`]*\s*[:{;,]?\s*$""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +49,11 @@ def split_middle(text: str, rng: random.Random) -> tuple[str, str, str]:
     """(prefix, middle, suffix) as an editor would cut `text`; the middle may be empty."""
     start = _cursor(text, rng)
     kind = rng.random()
-    if kind < 0.5:
+    if kind < LINE_SHARE:
         end = _line_end(text, start)
-    elif kind < 0.85:
+        if rng.random() < CLOSED_SHARE:
+            end = _before_closers(text, start, end)
+    elif kind < LINE_SHARE + BLOCK_SHARE:
         end = _block_end(text, start)
     else:
         end = min(len(text), start + rng.randint(1, 160))
@@ -63,6 +73,12 @@ def _cursor(text: str, rng: random.Random) -> int:
 def _line_end(text: str, start: int) -> int:
     end = text.find("\n", start)
     return len(text) if end < 0 else end
+
+
+def _before_closers(text: str, start: int, end: int) -> int:
+    """Where the closers begin that end the line; `end` if nothing is left of them."""
+    match = _CLOSERS.search(text, start, end)
+    return match.start() if match and match.start() > start else end
 
 
 def _block_end(text: str, start: int) -> int:
@@ -131,12 +147,24 @@ def short_path(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Packed rows: ids, weights and positions `[B, T]`, mask `[B, 1, T, T]` (True: may attend)."""
+    """Packed rows `[B, T]`: ids, weights, positions, and which example of its row each place belongs to (-1: none)."""
 
     input_ids: torch.Tensor
     weights: torch.Tensor
     position_ids: torch.Tensor
-    mask: torch.Tensor
+    owner: torch.Tensor
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """Which places attend to which, `[B, 1, T, T]`; see `attention_mask`."""
+        return attention_mask(self.owner)
+
+
+def attention_mask(owner: torch.Tensor) -> torch.Tensor:
+    """owner `[B, T]` → `[B, 1, T, T]`, True where a place sees another: earlier or itself, of the same example."""
+    length = owner.size(1)
+    causal = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
+    return ((owner[:, None, :] == owner[:, :, None]) & causal)[:, None]
 
 
 class Packer:
@@ -163,9 +191,7 @@ class Packer:
                 positions[r, at:end] = torch.arange(end - at)
                 owner[r, at:end] = n
                 at = end
-        causal = torch.ones(self._length, self._length, dtype=torch.bool).tril()
-        mask = (owner[:, None, :] == owner[:, :, None]) & causal
-        return Batch(ids, weights, positions, mask[:, None])
+        return Batch(ids, weights, positions, owner)
 
     def _row(self) -> list[Example]:
         room, row = self._length, []

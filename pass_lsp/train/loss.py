@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-CHUNK = 512
+CHUNK, GPU_CHUNK = 512, 8192
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -23,8 +23,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> torch.Tensor:
         hidden_grad, table_grad = torch.empty_like(hidden), torch.zeros_like(table, dtype=torch.float32)
         cast, total = table.to(hidden.dtype), hidden.new_zeros((), dtype=torch.float32)
-        for begin in range(0, len(hidden), CHUNK):
-            chunk = slice(begin, begin + CHUNK)
+        size = CHUNK if hidden.device.type == "cpu" else GPU_CHUNK
+        for begin in range(0, len(hidden), size):
+            chunk = slice(begin, begin + size)
             rows, wanted, weight = hidden[chunk], targets[chunk, None], weights[chunk, None]
             logits = F.linear(rows, cast).float()  # [chunk, V]
             normaliser = logits.logsumexp(-1, keepdim=True)

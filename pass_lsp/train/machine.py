@@ -1,12 +1,16 @@
-"""What this machine trains best with: the number type of matrix products, and memory that is kept."""
+"""What this machine trains best with: number type, attention, compiled or not, and memory that is kept."""
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import sys
 import time
+from collections.abc import Callable
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # mallopt(3)
 
@@ -24,6 +28,28 @@ def matmul_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16
     faster = _seconds(torch.bfloat16) * 1.5 < _seconds(torch.float32)
     return torch.bfloat16 if faster else torch.float32
+
+
+def attention(device: torch.device) -> str:
+    """Packed rows need a full mask, for which a CPU's fused attention is slower than the plain one."""
+    return "eager" if device.type == "cpu" else "sdpa"
+
+
+def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """`function` compiled; as it is from the first failure on, because a missing compiler must not cost a run."""
+    fast, working = torch.compile(function, dynamic=False), True
+
+    def call(*given: object) -> torch.Tensor:
+        nonlocal working
+        if working:
+            try:
+                return fast(*given)
+            except Exception as error:  # what a compiler raises has no common base
+                working = False
+                logger.warning("torch.compile does not work here (%s); training goes on without it", error)
+        return function(*given)
+
+    return call
 
 
 def _seconds(dtype: torch.dtype) -> float:

@@ -13,6 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from pass_lsp.errors import TrainError
+from pass_lsp.train import manifest
 from pass_lsp.train.corpus import read_corpus
 
 END, PAD, FILE = "<|endoftext|>", "<|pad|>", "<|file|>"
@@ -32,8 +33,13 @@ PATTERN = "|".join(
 
 
 def train_tokenizer(corpus: Path, out: Path, vocab_size: int, max_bytes: int = 40_000_000) -> PreTrainedTokenizerFast:
-    """Train on at most `max_bytes` of the corpus and write a transformers tokenizer into `out`."""
+    """Train on at most `max_bytes` of the corpus and write a transformers tokenizer and `manifest.json` into `out`.
+
+    What is there already is kept, and refused if it was made from other inputs. Raises `TrainError`.
+    """
+    inputs = {"vocab_size": vocab_size, "corpus_sha256": manifest.corpus_hash(corpus), "max_bytes": max_bytes}
     if (out / "tokenizer.json").exists():
+        manifest.same_inputs(out / "manifest.json", inputs)
         return PreTrainedTokenizerFast.from_pretrained(str(out))
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
@@ -56,7 +62,19 @@ def train_tokenizer(corpus: Path, out: Path, vocab_size: int, max_bytes: int = 4
     )
     out.mkdir(parents=True, exist_ok=True)
     fast.save_pretrained(str(out))
+    facts = {"sha256": manifest.file_hash(out / "tokenizer.json"), "versions": manifest.versions()}
+    facts |= {"characters_per_token": characters_per_token(fast, corpus)}
+    manifest.write(out / "manifest.json", {**inputs, "tokens": len(fast), **facts})
     return fast
+
+
+def characters_per_token(tokenizer: PreTrainedTokenizerFast, corpus: Path) -> float | None:
+    """How much text a token holds on the held-out part of `corpus`; None where there is none."""
+    if not (corpus / "heldout.jsonl.gz").exists():
+        return None
+    texts = [text for _, text in read_corpus(corpus / "heldout.jsonl.gz")]
+    tokens = sum(map(len, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]))
+    return round(sum(map(len, texts)) / tokens, 3) if tokens else None
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -16,14 +16,19 @@ from scipy.stats import binomtest
 
 from pass_lsp import cli
 from pass_lsp.bench import infill
-from pass_lsp.bench.holes import Hole, held_out_holes, read_holes
+from pass_lsp.bench.heldout import MULTI, SINGLE, SPAN
+from pass_lsp.bench.holes import GIVEN, Hole, held_out_holes, read_holes
 from pass_lsp.bench.infill import bench_infill, wilson
 from pass_lsp.bench.measure import repeated_share
+from pass_lsp.bench.typing import TYPED, bench_typing, own_edits, recorded_edits
 from pass_lsp.completion import Outcome
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import Completion, Reason
+from pass_lsp.engines.embedded import embedded_model
+from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import ConfigError
 from pass_lsp.train.corpus import HELD_OUT_MODULES
+from pass_lsp.train.tokenizer import read_tokenizer
 
 
 @pytest.mark.parametrize(("hits", "total"), [(0, 10), (1, 10), (5, 10), (10, 10), (81, 263), (15, 148), (999, 1000)])
@@ -87,6 +92,14 @@ def test_read_holes_takes_plain_and_packed_lines_up_to_a_limit(tmp_path: Path) -
         holes = read_holes(tmp_path / name, 3)
         assert [hole.middle for hole in holes] == ["0", "1", "2"]
         assert (holes[0].prefix, holes[0].suffix) == ("a = ", "\n")
+        assert (holes[0].kind, holes[0].test) == (GIVEN, "")
+
+
+def test_read_holes_takes_tests_of_the_humaneval_form(tmp_path: Path) -> None:
+    row = {**ROW, "test": "def check(candidate):\n    pass\n", "entry_point": "f", "task_id": "x/0"}
+    (tmp_path / "holes.jsonl").write_text(json.dumps(row) + "\n")
+    (hole,) = read_holes(tmp_path / "holes.jsonl", 3)
+    assert hole.test.rstrip().endswith("check(f)")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +126,7 @@ def test_infill_counts_what_was_hit(monkeypatch: pytest.MonkeyPatch) -> None:
         Hole("b.py", "def f():\n    ", "a = 1\n    return a", "\n\nf()\n"),
     ]
 
-    def scripted(document: Document, offset: int, engine: Any) -> Outcome:
+    def scripted(document: Document, offset: int, engine: Any, settings: Any) -> Outcome:
         if "z = 3" in document.text:
             return Outcome(Completion("2", offset, offset))
         if "f()\n" in document.text:
@@ -130,6 +143,72 @@ def test_infill_counts_what_was_hit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["model, suffix hidden"] == rows["nothing"] | {"contender": "model, suffix hidden"}
     assert rows["nothing"]["first_line_exact"] == rows["nothing"]["edit_similarity"] == 0.0
     assert rows["model"]["interval"] == [pytest.approx(0.342, abs=1e-3), 1.0]
+
+
+def test_infill_counts_by_kind_and_against_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    holes = [
+        Hole("a.py", "x = 1\ny = ", "x + 1", "\nz = 3\n", SINGLE),
+        Hole("a.py", "x = 1\ny = ", "x + 2", "\nz = 3\n", SINGLE),
+        Hole("b.py", "def f():\n    ", "a = 1\n    return a", "\n\nf()\n", MULTI),
+    ]
+    answers: dict[Any, list[str]] = {
+        "ours": ["x + 1", "x +", "a = 1\n    return a"],
+        "theirs": ["x + 1", "x + 2", "a = 1\n    return b"],
+    }
+
+    def scripted(document: Document, offset: int, engine: Any, settings: Any) -> Outcome:
+        hidden = not document.text[offset:]
+        return Outcome(Completion("" if hidden else answers[engine].pop(0), offset, offset))
+
+    monkeypatch.setattr(infill, "complete_document", scripted)
+    ours: Any = "ours"
+    found = bench_infill(ours, holes, ("older", "theirs"))  # type: ignore[arg-type]
+    rows = {row["contender"]: row for row in found["rows"]}
+    assert (found["better"], found["worse"]) == (1, 1)
+    assert rows["model"]["exact"] == rows["against older"]["exact"] == pytest.approx(2 / 3, abs=1e-3)
+    assert rows["model"]["first_line_exact"] == rows["model"]["exact"]
+    assert rows["model"]["parses"] == pytest.approx(2 / 3, abs=1e-3)  # "y = x +" does not
+    assert rows["nothing"]["parses"] == 0
+    kinds = {(row["kind"], row["contender"]): row for row in found["by_kind"]}
+    assert {kind for kind, _ in kinds} == {SINGLE, MULTI}
+    assert kinds[SINGLE, "model"]["exact"] == 0.5 and kinds[SINGLE, "model"]["holes"] == 2
+    assert kinds[MULTI, "model"]["exact"] == 1.0 and kinds[MULTI, "against older"]["exact"] == 0.0
+    assert kinds[MULTI, "against older"]["first_line_exact"] == 1.0
+    assert "passed" not in rows["model"] and "network" not in found
+
+
+def test_infill_runs_the_tests_of_holes_that_have_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = "def check(candidate):\n    assert candidate(2) == 3\ncheck(f)\n"
+    holes = [
+        Hole("s.py", "def f(x):\n    return ", "x + 1", "\n", GIVEN, test),
+        Hole("s.py", "def f(x):\n    return ", "1 + x", "\n", GIVEN, test),
+    ]
+    monkeypatch.setattr(infill, "_infilled", lambda engine, hole, suffix: "x + 1" if suffix else "x")
+    engine: Any = None
+    found = bench_infill(engine, holes)
+    rows = {row["contender"]: row for row in found["rows"]}
+    assert rows["model"]["passed"] == 1.0 and rows["model"]["exact"] == 0.5
+    assert rows["model, suffix hidden"]["passed"] == 0.0
+    assert rows["what was there"]["passed"] == rows["what was there"]["exact"] == 1.0
+    assert rows["nothing"]["passed"] == 0.0
+    assert found["network"] in ("namespace", "audit hook") and not found["by_kind"]
+
+
+def test_the_model_alone_gets_its_own_form_of_the_question(model_dir: Path) -> None:
+    engine = load_engine(str(model_dir), device="cpu", lookahead=None)
+    asked: list[list[int]] = []
+    generate = engine.generate
+
+    def spy(prompt_ids: Any, params: Any) -> Any:
+        asked.append(list(prompt_ids))
+        return generate(prompt_ids, params)
+
+    engine.generate = spy  # type: ignore[method-assign,assignment]
+    found = bench_infill(engine, [Hole("a/b.py", "first = 1\nsec", "ond = 2", " # end\n", SPAN)])
+    shown, hidden = (engine.tokenizer.decode(ids) for ids in asked)
+    assert shown == "<|file|>a/b.py\n<|fim_suffix|> # end\n<|fim_prefix|>first = 1\nsec<|fim_middle|>"
+    assert hidden == shown.replace(" # end\n", "")
+    assert found["holes"] == 1
 
 
 @pytest.mark.parametrize(
@@ -170,3 +249,48 @@ def test_infill_reads_holes_from_a_file(
         cli.main()
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["data"], found["holes"]) == ("holes.jsonl", 1)
+
+
+# --- typing ---------------------------------------------------------------------
+
+
+def test_typing_reads_little_anew_where_the_suffix_comes_first(tmp_path: Path) -> None:
+    tokenizer = read_tokenizer(embedded_model())
+    found = bench_typing(tokenizer, own_edits(), 150, 1024, 0)
+    first, second = found["rows"]
+    assert (first["order"], second["order"]) == ("suffix first", "prefix first")
+    assert found["keystrokes"] == 150
+    assert first["read_p50"] <= 8 and second["read_p50"] <= second["suffix_p50"] + 8
+    assert first["suffix_p50"] > 50
+
+
+def test_a_recorded_session_is_replayed_as_it_was(tmp_path: Path) -> None:
+    trace = {"startContent": "ab", "txns": [{"patches": [[1, 0, "x"]]}, {"patches": [[0, 1, ""], [2, 0, "c"]]}]}
+    path = tmp_path / "session.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(trace).encode()))
+    edits = list(recorded_edits(path))
+    assert [edit[1:] for edit in edits] == [(0, 0, "ab"), (1, 1, "x"), (0, 1, ""), (2, 2, "c")]
+    path.write_text("no trace")
+    with pytest.raises(ConfigError, match="startContent"):
+        list(recorded_edits(path))
+
+
+def test_own_edits_type_what_the_file_says() -> None:
+    texts: dict[str, str] = {}
+    for name, start, end, text in own_edits():
+        texts[name] = texts.get(name, "")[:start] + text + texts.get(name, "")[end:]
+    root = Path(bench_typing.__code__.co_filename).parents[1]
+    assert texts == {name: (root / name).read_text("utf-8") for name in TYPED}
+
+
+def test_infill_cuts_a_folder_and_compares_two_models(
+    model_dir: Path, sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--data", str(sources), "--model", str(model_dir), "--against", str(model_dir), "--holes", "3"]
+    monkeypatch.setattr(sys, "argv", ["pass-lsp", "bench", "infill", *given])
+    with pytest.raises(SystemExit):
+        cli.main()
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    rows = {row["contender"]: row for row in found["rows"]}
+    assert rows[f"against {model_dir.name}"] == rows["model"] | {"contender": f"against {model_dir.name}"}
+    assert (found["better"], found["worse"]) == (0, 0) and len({row["kind"] for row in found["by_kind"]}) == 3

@@ -25,6 +25,7 @@ from typing import Any
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
+from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Generation, Reason
 from pass_lsp.errors import ModelError
 from pass_lsp.server.app import create_server, serve
@@ -87,11 +88,20 @@ def load(settings: Settings, progress: Callable[[str], None]) -> Any:
 
 
 def complete(
-    document: Document, offset: int, engine: Any, settings: Settings, *, cancel: CancelToken, on_text: Any
+    document: Document,
+    offset: int,
+    engine: Any,
+    settings: Settings,
+    *,
+    cancel: CancelToken,
+    on_text: Any,
+    workspace: Workspace,
 ) -> Outcome:
     """Follow the order in the document's first line."""
     order = document.text.partition("\n")[0].removeprefix("# do: ").strip()
     COUNTS["started"] += 1
+    if order == "workspace":
+        return around(workspace, offset)
     if order == "spell":
         return spell(document, offset, cancel, on_text)
     return ORDERS.get(order, report)(document, offset, settings, cancel)
@@ -120,13 +130,20 @@ def spell(document: Document, offset: int, cancel: CancelToken, on_text: Any) ->
     return Outcome(reason=Reason.CANCELLED)
 
 
-def prefill(*_: Any, cancel: CancelToken) -> None:
+def prefill(*_: Any, cancel: CancelToken, workspace: Workspace) -> None:
     """Read ahead."""
     COUNTS["prefilled"] += 1
 
 
 def alternatives(
-    document: Document, offset: int, engine: Any, first: Completion, settings: Settings, *, cancel: CancelToken
+    document: Document,
+    offset: int,
+    engine: Any,
+    first: Completion,
+    settings: Settings,
+    *,
+    cancel: CancelToken,
+    workspace: Workspace,
 ) -> list[Completion]:
     """As many as wanted."""
     COUNTS["alternatives"] += 1
@@ -169,6 +186,16 @@ def stuck(*_: Any) -> Outcome:
 def count(document: Document, offset: int, settings: Settings, cancel: CancelToken) -> Outcome:
     """The counters so far."""
     return Outcome(Completion(json.dumps(COUNTS), offset, offset))
+
+
+def around(workspace: Workspace, offset: int) -> Outcome:
+    """What else is open, and where it was edited."""
+    seen = {
+        "documents": [[document.uri, document.version] for document in workspace.documents],
+        "edits": [[region.uri, region.first, region.last] for region in workspace.edits],
+        "roots": workspace.roots,
+    }
+    return Outcome(Completion(json.dumps(seen), offset, offset))
 
 
 def nothing(*_: Any) -> Outcome:

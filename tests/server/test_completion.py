@@ -174,7 +174,9 @@ def test_no_source_text_in_the_log(start: Start, log: Any) -> None:
     client.initialize()
     client.ready()
     client.open("# do: fail\nvery_secret = 1")
-    client.send(client.inline())
+    failing = client.inline()
+    client.send(failing)
+    client.wait(failing["id"])
     client.change(2, {"text": "also_secret"})
     client.notify("textDocument/didChange", {"contentChanges": ["broken_secret"], "textDocument": {"uri": "u"}})
     client.notify("textDocument/didOpen", {"textDocument": {"text": "half_secret"}})
@@ -192,3 +194,20 @@ def test_a_file_of_50_000_lines(shared: RawClient) -> None:
     for key in range(20):
         shared.change(2 + key, {"range": span(25_000, 4 + key, 25_000, 4 + key), "text": "x"})
     assert report(shared.complete(25_000, 24))["offset"] == 25_000 * 32 + 24
+
+
+def test_requests_see_what_else_is_open_and_where_it_was_edited(start: Start) -> None:
+    client = start()
+    folders = [{"uri": "file:///work/one", "name": "one"}, {"uri": "file:///work/two", "name": "two"}]
+    client.initialize(workspaceFolders=folders)
+    client.ready()
+    names = [f"file:///work/one/{name}.py" for name in "ab"]
+    for name in names:
+        client.open("# do: workspace\n" + "x = 1\n" * 50, name)
+    client.change(2, {"range": span(30, 0, 30, 0), "text": "y\nz\n"}, uri=names[0])
+    client.change(3, {"range": span(10, 0, 11, 0), "text": ""}, uri=names[0])
+    seen = json.loads(client.complete(0, 0, names[1])["items"][0]["insertText"])
+    assert seen["documents"] == [[names[0], 3], [names[1], 1]]
+    assert seen["edits"] == [[names[0], 10, 10], [names[0], 29, 31]]
+    assert seen["roots"] == ["/work/one", "/work/two"]
+    client.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import threading
@@ -11,9 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pass_lsp.engines.embedded import embedded_model
+from pass_lsp.cli.serve import load
+from pass_lsp.config import Settings
+from pass_lsp.errors import ModelError
+from pass_lsp.server.failures import sentence
 from tests.server.conftest import Start, private
-from tests.server.rawlsp import URI, RawClient, framed, span
+from tests.server.rawlsp import RawClient, framed, span
 from tests.server.test_completion import report
 
 MIB = 1 << 20
@@ -98,7 +100,7 @@ def test_a_client_that_never_reads_and_goes_does_not_leave_the_server_behind(sta
     for _ in range(1500):
         client.write(framed(client.inline(0, 1)))
     client.hang_up()
-    assert client.exit_code(10) == 1
+    assert client.exit_code() == 1
 
 
 def test_the_model_s_files_may_go_once_it_is_loaded(tmp_path: Path, model_dir: Path, log: Path) -> None:
@@ -120,18 +122,10 @@ def test_the_model_s_files_may_go_once_it_is_loaded(tmp_path: Path, model_dir: P
 
 
 @pytest.mark.parametrize("missing", ["tokenizer.json", "model.safetensors", "config.json"])
-def test_a_model_with_a_file_missing_is_a_sentence_in_the_status(tmp_path: Path, log: Path, missing: str) -> None:
+def test_a_model_with_a_file_missing_is_a_sentence(tmp_path: Path, model_dir: Path, missing: str) -> None:
     folder = tmp_path / "model"
-    shutil.copytree(embedded_model(), folder)
+    shutil.copytree(model_dir, folder)
     (folder / missing).unlink()
-    command = [sys.executable, "-m", "pass_lsp", "serve", "--stdio", "--model", str(folder)]
-    client = RawClient.spawn(command, log, private(tmp_path))
-    client.initialize("utf-16")
-    client.until(client.settled, 90)
-    status = client.noted("didChangeStatus")[-1]
-    assert (status["kind"], status["reason"]) == ("Error", "model-failed") and status["message"].endswith(".")
-    client.open("x = ", URI)
-    assert client.complete(0, 4) == {"items": []}
-    client.close()
-    assert "Traceback" not in log.read_text()
-    assert json.loads(json.dumps(status)) == status
+    with pytest.raises(ModelError) as caught:
+        load(Settings(model=str(folder), device="cpu"), lambda message: None)
+    assert sentence(caught.value).endswith(".") and "\n" not in sentence(caught.value)

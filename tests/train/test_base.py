@@ -6,6 +6,7 @@ The clock is scripted, one second a step, so that a run of so many seconds has s
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
@@ -16,13 +17,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional as F
 
 import pass_lsp
 from pass_lsp.errors import TrainError
-from pass_lsp.train import base, checkpoint
+from pass_lsp.train import base, checkpoint, export, sizes
 from pass_lsp.train.base import DECAY_SHARE, WARMUP_STEPS, Plan, train_base
 from pass_lsp.train.checkpoint import Progress
+from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.export import export_model
+from pass_lsp.train.fim import Batch, Examples, Packer
+from pass_lsp.train.tokenizer import read_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +168,8 @@ def test_what_is_exported_loads_and_can_be_trained_on(
     facts = export_model(first.out, corpus, tokenizer_dir, out)
     assert facts == json.loads((out / "training.json").read_text())
     assert facts["tokens"] == last["tokens"] and facts["heldout_loss"] == last["loss"]
+    assert facts["history"] == [[last["tokens"], last["loss"], last["middle_loss"]]]
+    assert facts["run"]["size"] == "toy" and facts["run"]["seconds"] == 2 and 1 < facts["characters_per_token"] < 6
     assert {path.name for path in out.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
     assert all(tensor.dtype == torch.bfloat16 for tensor in weights(out).values())
 
@@ -191,11 +198,134 @@ def test_without_held_out_text_the_loss_is_unknown(plan: Callable[..., Plan], so
 
 
 def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
-    total = 1000.0
-    assert base._rate(Progress(step=0), total) == pytest.approx(1 / WARMUP_STEPS)
-    assert base._rate(Progress(step=WARMUP_STEPS, seconds=100), total) == 1
-    assert base._rate(Progress(step=500, seconds=total * (1 - DECAY_SHARE / 2)), total) == pytest.approx(0.5)
-    assert base._rate(Progress(step=500, seconds=total), total) == 0
+    assert base._rate(0, 0.0) == pytest.approx(1 / WARMUP_STEPS)
+    assert base._rate(WARMUP_STEPS, 0.1) == 1
+    assert base._rate(500, 1 - DECAY_SHARE / 2) == pytest.approx(0.5)
+    assert base._rate(500, 1.0) == 0
+
+
+def test_a_run_may_last_a_number_of_tokens(plan: Callable[..., Plan]) -> None:
+    run = plan(1, million_tokens=0.005)
+    row = train_base(run)
+    assert 5000 <= row["tokens"] < 5000 + 4 * 256 + 1 and row["step"] > 1
+    assert train_base(run)["step"] == row["step"]
+    assert plan(1, million_tokens=0.01).share(Progress(tokens=5000, seconds=9)) == 0.5
+
+
+def test_slices_end_early_and_go_on(plan: Callable[..., Plan]) -> None:
+    whole, sliced = plan(12, "whole"), plan(12, "sliced", slice_minutes=4 / 60)
+    train_base(whole)
+    steps = [train_base(sliced)["step"] for _ in range(5)]
+    assert 0 < steps[0] < steps[1] < steps[2] < 12 and steps == sorted(steps)
+    while steps[-1] < 12:
+        steps.append(train_base(sliced)["step"])
+    assert saved(sliced).seconds == saved(whole).seconds == 12
+    assert abs(logged(sliced)[-1]["loss"] - logged(whole)[-1]["loss"]) < 0.5
+
+
+def test_a_run_states_its_inputs_and_refuses_others(plan: Callable[..., Plan], corpus: Path, tmp_path: Path) -> None:
+    run = plan(1)
+    train_base(run)
+    stated = json.loads((run.out / "run.json").read_text())
+    assert (stated["size"], stated["corpora"]) == ("toy", ["abc"])
+    assert stated["versions"]["torch"] == torch.__version__ and len(stated["tokenizer_sha256"]) == 64
+    assert stated["parameters"] == sum(tensor.numel() for tensor in weights(run.out / "checkpoint").values())
+    other = tmp_path / "corpus"
+    shutil.copytree(corpus, other)
+    (other / "manifest.json").write_text(json.dumps({"train": {"sha256": "xyz"}}))
+    with pytest.raises(TrainError, match="same inputs"):
+        train_base(replace(run, size="cpu"))
+    train_base(replace(run, corpus=other))  # one shard after another
+    assert json.loads((run.out / "run.json").read_text())["corpora"] == ["abc", "xyz"]
+    (run.out / "run.json").unlink()  # as an earlier version left it
+    assert train_base(plan(2))["step"] == 2
+
+
+def test_packed_examples_learn_as_each_by_itself(plan: Callable[..., Plan]) -> None:
+    run = plan(0)
+    train_base(run)
+    device = torch.device("cpu")
+    examples = Examples(read_corpus(run.corpus), read_tokenizer(run.tokenizer), 96, seed=5)
+    batch = Packer(examples, 2, 96).batch()
+    gradients: list[dict[str, torch.Tensor]] = []
+    for packed in (True, False):
+        model = sizes.saved_model(run.out / "checkpoint", device)
+        for parameter in model.parameters():
+            parameter.data.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.05)
+        total = batch.weights[:, 1:].sum()
+        for one in [batch] if packed else alone(batch):
+            share = one.weights[:, 1:].sum() / total
+            (base._loss(model, base._hidden, torch.float32, *base._on(one, "cpu")) * share).backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 10
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-6)
+
+
+def test_rows_may_go_through_one_after_another(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = plan(2)
+    train_base(run)
+    examples = Examples(read_corpus(run.corpus), read_tokenizer(run.tokenizer), 96, seed=5)
+    batch = Packer(examples, 3, 96).batch()
+    found = []
+    for places in (96, 192, 10**6):
+        monkeypatch.setattr(base, "CPU_TOKENS", places)
+        model = sizes.saved_model(run.out / "checkpoint", torch.device("cpu"))
+        loss = base._backward(model, base._hidden, torch.float32, batch, "cpu")
+        found.append((loss, *(parameter.grad for parameter in model.parameters())))
+    torch.testing.assert_close(found[0], found[2])
+    torch.testing.assert_close(found[1], found[2])
+
+
+def alone(batch: Batch) -> list[Batch]:
+    """Every example of a packed batch in a batch of its own."""
+    found = []
+    for row in range(len(batch.owner)):
+        for owner in range(int(batch.owner[row].max()) + 1):
+            at = batch.owner[row] == owner
+            whole = (batch.input_ids, batch.weights, batch.position_ids, batch.owner)
+            found.append(Batch(*(tensor[row, at][None] for tensor in whole)))
+    return found
+
+
+def test_gradients_agree_with_finite_differences(plan: Callable[..., Plan]) -> None:
+    run = plan(0)
+    train_base(run)
+    model = sizes.saved_model(run.out / "checkpoint", torch.device("cpu")).double()
+    generator = torch.Generator().manual_seed(2)
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.1)
+    examples = Examples(read_corpus(run.corpus), read_tokenizer(run.tokenizer), 64, seed=5)
+    ids, shown, *shape = base._on(Packer(examples, 1, 64).batch(), "cpu")
+
+    def loss() -> torch.Tensor:
+        hidden = base._hidden(model, torch.float64, ids, *shape)[:, :-1].flatten(0, 1)
+        losses = F.cross_entropy(model.lm_head(hidden), ids[:, 1:].flatten(), reduction="none")
+        return (losses * shown[:, 1:].flatten()).sum() / shown[:, 1:].sum()
+
+    loss().backward()
+    for name, parameter in model.named_parameters():
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        slope, step = float((parameter.grad * direction).sum()), 1e-3 * direction
+        with torch.no_grad():
+            ahead = float((parameter.add_(step), loss())[1])
+            behind = float((parameter.sub_(2 * step), loss())[1])
+            parameter.add_(step)
+        # transformers' norms are float32 whatever the model is, so a smaller step would measure their rounding.
+        assert (ahead - behind) / 2e-3 == pytest.approx(slope, rel=0.01, abs=2e-3), name
+
+
+def test_both_kinds_of_attention_give_the_same(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = plan(2)
+    train_base(run)
+    examples = Examples(read_corpus(run.corpus), read_tokenizer(run.tokenizer), 96, seed=5)
+    given = base._on(Packer(examples, 2, 96).batch(), "cpu")
+    losses = []
+    for kind in ("cpu", "cuda"):
+        model = sizes.saved_model(run.out / "checkpoint", torch.device(kind))
+        losses.append(base._loss(model, base._hidden, torch.float32, *given))
+    assert model.config._attn_implementation == "sdpa"
+    torch.testing.assert_close(losses[0], losses[1])
 
 
 @pytest.mark.parametrize(
@@ -204,6 +334,15 @@ def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
 def test_missing_input_is_explained(plan: Callable[..., Plan], change: dict[str, Any]) -> None:
     with pytest.raises(TrainError):
         train_base(replace(plan(1), **change))
+
+
+@pytest.mark.parametrize("count", [1, 2, 12, 13, 40, 100])
+def test_the_history_is_thinned_and_ends_with_the_last(count: int) -> None:
+    rows = [{"tokens": n, "loss": 9 - n / 100, "middle_loss": None} for n in range(count)]
+    history = export._history(rows)
+    assert history[-1] == [count - 1, 9 - (count - 1) / 100, None]
+    assert min(count, export.MAX_HISTORY // 2) <= len(history) <= export.MAX_HISTORY
+    assert history == sorted(history, key=lambda row: row[0])
 
 
 def test_export_needs_a_checkpoint_and_a_manifest(

@@ -16,7 +16,7 @@ import pytest
 from pass_lsp.errors import TrainError
 from pass_lsp.train import corpus
 from pass_lsp.train.corpus import HELD_OUT_MODULES, build_corpus, package_list, read_corpus
-from pass_lsp.train.filters import permissive
+from pass_lsp.train.filters import Benchmarks, permissive
 
 
 def code(name: str, count: int = 6) -> str:
@@ -96,9 +96,12 @@ def rows(path: Path) -> list[dict[str, str]]:
         return [json.loads(line) for line in lines]
 
 
-def built(wheels: Path, name: str = "out", cap: int = 10**6, seed: int = 0) -> tuple[Path, dict[str, Any]]:
+def built(
+    wheels: Path, name: str = "out", cap: int = 10**6, seed: int = 0, workers: int = 1
+) -> tuple[Path, dict[str, Any]]:
     out = wheels.parent / name
-    return out, build_corpus(out, wheels, cap, seed)
+    manifest: dict[str, Any] = build_corpus(out, wheels, cap, seed, workers)
+    return out, manifest
 
 
 def test_permissive_sources_are_split_into_train_and_held_out(machine: Path) -> None:
@@ -175,6 +178,39 @@ def test_a_corpus_that_exists_is_left_alone(machine: Path) -> None:
     (machine.parent / "stdlib" / "new.py").write_text(code("new"))
     assert built(machine)[1] == first
     assert (out / "train.jsonl.gz").stat().st_mtime_ns == before
+
+
+def test_a_corpus_made_with_other_options_is_refused(machine: Path) -> None:
+    out, manifest = built(machine)
+    assert (manifest["source_cap"], manifest["seed"]) == (10**6, 0)
+    for cap, seed in ((10**5, 0), (10**6, 1)):
+        with pytest.raises(TrainError, match="same inputs"):
+            build_corpus(out, machine, cap, seed)
+
+
+def test_an_earlier_manifest_gets_the_second_look_at_duplicates(machine: Path) -> None:
+    out, first = built(machine)
+    earlier = {key: value for key, value in first.items() if key not in ("overlap", "source_cap", "seed", "wheels")}
+    (out / "manifest.json").write_text(json.dumps(earlier))
+    assert built(machine)[1]["overlap"] == first["overlap"] == {"heldout_in_train": 0.0, "train_in_several": 0.0}
+    assert "overlap" in json.loads((out / "manifest.json").read_text())
+
+
+def test_the_manifest_names_its_wheels_by_hash(machine: Path) -> None:
+    _, manifest = built(machine)
+    assert manifest["wheels"] == {
+        name: sha256((machine / name).read_bytes()).hexdigest()
+        for name in ("kept_apart-1.0-py3-none-any.whl", "open_one-1.0-py3-none-any.whl")
+    }
+
+
+def test_a_corpus_does_not_depend_on_how_many_judge_it(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdlib = machine.parent / "stdlib"
+    (stdlib / "short.py").write_text("x = 1\n")
+    _, alone = built(machine, "alone")
+    monkeypatch.setattr(corpus, "Benchmarks", Benchmarks)  # the judging processes know no scripted one
+    _, together = built(machine, "together", workers=2)
+    assert together == alone and alone["dropped"]["size"] == 1
 
 
 @pytest.mark.parametrize(

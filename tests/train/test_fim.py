@@ -51,6 +51,17 @@ def test_middles_are_rests_of_lines_rests_of_blocks_and_short_spans() -> None:
     assert all("def g" not in middle or len(middle) <= 160 for middle in block)
 
 
+def test_a_closed_line_keeps_its_closers_behind_the_cursor() -> None:
+    text = "class A:\n    value = call(first, {'key': [1, 2]})\n    def f(self):\n        return g(x)\n"
+    cuts = [split_middle(text, random.Random(seed)) for seed in range(800)]
+    whole = [middle for prefix, middle, _ in cuts if prefix.endswith("value = ") and "\n" not in middle]
+    assert {"call(first, {'key': [1, 2]})", "call(first, {'key': [1, 2"} <= set(whole)
+    # What an editor may have right of the cursor is all that stays; a line of closers alone is taken whole.
+    closed = [suffix.partition("\n")[0] for _, middle, suffix in cuts if suffix.strip() and middle.strip()]
+    assert {"", ")", "]})", ":"} <= set(closed)
+    assert closed.count("") > 0.6 * len(closed)
+
+
 @pytest.mark.parametrize("text", ["", "\n", "x", "    ", "\n\n\n", "a\nb"])
 def test_tiny_texts_split(text: str) -> None:
     for seed in range(50):

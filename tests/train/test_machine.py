@@ -20,3 +20,23 @@ def test_half_precision_only_where_it_is_clearly_faster(
 def test_products_are_timed_and_keeping_memory_does_no_harm() -> None:
     machine.keep_memory()
     assert all(machine._seconds(dtype) > 0 for dtype in (torch.bfloat16, torch.float32))
+
+
+def test_a_compiler_that_fails_costs_no_run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    tried: list[int] = []
+
+    def broken(function: object, dynamic: bool) -> object:
+        def call(x: torch.Tensor) -> torch.Tensor:
+            tried.append(1)
+            raise RuntimeError("no compiler here")
+
+        return call
+
+    monkeypatch.setattr(machine.torch, "compile", broken)
+    doubled = machine.compiled(lambda x: 2 * x)
+    assert doubled(torch.tensor(2)) == doubled(torch.tensor(2)) == 4
+    assert len(tried) == 1 and "no compiler here" in caplog.text
+
+
+def test_attention_is_fused_where_a_full_mask_is_cheap() -> None:
+    assert (machine.attention(torch.device("cpu")), machine.attention(torch.device("cuda"))) == ("eager", "sdpa")

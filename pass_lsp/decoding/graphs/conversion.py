@@ -31,7 +31,7 @@ from pass_lsp.decoding.model import output_table, table_of
 from pass_lsp.decoding.torch_executor import TorchExecutor
 
 FORMAT = 1
-MIN_BYTES, MAX_BYTES = 2_000_000, 2_000_000_000
+MIN_BYTES, MAX_BYTES = 10_000_000, 2_000_000_000
 CACHE_BYTES = 8_000_000_000
 TOLERANCE = 1e-3
 QUANTIZED_BLOCK = 32

@@ -1,0 +1,180 @@
+"""The held-out text of this machine, and holes of three kinds in its code.
+
+Held-out modules of the standard library are everywhere; held-out packages count when they
+are installed. A folder of Python, or the `heldout.jsonl.gz` of a corpus, serves as well.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import re
+import sysconfig
+import tokenize
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from pass_lsp.bench.holes import Hole
+from pass_lsp.errors import ConfigError, TrainError
+from pass_lsp.train.corpus import HELD_OUT_MODULES, package_list, read_corpus
+from pass_lsp.train.filters import unwanted_path, unwanted_text
+
+SINGLE, SPAN, MULTI = "single-line", "random-span", "multi-line"
+KINDS = (SINGLE, SPAN, MULTI)
+MIN_PREFIX, MIN_MIDDLE = 300, 6
+MAX_LINES, MAX_SPAN, MAX_MIDDLE = 8, 160, 500
+_SKIPPED = frozenset((tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING))
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Files by source: the source's name and version, and (path, text) of each file."""
+
+    sources: dict[str, list[tuple[str, str]]]
+
+
+def installed_held_out() -> HeldOut:
+    """Held-out modules of the standard library, each a source, and the held-out packages that are installed."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    sources = {name: [(name, _read(root / name))] for name in sorted(HELD_OUT_MODULES) if (root / name).exists()}
+    for package in package_list():
+        if package["held_out"]:
+            sources |= _package(str(package["name"]))
+    return HeldOut(sources)
+
+
+def read_held_out(path: Path) -> HeldOut:
+    """Every wanted file of a folder, or of a corpus's `heldout.jsonl.gz`, as one source. Raises `ConfigError`."""
+    try:
+        files = [(name, text) for name, text in read_corpus(path) if _wanted(name, text)]
+    except TrainError as error:
+        raise ConfigError(f"{path} holds no Python to cut holes in; name a folder with .py files.") from error
+    if not files:
+        raise ConfigError(f"{path} holds no Python that the corpus filters let through; name another folder.")
+    return HeldOut({path.name: files})
+
+
+def is_corpus(path: Path) -> bool:
+    """Whether `path` holds whole files (a folder, a part of a corpus), not holes."""
+    if path.is_dir():
+        return True
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            return "text" in json.loads(next(lines))
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, StopIteration):
+        return False
+
+
+def cut_holes(held_out: HeldOut, count: int, seed: int = 0) -> list[Hole]:
+    """`count` holes, the three kinds in turn, every source as often; the same for one seed and the same text."""
+    rng = random.Random(seed)
+    sources = [files for _, files in sorted(held_out.sources.items())]
+    lines: dict[str, list[Line]] = {}
+    holes: list[Hole] = []
+    for _ in range(count * 1000):
+        if len(holes) == count:
+            return holes
+        path, text = rng.choice(rng.choice(sources))
+        if text not in lines:
+            lines[text] = code_lines(text)
+        if lines[text] and (hole := cut(path, text, lines[text], KINDS[len(holes) % len(KINDS)], rng)):
+            holes.append(hole)
+    raise ConfigError("The text is too short or has too little code to cut holes in; name a larger folder.")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A logical line of code: where it and each of its tokens begin, and where it ends (characters)."""
+
+    start: int
+    end: int
+    tokens: tuple[int, ...]
+    indent: int
+
+
+def code_lines(text: str) -> list[Line]:
+    """The logical lines of `text` that are code: no comments, no docstrings, no imports. [] for broken text."""
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+    found: list[Line] = []
+    tokens: list[tokenize.TokenInfo] = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.NEWLINE:
+                if tokens and tokens[0].type != tokenize.STRING and tokens[0].string not in ("import", "from"):
+                    places = tuple(starts[t.start[0] - 1] + t.start[1] for t in tokens)
+                    found.append(
+                        Line(places[0], starts[token.start[0] - 1] + token.start[1], places, tokens[0].start[1])
+                    )
+                tokens = []
+            elif token.type not in _SKIPPED:
+                tokens.append(token)
+    except (tokenize.TokenError, SyntaxError, IndexError):
+        return []
+    return found
+
+
+def cut(path: str, text: str, lines: Sequence[Line], kind: str, rng: random.Random) -> Hole | None:
+    """A hole of that kind at a random line, or None if that line does not lend itself to one.
+
+    `single-line`: from the line's beginning, or from one of its tokens, to its end. `multi-line`:
+    from a line to the end of its block. `random-span`: characters from anywhere to anywhere.
+    """
+    at = rng.randrange(len(lines))
+    start, end = _CUTS[kind](text, lines, at, rng)
+    middle = text[start:end]
+    if not MIN_MIDDLE <= len(middle.strip()) <= MAX_MIDDLE or start < MIN_PREFIX or not text[end:].strip():
+        return None
+    if kind != MULTI or 2 <= middle.count("\n") + 1 <= MAX_LINES:
+        return Hole(path, text[:start], middle, text[end:], kind)
+    return None
+
+
+def _single(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> tuple[int, int]:
+    line = lines[at]
+    start = line.start if rng.random() < 0.5 else rng.choice(line.tokens)
+    return start, line.end if "\n" not in text[line.start : line.end] else start
+
+
+def _span(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> tuple[int, int]:
+    start = rng.randrange(lines[at].start, lines[at].end)
+    return start, min(len(text), start + rng.randint(MIN_MIDDLE, MAX_SPAN))
+
+
+def _multi(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> tuple[int, int]:
+    first = last = lines[at]
+    for line in lines[at + 1 :]:
+        between = text[last.end : line.start]
+        if line.indent < first.indent or between.count("\n") > 1:  # a blank line, a comment, or the block's end
+            break
+        last = line
+    return first.start, last.end
+
+
+_Cut = Callable[[str, Sequence[Line], int, random.Random], tuple[int, int]]
+_CUTS: dict[str, _Cut] = {SINGLE: _single, SPAN: _span, MULTI: _multi}
+
+
+def _package(name: str) -> dict[str, list[tuple[str, str]]]:
+    try:
+        dist = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return {}
+    files = [(str(file), _read(Path(str(file.locate())))) for file in dist.files or () if file.suffix == ".py"]
+    kept = [(path, text) for path, text in files if _wanted(path, text)]
+    return {f"{name}=={dist.version}": kept} if kept else {}
+
+
+def _wanted(path: str, text: str) -> bool:
+    return not unwanted_path(path) and unwanted_text(text) is None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,35 @@
+"""How well an answer parses where it stands: errors that the tree shows from its first line on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tree_sitter import QueryCursor
+
+from pass_lsp.context.syntax import Trees, knows, one_byte_each, query
+from pass_lsp.documents.document import Document
+from pass_lsp.documents.languages import row_of
+
+Errors = Callable[[str, int], int]
+"""Given a text and how many characters it replaces, the number of errors from there on."""
+_FAR = 1_000_000
+
+
+def errors_at(document: Document, offset: int, language: str, trees: Trees) -> Errors | None:
+    """Counts errors of answers inserted at `offset`; None where no grammar tells."""
+    if not knows(language):
+        return None
+    row, name = document.line_at(offset), row_of(language).grammar
+    before, after = one_byte_each(document.text[:offset]), one_byte_each(document.text[offset:])
+
+    def errors(text: str, replaced: int) -> int:
+        source = before + one_byte_each(text) + after[replaced:]
+        root = trees.root(document.uri, language, source)
+        if root is None or not root.has_error:
+            return 0
+        # To the end: what an answer leaves open may be missed only there.
+        cursor = QueryCursor(query(name, "(ERROR) @error (MISSING) @error"))
+        cursor.set_point_range((row, 0), (row + _FAR, 0))
+        return len(cursor.captures(root).get("error", ()))
+
+    return errors

@@ -1,0 +1,157 @@
+"""A small lexer that can be resumed: which brackets, string and comment are open at the end of a text.
+
+It answers what a parser of broken code cannot answer reliably. What strings, comments and
+brackets look like is data (`Lexis`), one of which stands in every row of `languages`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+
+CLOSERS = {")": "(", "]": "[", "}": "{"}
+_BRACKETS = "()[]{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lexis:
+    """The marks of one language. `strings` maps an opening mark to its closing one.
+
+    A mark in `long` may span lines; one in `blocks` opens a comment; `apart` says that a
+    comment begins only behind white space, `indented` that indentation alone delimits blocks.
+    `opens` finds, at the end of a line of code, what a block begins with; `closes` matches the
+    words that end one, `defines` those that begin a definition. `ellipsis` stands for code left
+    out where a comment should not.
+    """
+
+    comments: tuple[str, ...] = ()
+    strings: tuple[tuple[str, str], ...] = ()
+    blocks: tuple[tuple[str, str], ...] = ()
+    long: frozenset[str] = frozenset()
+    brackets: bool = True
+    apart: bool = False
+    indented: bool = False
+    opens: str = r"[{(\[]$"
+    defines: str = r"(?!)"
+    closes: str = r"(?!)"
+    ellipsis: str = ""
+
+    def opens_block(self, code: str) -> bool:
+        """Whether a block or a list begins at the end of a line of code."""
+        return re.search(self.opens, code.rstrip()) is not None
+
+    def defines_at(self, code: str) -> bool:
+        """Whether a line of code begins a definition."""
+        return re.match(rf"(?:{self.defines})\b", code.lstrip()) is not None
+
+    def closes_block(self, code: str) -> bool:
+        """Whether a line of code begins with a word that ends a block."""
+        return re.match(rf"(?:{self.closes})\b", code.lstrip()) is not None
+
+    def remark(self, text: str) -> str:
+        """`text` as a comment of the language, as it stands where there are none."""
+        if self.comments:
+            return f"{self.comments[0]} {text}"
+        return f"{self.blocks[0][0]} {text} {self.blocks[0][1]}" if self.blocks else text
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What is open at the end of a scanned text.
+
+    `brackets` are the open brackets, outermost first; `surplus` the closers that
+    match no opener; `string` the opening mark of the open string or block comment,
+    or ""; `comment` says that a line comment is open; `statement` is the offset at
+    which the last statement begins (after the last line end outside everything).
+    """
+
+    brackets: str = ""
+    surplus: str = ""
+    string: str = ""
+    comment: bool = False
+    statement: int = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether the end lies in code that no bracket, string or comment encloses."""
+        return not (self.brackets or self.string or self.comment)
+
+
+def scan(text: str, lexis: Lexis, state: Scan = Scan()) -> Scan:
+    """What is open after `text`, given what was open before it (`state.statement` restarts at 0)."""
+    at, statement, brackets, surplus = 0, 0, state.brackets, state.surplus
+    if state.string:
+        at = _string_end(text, 0, state.string, lexis)
+        if at < 0:
+            return replace(state, statement=0)
+    elif state.comment:
+        at = text.find("\n")
+        if at < 0:
+            return replace(state, statement=0)
+    tokens = _tokens(lexis)
+    while match := tokens.search(text, at):
+        mark, at = match.group(), match.end()
+        if mark == "\n":
+            statement = statement if brackets else at
+        elif mark in _BRACKETS:
+            brackets, surplus = _bracketed(brackets, surplus, mark)
+        elif mark in lexis.comments:
+            at = text.find("\n", at)
+            if at < 0:
+                return Scan(brackets, surplus, comment=True, statement=statement)
+        else:
+            at = _string_end(text, at, mark, lexis)
+            if at < 0:
+                return Scan(brackets, surplus, mark, statement=statement)
+    return Scan(brackets, surplus, statement=statement)
+
+
+@lru_cache(maxsize=64)
+def scan_lines(text: str, lexis: Lexis, state: Scan = Scan()) -> Scan:
+    """`scan`, remembered: the lines above the cursor stay the same while one line is typed."""
+    return scan(text, lexis, state)
+
+
+@cache
+def _tokens(lexis: Lexis) -> re.Pattern[str]:
+    marks = [*lexis.comments, *(pair[0] for pair in (*lexis.strings, *lexis.blocks)), "\n"]
+    marks += list(_BRACKETS) if lexis.brackets else []
+    marks.sort(key=len, reverse=True)
+    behind = r"(?<!\S)" if lexis.apart else ""
+    return re.compile("|".join((behind if mark in lexis.comments else "") + re.escape(mark) for mark in marks))
+
+
+@cache
+def _ends(close: str, many_lines: bool) -> re.Pattern[str]:
+    # A string that may not span lines also ends, unterminated, before its line end.
+    stop = re.escape(close) if many_lines else f"{re.escape(close)}|(?=\n)"
+    return re.compile(rf"\\(?:\r\n|.)|{stop}", re.DOTALL)
+
+
+def _string_end(text: str, at: int, mark: str, lexis: Lexis) -> int:
+    """The end of the string or block comment that `mark` opened before `at`, -1 if it stays open."""
+    block = dict(lexis.blocks).get(mark)
+    close = block or dict(lexis.strings).get(mark, mark)
+    for match in _ends(close, bool(block) or mark in lexis.long).finditer(text, at):
+        if not match.group().startswith("\\"):
+            return match.end()
+    return -1
+
+
+def _bracketed(brackets: str, surplus: str, mark: str) -> tuple[str, str]:
+    if mark not in CLOSERS:
+        return brackets + mark, surplus
+    if brackets.endswith(CLOSERS[mark]):
+        return brackets[:-1], surplus
+    return brackets, surplus + mark
+
+
+def indentation(line: str) -> str:
+    """The spaces and tabs that `line` begins with."""
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def columns(line: str, tab_size: int = 4) -> int:
+    """The width of the indentation of `line`, tabs expanded to stops of `tab_size`."""
+    return len(indentation(line).expandtabs(max(tab_size, 1)))

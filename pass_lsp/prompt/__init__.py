@@ -1,0 +1,172 @@
+"""From a `Context` to the token ids of one model family's fill-in-the-middle (FIM) format."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from typing import Any
+
+from pass_lsp.config import Settings
+from pass_lsp.documents.languages import lexis_of
+from pass_lsp.domain import Context, Engine, Prompt, Snippet
+from pass_lsp.prompt.families import FAMILIES, PATH, PREFIX, SUFFIX, Files
+from pass_lsp.prompt.healing import Unhealed, unfinished
+from pass_lsp.prompt.template import Template, clean, encode, marker_id, template_for
+
+__all__ = [
+    "FAMILIES",
+    "Template",
+    "Unhealed",
+    "characters",
+    "marker_id",
+    "render",
+    "room",
+    "short_path",
+    "template_for",
+]
+
+_PREFIX_SHARE = 0.7
+_FILES_SHARE = 0.3
+"""Of the room, at most, for other files."""
+_CLIP_STEPS = 16
+
+
+def room(engine: Engine, settings: Settings) -> int:
+    """Tokens that a prompt may have, so that the longest answer still fits the engine's `context_length`."""
+    length = getattr(engine, "context_length", None)
+    if not isinstance(length, int) or length <= 0:
+        return max(settings.prompt_tokens, 1)
+    answer = max(settings.single_line_tokens, settings.multi_line_tokens)
+    # A model with a tiny context keeps half of it for the prompt.
+    return max(min(settings.prompt_tokens, max(length - answer, length // 2)), 1)
+
+
+def characters(room: int, template: Template) -> int:
+    """About how many characters `room` tokens hold."""
+    return int(room * template.characters_per_token)
+
+
+def render(context: Context, template: Template, tokenizer: Any, room: int, *, heal: bool = False) -> Prompt:
+    """The prompt of at most `room` tokens; what is over is cut in whole lines, far from the cursor.
+
+    With `heal`, a prefix that ends inside a token loses that token, and `Prompt.healed` says its text.
+    """
+    fixed = len(template.bos) + sum(1 for part in template.parts if isinstance(part, int))
+    path = encode(tokenizer, template, short_path(context.path) + "\n") if PATH in template.parts else []
+    if fixed + len(path) >= room // 2:
+        path = path[-1:]
+    left = max(room - fixed - len(path), 1)
+    files, inner = _files(context, template, tokenizer, int(left * _FILES_SHARE))
+    left = max(left - len(files) - len(inner), 1)
+    prefix, suffix = _sides(context, template, tokenizer, left, bool(inner))
+    texts = {PATH: path, PREFIX: [*inner, *prefix], SUFFIX: suffix}
+    whole = Prompt(_ids(template, files, texts), template.stop_ids)
+    if not heal or not (healed := unfinished(tokenizer, prefix)):
+        return whole
+    texts[PREFIX].pop()
+    return Prompt(_ids(template, files, texts), template.stop_ids, healed, whole)
+
+
+def _ids(template: Template, files: list[int], texts: dict[str, list[int]]) -> tuple[int, ...]:
+    tokens = [*template.bos, *files]
+    for part in template.parts:
+        tokens += [part] if isinstance(part, int) else texts[part]
+    return tuple(tokens)
+
+
+def short_path(path: str) -> str:
+    """The name of a file with up to two folders above it, which is what the embedded model is trained on."""
+    parts = [part for part in path.replace("\\", "/").split("/") if part]
+    return re.sub(r"[\r\n]", " ", "/".join(parts[-3:])) or "untitled"
+
+
+# --- other files -------------------------------------------------------------------
+
+
+def _files(context: Context, template: Template, tokenizer: Any, room: int) -> tuple[list[int], list[int]]:
+    """Ids of the other files, as they stand before everything and as they stand inside the prefix.
+
+    The least important ones go until the rest fits.
+    """
+    form, snippets = template.files, list(context.snippets)
+    while form and snippets:
+        tokens = _spelled(form, snippets, context, template, tokenizer)
+        if len(tokens) <= room:
+            return ([], tokens) if form.inside else (tokens, [])
+        # Snippets come in the order of the prompt; their rank says which to drop.
+        snippets.remove(max(snippets, key=lambda snippet: snippet.rank))
+    return [], []
+
+
+def _spelled(form: Files, snippets: list[Snippet], context: Context, template: Template, tokenizer: Any) -> list[int]:
+    here = _values(Snippet(context.path, ""), context)
+    parts = [part.format_map(here) for part in form.head]
+    for snippet in snippets:
+        parts += [part.format_map(_values(snippet, context)) for part in form.each]
+    parts += [part.format_map(here) for part in form.here]
+    tokens: list[int] = []
+    # Neighbouring texts are one text to the tokenizer, as they were in training.
+    for is_marker, run in groupby(
+        zip((*form.head, *form.each * len(snippets), *form.here), parts, strict=True), _marks
+    ):
+        texts = [text for _, text in run]
+        tokens += [template.ids[text] for text in texts] if is_marker else encode(tokenizer, template, "".join(texts))
+    return tokens
+
+
+def _marks(part: tuple[str, str]) -> bool:
+    return "{" not in part[0]
+
+
+def _values(snippet: Snippet, context: Context) -> dict[str, str]:
+    inside = context.root and snippet.path.startswith(context.root + "/")
+    path = snippet.path[len(context.root) + 1 :] if inside else short_path(snippet.path)
+    code = snippet.text.rstrip("\n")
+    lexis = lexis_of(context.language)
+    remark = "\n".join(lexis.remark(line) if line else "" for line in (f"Path: {path}", *code.split("\n")))
+    repo = context.root.rpartition("/")[2] or "repository"
+    return {"repo": repo, "path": path, "code": code, "remark": remark}
+
+
+# --- the current file ----------------------------------------------------------------
+
+
+def _sides(
+    context: Context, template: Template, tokenizer: Any, left: int, inside: bool
+) -> tuple[list[int], list[int]]:
+    """Ids of prefix and suffix, together at most `left`."""
+    prefix = encode(tokenizer, template, context.prefix, glue=inside)
+    if SUFFIX not in template.parts:
+        return _clip(tokenizer, template, context.prefix, prefix, left, max(left // _CLIP_STEPS, 1), from_left=True), []
+    suffix = encode(tokenizer, template, context.suffix, glue=True)
+    if len(prefix) + len(suffix) > left:
+        step = max(left // _CLIP_STEPS, 1)
+        # In steps, because the suffix stands first in some families and must not change with every keystroke.
+        allowed = min(len(suffix), max(left - int(left * _PREFIX_SHARE), left - _up(len(prefix), step)))
+        suffix = _clip(tokenizer, template, context.suffix, suffix, allowed, 1, from_left=False)
+        prefix = _clip(tokenizer, template, context.prefix, prefix, left - len(suffix), step, from_left=True)
+    return prefix, suffix
+
+
+def _clip(
+    tokenizer: Any, template: Template, text: str, ids: list[int], allowed: int, step: int, *, from_left: bool
+) -> list[int]:
+    """`ids` of `text` cut to `allowed` tokens: whole lines, and as many as a multiple of `step` asks for."""
+    if len(ids) <= allowed:
+        return ids
+    lines = clean(text).split("\n")
+    lines = [line + "\n" for line in lines[:-1]] + lines[-1:]
+    lines = lines if from_left else lines[::-1]
+    # One more where the tokenizer puts a space before what will be the first line.
+    surplus, far = _up(len(ids) - allowed + template.family.glued, step), 0
+    # The line at the cursor stays even if it alone is too long; the guard below cuts into it.
+    while far < len(lines) - 1 and surplus > 0:
+        surplus -= len(encode(tokenizer, template, lines[far], glue=True))
+        far += 1
+    near = lines[far:]
+    ids = encode(tokenizer, template, "".join(near if from_left else near[::-1]), glue=not from_left)
+    return ids[max(len(ids) - allowed, 0) :] if from_left else ids[:allowed]
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step

@@ -1,0 +1,71 @@
+"""The sizes of `sizes.json`, as stock transformers models: new ones, saved ones, and how large they are."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from pass_lsp.errors import TrainError
+from pass_lsp.train.machine import attention
+from pass_lsp.train.tokenizer import END, PAD
+
+_NOT_SHAPE = frozenset({"sequence", "long_sequence", "rows", "muon_lr", "adam_lr", "vocab_size"})
+
+
+def all_sizes() -> dict[str, dict[str, Any]]:
+    """Every size by name: the shape of the model, and how it is trained."""
+    return json.loads(resources.files("pass_lsp.train").joinpath("sizes.json").read_text())
+
+
+def size_named(name: str) -> dict[str, Any]:
+    """One size. Raises `TrainError`."""
+    sizes = all_sizes()
+    if name not in sizes:
+        raise TrainError(f"Unknown size {name!r}; use one of {', '.join(sizes)}.")
+    return sizes[name]
+
+
+def parameters(size: dict[str, Any]) -> int:
+    """How many parameters a model of this size has with its own vocabulary, without building one."""
+    width, layers = size["hidden_size"], size["num_hidden_layers"]
+    head = width // size["num_attention_heads"]
+    attend = 2 * width * width + 2 * width * head * size["num_key_value_heads"]
+    layer = attend + 3 * width * size["intermediate_size"] + 2 * width
+    return size["vocab_size"] * width + layers * layer + width
+
+
+def new_model(size: dict[str, Any], tokenizer: PreTrainedTokenizerFast, device: torch.device) -> LlamaForCausalLM:
+    """A model that has learned nothing yet; its vocabulary is the tokenizer's."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        tie_word_embeddings=True,
+        max_position_embeddings=size["long_sequence"],
+        bos_token_id=None,
+        eos_token_id=tokenizer.get_vocab()[END],
+        pad_token_id=tokenizer.get_vocab()[PAD],
+        **{key: value for key, value in size.items() if key not in _NOT_SHAPE},
+    )
+    model = LlamaForCausalLM(config)
+    model.set_attn_implementation(attention(device))
+    _initialize(model)
+    return model
+
+
+def saved_model(folder: Path, device: torch.device) -> LlamaForCausalLM:
+    """The model of a checkpoint or a model directory, in float32, to be trained on."""
+    return LlamaForCausalLM.from_pretrained(str(folder), dtype=torch.float32, attn_implementation=attention(device))
+
+
+@torch.no_grad()
+def _initialize(model: LlamaForCausalLM) -> None:
+    # Output projections start at zero, so that every block starts as the identity.
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2 and "embed" not in name:
+            parameter.normal_(
+                std=0.0 if name.endswith(("o_proj.weight", "down_proj.weight")) else parameter.size(1) ** -0.5
+            )

@@ -1,0 +1,199 @@
+"""The whole training in slices, on a machine that is lent for minutes and holds nothing but torch.
+
+    at home    python -m pass_lsp.train.slices pack  --corpus C --tokenizer T --out BOX
+    away       python -m pass_lsp.train.slices train --box BOX --out OUT --size base --minutes 24 --slice-minutes 8
+               python -m pass_lsp.train.slices more  --out OUT --first 4
+    at home    python -m pass_lsp.train.slices join  --parts OUT [OUT2 …] --run RUN
+
+Every command is bounded in time, in the size of what it is given and in the size of what it
+leaves. What must be larger travels in several: parts wait in `--work` until all are there.
+The training goes on where the last slice ended while `--work` lasts; on a fresh machine, from
+the parts that the last slice left, given with `--box`. A killed slice goes on from its last
+checkpoint. Needs torch, transformers, tokenizers, safetensors and numpy; run from a checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pass_lsp.errors import TrainError
+from pass_lsp.train import manifest
+from pass_lsp.train.base import Plan, train_base
+from pass_lsp.train.checkpoint import read_progress, recover
+from pass_lsp.train.installed import add_installed
+from pass_lsp.train.pack import pack_corpus, pack_run, progress_of, unpack_corpus, unpack_run
+from pass_lsp.train.parts import MIB, collect, join, select, split
+
+STATE = "state"
+RESERVE_SHARE = 0.06
+"""The share of a slice that is kept for packing what it leaves."""
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def pack(args: argparse.Namespace) -> dict[str, Any]:
+    """At home: corpus and tokenizer into parts."""
+    return pack_corpus(args.corpus, args.tokenizer, args.out, int(args.part_mib * MIB))
+
+
+def train(args: argparse.Namespace) -> dict[str, Any]:
+    """Away: one slice; leaves as much of its state as may travel."""
+    began = time.monotonic()
+    box, corpus, run = args.work / "box", args.work / "corpus", args.work / "run"
+    collect(args.box, box)
+    if not (corpus / "manifest.json").exists():
+        unpack_corpus(box, corpus)
+    _resume(box, run)
+    added = add_installed(corpus, int(args.source_cap_mb * 1e6), args.workers or 1) if args.installed else None
+    left = args.slice_minutes * (1 - RESERVE_SHARE) - (time.monotonic() - began) / 60
+    plan = Plan(
+        corpus,
+        box,
+        run,
+        args.size,
+        args.minutes,
+        args.start_from,
+        args.threads,
+        args.seed,
+        args.device,
+        args.compiled,
+        args.checkpoint_seconds,
+        args.million_tokens,
+        max(0.0, left),
+        args.workers,
+    )
+    last = train_base(plan)
+    _leave(args, corpus, run)
+    progress = read_progress(run / "checkpoint")
+    assert progress is not None, "a slice leaves a checkpoint"
+    done = {"done": round(plan.share(progress), 4), "installed": added and added["files"]}
+    return {**last, **done, **more(args)}
+
+
+def more(args: argparse.Namespace) -> dict[str, Any]:
+    """Away: the parts of the state from number `--first` on, as many as may travel."""
+    folder = args.work / STATE
+    statement = manifest.read(folder / f"{STATE}.json")
+    if statement is None:
+        raise TrainError(f"{folder} holds no state; run a slice first.")
+    paths = [folder / f"{STATE}.json", *(folder / part["file"] for part in statement["parts"])]
+    chosen = select(paths, args.first, args.max_files, int(args.max_mib * MIB))
+    args.out.mkdir(parents=True, exist_ok=True)
+    for path in chosen:
+        shutil.copyfile(path, args.out / path.name)
+    after = args.first + len(chosen) - 1
+    return {
+        "parts": len(paths) - 1,
+        "left": [path.name for path in chosen],
+        "next": after if paths[after + 1 :] else None,
+    }
+
+
+def join_run(args: argparse.Namespace) -> dict[str, Any]:
+    """At home: the run that the parts hold, ready for `train export` and `train base`; its corpus's manifest beside."""
+    gathered = args.run.with_name(f"{args.run.name}.parts")
+    collect(args.parts, gathered)
+    statement = _restored(gathered, args.run)
+    manifest.write(args.run / "manifest.json", statement["corpus"])
+    shutil.rmtree(gathered)
+    return json.loads(statement["progress"])
+
+
+def _resume(box: Path, run: Path) -> None:
+    """Take the state out of the box if it is further than what is here."""
+    recover(run / "checkpoint")
+    here, arrived = read_progress(run / "checkpoint"), manifest.read(box / f"{STATE}.json")
+    if arrived is not None and progress_of(arrived) > (here.step if here else -1):
+        _restored(box, run)
+
+
+def _restored(folder: Path, run: Path) -> dict[str, Any]:
+    whole = folder / f"{STATE}.safetensors"
+    statement = join(folder, STATE, whole)
+    unpack_run(whole, run)
+    whole.unlink()
+    return statement
+
+
+def _leave(args: argparse.Namespace, corpus: Path, run: Path) -> None:
+    whole = args.work / f"{STATE}.safetensors"
+    pack_run(run, whole, _DTYPES[args.precision])
+    facts = {
+        "precision": args.precision,
+        "progress": (run / "checkpoint" / "progress.json").read_text("utf-8"),
+        "corpus": manifest.read(corpus / "manifest.json"),
+    }
+    split(whole, args.work / STATE, STATE, int(args.part_mib * MIB), facts)
+    whole.unlink()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pass_lsp.train.slices", description=(__doc__ or "").split("\n")[0])
+    commands = parser.add_subparsers(required=True)
+    at_home = commands.add_parser("pack", help=pack.__doc__)
+    at_home.set_defaults(run_command=pack)
+    for name in ("--corpus", "--tokenizer", "--out"):
+        at_home.add_argument(name, type=Path, required=True)
+    at_home.add_argument("--part-mib", type=float, default=15.0, help="the largest part")
+    away = commands.add_parser("train", help=train.__doc__)
+    away.set_defaults(run_command=train, first=0)
+    _training_options(away)
+    rest = commands.add_parser("more", help=more.__doc__)
+    rest.set_defaults(run_command=more)
+    rest.add_argument("--first", type=int, required=True, help="the number of the first part to leave")
+    for command in (away, rest):
+        command.add_argument("--out", type=Path, required=True, help="where to leave parts")
+        command.add_argument("--work", type=Path, default=Path(".cache/slices"), help="what lasts between commands")
+        command.add_argument("--max-files", type=int, default=8, help="the most files to leave")
+        command.add_argument("--max-mib", type=float, default=63.0, help="the most to leave, together")
+    back = commands.add_parser("join", help=join_run.__doc__)
+    back.set_defaults(run_command=join_run)
+    back.add_argument("--parts", type=Path, nargs="+", required=True)
+    back.add_argument("--run", type=Path, required=True)
+    return parser
+
+
+def _training_options(away: argparse.ArgumentParser) -> None:
+    add = away.add_argument
+    add("--box", type=Path, nargs="*", default=[], help="folders with parts that have arrived")
+    add("--size", default="base")
+    add("--minutes", type=float, default=24.0, help="training time of the whole run")
+    add("--million-tokens", type=float, help="the length of the run in tokens instead")
+    add("--slice-minutes", type=float, default=9.0, help="how long this command may take")
+    add("--checkpoint-seconds", type=float, default=120.0)
+    add("--start-from", type=Path, help="an exported model to go on from")
+    add("--device", default="auto")
+    add("--compiled", action="store_true")
+    add("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 2), help="processes that make batches")
+    add("--threads", type=int, default=1)
+    add("--seed", type=int, default=0)
+    add("--installed", action="store_true", help="also learn from the packages installed there")
+    add("--source-cap-mb", type=float, default=8.0, help="the most that one installed package may bring")
+    add("--precision", choices=_DTYPES, default="bfloat16", help="of the weights and momenta that travel")
+    add("--part-mib", type=float, default=15.0, help="the largest part")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the last line on stdout is its JSON, a failure is one sentence on stderr."""
+    logging.basicConfig(format="%(message)s")
+    args = _parser().parse_args(arguments)
+    try:
+        sys.stdout.write(json.dumps(args.run_command(args)) + "\n")
+    except TrainError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""`THIRD_PARTY.md`: every source that a model was trained on, with its licence, from the corpus's manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pass_lsp.errors import TrainError
+from pass_lsp.train import manifest
+from pass_lsp.train.corpus import package_list
+
+_WIDTH = 120
+
+
+def write_sources(corpus: Path, model: str, out: Path) -> dict[str, int]:
+    """Write `out` from the manifest of `corpus` (its folder, or a folder that a run came home to)."""
+    facts = manifest.read(corpus / "manifest.json")
+    if facts is None:
+        raise TrainError(f"{corpus} holds no manifest.json; give the folder that `pass-lsp train corpus` wrote.")
+    packages = {str(package["name"]): package for package in package_list()}
+    rows = [*facts["sources"], *facts.get("installed", {}).get("sources", ())]
+    apart = sorted(name for name, package in packages.items() if package["held_out"])
+    listed = sorted({_row(row, packages, facts["python"]) for row in rows if row["source"] not in apart}, key=str.lower)
+    out.write_text(_page(model, facts, apart, listed), "utf-8")
+    return {"sources": len(listed), "held_out_packages": len(apart)}
+
+
+def _row(row: dict[str, Any], packages: dict[str, dict[str, object]], python: str) -> str:
+    name = row["source"]
+    if name == "python":
+        name = f"Python {python} standard library"
+    elif name in packages:
+        name = f"{name}=={packages[name]['version']}"
+    return f"| {name} | {row['license']} | {row['files']} | {row['bytes']:,} |"
+
+
+def _page(model: str, facts: dict[str, Any], apart: list[str], listed: list[str]) -> str:
+    cap = f"At most {facts['source_cap'] / 1e6:g} MB of each was used; t" if "source_cap" in facts else "T"
+    dropped = ", ".join(f"{why} {count:,}" for why, count in sorted(facts["dropped"].items()))
+    modules, packages = (", ".join(f"`{name}`" for name in names) for names in (facts["held_out_modules"], apart))
+    paragraphs = (
+        f"The embedded model `{model}` was trained on Python source of these packages and of the standard library, all "
+        f"permissively licensed. No file of theirs is in this repository or in the wheel. {cap}ests, vendored, "
+        "generated and data files were left out, and files that resemble public benchmarks or the held-out files "
+        "were dropped.",
+        f"Held out by name, never trained on: the standard library's {modules}; the packages {packages}.",
+        "\n".join(("| source | licence | files | characters |", "|---|---|---|---|", *listed)),
+        f"Dropped while filtering: {dropped}.",
+        "`pass_lsp/train/benchmark-10grams.u64.gz` holds hashes of ten-token sequences of HumanEval, MBPP and SAFIM, "
+        "used to keep those benchmarks out of the corpus; no text can be read back from it.",
+        "Written by `pass-lsp train sources` from the corpus's manifest.",
+    )
+    return "# Third-party sources\n\n" + "\n\n".join(map(_wrapped, paragraphs)) + "\n"
+
+
+def _wrapped(paragraph: str) -> str:
+    if paragraph.startswith("|"):
+        return paragraph
+    lines = [""]
+    for word in paragraph.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > _WIDTH:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)

@@ -1,0 +1,308 @@
+"""Other files: what each source finds, how it is fused, when it stays, and what must never be shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pass_lsp.config import SOURCES
+from pass_lsp.context import build_context, neighbours, prepare
+from pass_lsp.context.definitions import definitions_of
+from pass_lsp.context.ignored import is_ignored, root_of
+from pass_lsp.context.neighbours import Neighbours, Piece, Spot, fused
+from pass_lsp.context.similar import likeness, most_similar, windows_of, words_of
+from pass_lsp.documents.document import Document
+from pass_lsp.documents.languages import language_of
+from pass_lsp.documents.workspace import Region, Workspace, with_edit
+from pass_lsp.domain import Mode, Reason, Snippet
+from tests.cursor import parse
+
+SHOP = '''"""A shop."""
+
+
+class Shop(Base):
+    """Sells things."""
+
+    limit = 10
+
+    def add(self, order, count=1):
+        self.orders.append(order)
+        self.total += count
+        return self.total
+
+    def empty(self):
+        return not self.orders
+
+
+def unrelated():
+    pass
+
+
+def open_shop(name, orders=()):
+    shop = Shop(name)
+    for order in orders:
+        shop.add(order)
+    return shop
+'''
+
+
+def opened(path: Path | str, text: str, version: int = 1) -> Document:
+    return Document(f"file://{path}", text, version, language_of(str(path)), str(path))
+
+
+def found(document: Document, offset: int, workspace: Workspace, sources: tuple[str, ...] = SOURCES) -> list[Snippet]:
+    context = build_context(document, offset, budget=8000, workspace=workspace, sources=sources)
+    assert context.mode is not Mode.NONE, context.reason
+    return list(context.snippets)
+
+
+# Definitions
+
+
+ONE_FILE = [
+    ("app/main.py", "from shop import Shop\nx = Shop(<CURSOR>", "shop.py", SHOP, "    def add(self, order, count=1):"),
+    ("app/main.py", "from .shop import Shop\nx = Shop(<CURSOR>", "app/shop.py", SHOP, "class Shop(Base):"),
+    ("app/main.py", "from ..lib.shop import Shop\nx = Shop(<CURSOR>", "lib/shop.py", SHOP, "class Shop(Base):"),
+    ("main.py", "import pkg\nx = pkg.open_shop(<CURSOR>", "pkg/__init__.py", SHOP, "def open_shop(name, orders=()):"),
+    ("main.py", "from pkg.shop import open_shop\nopen_shop(<CURSOR>", "src/pkg/shop.py", SHOP, "def open_shop("),
+    ("a/x.ts", 'import { f } from "../b/y";\nf(<CURSOR>', "b/y.ts", "export function f(a: number) {\n  a;\n}\n",
+     "export function f(a: number) {"),
+    ("a/x.js", 'const { g } = require("./lib");\ng(<CURSOR>', "a/lib/index.js", "export const g = (a) => {\n  a;\n};\n",
+     "const g = (a) => {"),
+    ("x.c", '#include "y.h"\nint main() { f(<CURSOR>', "include/y.h", "struct f { int a; };\n", "struct f { int a; };"),
+    ("cmd/main.go", 'package main\nimport "example.org/m/shop"\nfunc main() {\n\tshop.Open(<CURSOR>',
+     "shop/a.go", "package shop\n\nfunc Open(name string) error {\n\treturn nil\n}\n", "func Open(name string)"),
+    ("src/main.rs", "use crate::shop::Shop;\nfn main() { Shop::new(<CURSOR>",
+     "src/shop.rs", "pub struct Shop {\n    a: u32,\n}\n", "pub struct Shop {"),
+    ("src/o/Main.java", "package o;\nimport o.shop.Shop;\nclass Main { Shop shop = new Shop(<CURSOR>",
+     "src/o/shop/Shop.java", "package o.shop;\npublic class Shop {\n    int a;\n}\n", "public class Shop {"),
+    ("main.rb", 'require_relative "shop"\nShop.new(<CURSOR>', "shop.rb", "class Shop\n  def add(a)\n  end\nend\n",
+     "class Shop"),
+    ("main.lua", 'local s = require("m.shop")\ns.open(<CURSOR>', "m/shop.lua", "function M.open(a)\n  return a\nend\n",
+     "function M.open(a)"),
+    ("main.php", "<?php\nuse App\\Shop;\n$a = new Shop(<CURSOR>", "src/App/Shop.php", "<?php\nclass Shop\n{\n}\n",
+     "class Shop"),
+    ("a.sh", "source ./b.sh\nload_all <CURSOR>", "b.sh", "load_all() {\n  echo\n}\n", "load_all() {"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "source", "path", "text", "expected"), ONE_FILE)
+def test_definitions_behind_imports(
+    name: str, source: str, path: str, text: str, expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text(text)
+    document, offset = parse(source, str(tmp_path / name))
+    snippets = found(document, offset, Workspace(roots=(str(tmp_path),)), ("definitions",))
+    assert len(snippets) == 1
+    assert expected in snippets[0].text
+    assert snippets[0].path == str(tmp_path / path)
+    assert found(document, offset, Workspace(roots=(str(tmp_path),)), ("similar",)) == []
+
+
+def test_a_definition_is_shown_without_the_bodies_in_it() -> None:
+    shop, unrelated, open_shop = definitions_of(opened("/p/shop.py", SHOP))
+    assert (shop.name, unrelated.name, open_shop.name) == ("Shop", "unrelated", "open_shop")
+    assert shop.text.splitlines() == [
+        "class Shop(Base):", '    """Sells things."""', "", "    limit = 10", "", "    def add(self, order, count=1):",
+        "        ...", "", "    def empty(self):", "        ...",
+    ]  # fmt: skip
+    assert open_shop.text == "def open_shop(name, orders=()):\n    ...\n"
+    assert definitions_of(opened("/p/notes.txt", SHOP)) == ()
+
+
+def test_an_open_document_counts_before_the_file_on_disk(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("class Shop:\n    old = 1\n")
+    document, offset = parse("from shop import Shop\nx = Shop(<CURSOR>", str(tmp_path / "main.py"))
+    workspace = Workspace((opened(tmp_path / "shop.py", "class Shop:\n    new = 1\n"),), roots=(str(tmp_path),))
+    assert "new = 1" in found(document, offset, workspace, ("definitions",))[0].text
+
+
+def test_imports_never_lead_out_of_the_open_folders(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "shop.py").write_text(SHOP)
+    for line in ("from ..shop import Shop", "from shop import Shop", f"from {'.' * 9}shop import Shop"):
+        document, offset = parse(f"{line}\nx = Shop(<CURSOR>", str(tmp_path / "inside" / "main.py"))
+        assert found(document, offset, Workspace(roots=(str(tmp_path / "inside"),)), ("definitions",)) == []
+        assert found(document, offset, Workspace(), ("definitions",)) == []
+
+
+# Similar windows, edits, outlines
+
+
+def test_words_and_likeness() -> None:
+    assert words_of("def load_orders(orderPath): x") == {
+        "def",
+        "load_orders",
+        "orderPath",
+        "load",
+        "orders",
+        "order",
+        "path",
+    }
+    assert likeness(frozenset("abc"), frozenset("bcd")) == 0.5
+    assert likeness(frozenset(), frozenset()) == 0.0
+
+
+def test_the_most_similar_window_of_each_document_is_found() -> None:
+    noise = "".join(f"noise_{number} = {number}\n" for number in range(100))
+    one = opened("/p/one.py", noise + "def total_price(order):\n    return order.price * order.count\n" * 8 + noise)
+    two = opened("/p/two.py", noise)
+    best = most_similar(words_of("def total_price(order):\n    return order.price"), iter((two, one)))
+    assert [document.path for document, _ in best] == ["/p/one.py"]
+    assert "total_price" in best[0][1].words
+    assert [window.first for window in windows_of(one)][:3] == [0, 20, 40]
+
+
+def test_each_source_has_a_switch(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(SHOP)
+    other = opened(
+        tmp_path / "other.py", "def add_order(order, total):\n    self.total += order.count\n    return total\n" * 9
+    )
+    edited = opened(tmp_path / "edited.py", "".join(f"completely_different_{number} = 1\n" for number in range(90)))
+    outlined = opened(tmp_path / "outlined.py", "def something_else(whatever, altogether):\n    pass\n")
+    source = "from shop import Shop\n\ndef add_order(order, total):\n    shop = Shop(order.count, <CURSOR>"
+    document, offset = parse(source, str(tmp_path / "main.py"))
+    workspace = Workspace((outlined, other, edited), (Region(edited.uri, 40, 42),), (str(tmp_path),))
+    for source, name in (("definitions", "shop"), ("similar", "other"), ("edits", "edited")):
+        assert [Path(s.path).stem for s in found(document, offset, workspace, (source,))] == [name]
+    assert "outlined" in [Path(s.path).stem for s in found(document, offset, workspace, ("open",))]
+    everything = found(document, offset, workspace)
+    assert {s.source for s in everything} >= {"definitions", "similar", "edits"}
+    assert sorted(s.rank for s in everything) == list(range(len(everything)))[::1]
+    assert [s.rank for s in everything] == sorted((s.rank for s in everything), reverse=True)
+    assert found(document, offset, workspace, ("path",)) == found(document, offset, workspace, ()) == []
+
+
+def test_an_edit_of_the_same_document_counts_when_it_is_far_away() -> None:
+    lines = [f"line_number_{number} = {number}\n" for number in range(400)]
+    document, offset = parse("".join(lines[:300]) + "<CURSOR>\n" + "".join(lines[300:]), "/p/a.py")
+    near, far = Region(document.uri, 290, 290), Region(document.uri, 20, 21)
+    assert "line_number_20 =" in found(document, offset, Workspace(edits=(near, far)), ("edits",))[0].text
+    elsewhere = replace(document, uri="file:///p/b.py")
+    assert found(elsewhere, offset, Workspace(edits=(replace(near, uri=elsewhere.uri),)), ("edits",)) == []
+
+
+def test_what_the_document_says_already_is_left_out() -> None:
+    text = "def add_order(order, total):\n    total += order.count\n    return total\n"
+    document, offset = parse(text + "x = <CURSOR>", "/p/a.py")
+    assert found(document, offset, Workspace((opened("/p/copy.py", text),)), ("similar",)) == []
+
+
+def test_fusion_prefers_what_several_sources_find() -> None:
+    one, two, three = (Piece("/p/a.py", at, at + 10, f"{at}", "s") for at in (0, 20, 40))
+    part = Piece("/p/a.py", 42, 45, "part", "d")
+    assert set(fused([[one, two, three], [part]])[:2]) == {part, three}
+    assert fused([[one], [two]]) == [one, two]
+
+
+# Staying
+
+
+def test_the_choice_stays_while_the_cursor_stays_near_and_nothing_else_changes() -> None:
+    text = "def add_order(order, total):\n    self.total += order.count\n" * 9
+    other, document = opened("/p/other.py", text), opened("/p/a.py", "x = 1\n" * 200)
+    kept, workspace = Neighbours(), Workspace((other,))
+
+    def at(line: int, typed: str, workspace: Workspace = workspace) -> tuple[Snippet, ...]:
+        end = document.line_end(line)
+        changed = document.edited(end, end, typed, 2)
+        return kept.snippets(Spot(changed, "/p/a.py", "python", line), workspace, ("similar",), 4000, 10_000)
+
+    first = at(10, "  # add_order total order count self")
+    assert first and at(11, "  # something else") == first and at(50, "") == first
+    assert at(51, "") == ()
+    assert at(10, "  # add_order total order count self") == first
+    changed = replace(other, text="nothing = 1\n", version=2)
+    assert at(10, "  # add_order total order count self", Workspace((changed,))) == ()
+
+
+def test_at_the_time_cap_what_is_found_by_then_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 0.02
+        return now[0]
+
+    monkeypatch.setattr(neighbours.time, "perf_counter", tick)
+    text = "def add_order(order, total):\n    self.total += order.count\n" * 9
+    others = tuple(opened(f"/p/{number}.py", text + f"unlike_{number} = 1\n" * 30) for number in range(9))
+    spot = Spot(opened("/p/a.py", "# add_order total order count self\n"), "/p/a.py", "python", 0)
+    kept = Neighbours()
+    few = kept.snippets(spot, Workspace(others), ("similar", "open"), 40_000)
+    assert 0 < len(few) < 9
+    monkeypatch.setattr(neighbours.time, "perf_counter", lambda: 0.0)
+    assert len(kept.snippets(spot, Workspace(others), ("similar", "open"), 40_000)) >= len(few)
+
+
+def test_preparing_stops_when_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(neighbours, "windows_of", lambda document: seen.append(document.path))
+    workspace = Workspace((opened("/p/a.py", "x = 1\n"), opened("/p/.env", "A=1\n"), opened("/p/b.py", "y = 1\n")))
+    prepare(workspace, lambda: len(seen) == 1)
+    assert seen == ["/p/a.py"]
+    prepare(workspace, lambda: False)
+    assert seen == ["/p/a.py", "/p/a.py", "/p/b.py"]
+
+
+# Safety
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".env", "add_order = total_secret\n" * 9), ("id_rsa", "add_order = total_secret\n" * 9),
+        ("credentials.json", '{"add_order": "total_secret"}\n' * 9), ("a.py", "add_order = total_secret\n\0" * 9),
+        ("min.js", "add_order = total_secret;" * 400), ("ignored.py", "add_order = total_secret\n" * 9),
+        ("key.py", f"add_order = total_secret\n-----BEGIN PRIVATE KEY-----\n{'A' * 64}\n{'B' * 64}\n"),
+    ],
+)  # fmt: skip
+def test_what_may_hold_secrets_is_never_shown(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("ignored.py\n")
+    (tmp_path / name).write_text(text)
+    module = name.partition(".")[0]
+    source = f"from {module} import add_order\nimport min\nadd_order(total_secret, <CURSOR>"
+    document, offset = parse(source, str(tmp_path / "main.py"))
+    other = opened(tmp_path / name, text)
+    for documents in ((), (other,)):
+        workspace = Workspace(documents, (Region(other.uri, 0, 3),), (str(tmp_path),))
+        assert found(document, offset, workspace) == []
+
+
+def test_an_ignored_document_gets_no_suggestion(tmp_path: Path) -> None:
+    (tmp_path / ".pass-lsp-ignore").write_text("private/\n")
+    workspace = Workspace(roots=(str(tmp_path),))
+    document, offset = parse("x = <CURSOR>", str(tmp_path / "private" / "a.py"))
+    assert build_context(document, offset, budget=100, workspace=workspace).reason is Reason.IGNORED
+    document, offset = parse("x = <CURSOR>", str(tmp_path / "public" / "a.py"))
+    assert build_context(document, offset, budget=100, workspace=workspace).reason is None
+
+
+def test_ignore_files_of_deeper_folders_decide(tmp_path: Path) -> None:
+    root, deep = str(tmp_path), tmp_path / "a"
+    deep.mkdir()
+    (tmp_path / ".gitignore").write_text("*.gen.py\n/build\n# note\n")
+    (deep / ".gitignore").write_text("!kept.gen.py\n\xff\n", encoding="latin-1")
+    names = ["x.gen.py", "a/x.gen.py", "a/kept.gen.py", "build/x.py", "a/build/x.py", "x.py"]
+    assert [is_ignored(f"{root}/{name}", (root,)) for name in names] == [True, True, False, True, False, False]
+    (tmp_path / ".gitignore").write_text("x.py\nanother line that makes it longer\n")
+    assert is_ignored(f"{root}/x.py", (root,)) and not is_ignored(f"{root}/x.py", ())
+    assert root_of(f"{root}/a/x.py", (root, str(deep), "", "/elsewhere")) == str(deep)
+    assert root_of("/nowhere/x.py", (root,)) is None
+
+
+# Edits
+
+
+def test_near_edits_are_one_region_and_the_newest_comes_first() -> None:
+    edits = with_edit(with_edit((), Region("u", 10, 10)), Region("u", 14, 15))
+    assert edits == (Region("u", 10, 15),)
+    edits = with_edit(edits, Region("v", 12, 12))
+    assert edits == (Region("v", 12, 12), Region("u", 10, 15))
+    edits = with_edit(edits, Region("u", 1, 1), inserted=20)
+    assert edits == (Region("u", 1, 1), Region("v", 12, 12), Region("u", 30, 35))
+    for number in range(20):
+        edits = with_edit(edits, Region(f"w{number}", 0, 0))
+    assert len(edits) == 8 and edits[0].uri == "w19"
