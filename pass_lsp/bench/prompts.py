@@ -9,8 +9,8 @@ from pass_lsp.bench.holes import NEAR_PREFIX, NEAR_SUFFIX, Hole
 from pass_lsp.domain import Context, Mode
 from pass_lsp.engines.local import LocalEngine
 from pass_lsp.prompt import render, template_for
+from pass_lsp.prompt.families import PATH, PREFIX
 
-_PATH, _PREFIX = "{path}\n", "{prefix}"
 ROOM = 128
 """Positions that a prompt leaves free for the answer."""
 
@@ -27,8 +27,9 @@ def prompt_ids(engine: LocalEngine, hole: Hole, *, fill: bool = True) -> tuple[i
     """The hole as the model's own fill-in-the-middle prompt; without `fill`, only what stands before it."""
     template = template_for(engine.tokenizer)
     if not fill:
-        path = template.parts.index(_PATH) + 1 if _PATH in template.parts else 0
-        template = replace(template, parts=(*template.parts[:path], _PREFIX))
+        layout = template.family.layout
+        header = layout[: layout.index(PATH) + 1] if PATH in layout else ()
+        template = replace(template, family=replace(template.family, layout=(*header, PREFIX)))
     context = Context(hole.prefix[-NEAR_PREFIX:], hole.suffix[:NEAR_SUFFIX], Mode.MULTI_LINE, path=hole.path)
     return render(context, template, engine.tokenizer, engine.context_length - ROOM).token_ids
 
