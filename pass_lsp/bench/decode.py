@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pass_lsp.bench.contenders import contenders
-from pass_lsp.bench.forced import Shortened, forced
+from pass_lsp.bench.contenders import contenders, reference_model
+from pass_lsp.bench.forced import Forced, Shortened, forced
 from pass_lsp.bench.goals import reached
 from pass_lsp.bench.hardware import curve, machine, one_forward
 from pass_lsp.bench.holes import Hole
@@ -25,6 +25,9 @@ from pass_lsp.bench.table import Rows
 from pass_lsp.bench.variants import answer_room, study_models
 from pass_lsp.decoding.costs import Costs
 from pass_lsp.decoding.executor import Executor
+from pass_lsp.decoding.lookahead import Lookahead
+from pass_lsp.decoding.model import table_of
+from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.domain import SamplingParams
 from pass_lsp.engines.local import LocalEngine
 
@@ -74,7 +77,7 @@ def run_study(
 ) -> dict[str, Any]:
     """The document of `--study`; `texts` maps `code` and `prose` to holes, `draft` names a smaller model."""
     most = answer_room(settings.max_new_tokens)
-    tasks = {text: tasks_of(engine, holes, most) for text, holes in texts.items()}
+    tasks = {text: tasks_of(engine, holes, most, fill=False) for text, holes in texts.items()}
     with tempfile.TemporaryDirectory() as folder:
         models = study_models(engine, draft, Path(folder), settings.threads)
         costs = curve(engine.executor, engine.context_length)
@@ -84,29 +87,42 @@ def run_study(
 
 
 def true_text_rows(engine: LocalEngine, tasks: Mapping[str, Sequence[Task]], temperatures: Sequence[float]) -> Rows:
-    """Tokens per forward and acceptance on the true continuation, of the artifact, also without its head."""
+    """Tokens per forward and acceptance on the true continuation; on fresh text also of the artifact's parts."""
     if engine.lookahead is None:
         return []
-    executors: dict[str, Executor] = {"all": engine.executor}
-    if engine.lookahead.head is not None:
-        executors["without head"] = Shortened(engine.executor, engine.lookahead.length, head=False)
     rows: Rows = []
     for text, prompts in tasks.items():
         for temperature in temperatures:
+            executors = {"all": engine.executor}
+            if text == next(iter(tasks)) and temperature == 0:
+                executors |= without_parts(engine, engine.lookahead)
             for parts, executor in executors.items():
                 found = forced(executor, prompts, SamplingParams(temperature=temperature))
-                rows.append(
-                    {
-                        "text": text,
-                        "temperature": temperature,
-                        "parts": parts,
-                        "pass": round(found.two_forwards(), 3),
-                        "merged": round(found.merged(), 3),
-                        "acceptance": [round(share, 3) for share in found.acceptance],
-                        "positions": found.positions,
-                    }
-                )
+                rows.append({"text": text, "temperature": temperature, "parts": parts, **_figures(found)})
     return rows
+
+
+def without_parts(engine: LocalEngine, found: Lookahead) -> dict[str, Executor]:
+    """Executors whose artifact lacks parts that were trained together with the rest."""
+    executors: dict[str, Executor] = {}
+    if found.head is not None:
+        executors["without head"] = Shortened(engine.executor, found.length, head=False)
+    if found.lora:
+        model = reference_model(engine)
+        table = table_of(model)
+        bare = replace(found, lora={}).to(table.device, table.dtype)
+        executors["without LoRA"] = TorchExecutor(model, bare)
+        executors["embeddings alone"] = TorchExecutor(model, replace(bare, head=None))
+    return executors
+
+
+def _figures(found: Forced) -> dict[str, Any]:
+    return {
+        "pass": round(found.two_forwards(), 3),
+        "merged": round(found.merged(), 3),
+        "acceptance": [round(share, 3) for share in found.acceptance],
+        "positions": found.positions,
+    }
 
 
 def cost_rows(engine: LocalEngine, costs: Costs) -> Rows:

@@ -164,7 +164,7 @@ def _report(found: dict[str, Any], json_file: Path | None) -> None:
         for key in rows[0]:
             table.add_column(key.replace("_", " "), justify="left" if isinstance(rows[0][key], str) else "right")
         for row in rows:
-            table.add_row(*map(shown, row.values()))
+            table.add_row(*(shown(row.get(key)) for key in rows[0]))
         console.print(table)
     text = json.dumps(found)
     if json_file is not None:

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from pass_lsp import cli
 from pass_lsp.bench.contenders import contenders, ours
-from pass_lsp.bench.decode import Settings, bench_decode
+from pass_lsp.bench.decode import Settings, bench_decode, without_parts
 from pass_lsp.bench.forced import Forced, Shortened, forced
 from pass_lsp.bench.hardware import copy_bandwidth, curve, one_forward, weight_bytes
 from pass_lsp.bench.holes import held_out_holes
@@ -18,6 +19,8 @@ from pass_lsp.bench.measure import Score, measure, rows_of
 from pass_lsp.bench.prompts import Task, tasks_of
 from pass_lsp.bench.texts import copy_holes
 from pass_lsp.decoding.costs import Costs
+from pass_lsp.decoding.lookahead import Head, Lookahead
+from pass_lsp.decoding.lora import targets
 from pass_lsp.domain import SamplingParams
 from pass_lsp.engines.local import LocalEngine, load_engine
 from tests.decoding.families import tiny_engine
@@ -143,6 +146,24 @@ def test_a_shortened_artifact_drafts_less_and_decodes_the_same() -> None:
     assert forced(engine.executor, tasks).acceptance[:2] == forced(short, tasks).acceptance
 
 
+def test_parts_are_taken_away_one_by_one(engine: LocalEngine) -> None:
+    assert engine.lookahead is not None
+    vectors = engine.lookahead.embeddings
+    width = vectors.size(1)
+    head = Head(torch.randn(8, width), torch.randn(width, 8))
+    path, layer = next(iter(targets(engine.model).items()))
+    factors = (torch.randn(2, layer.in_features), torch.randn(layer.out_features, 2))
+    full = Lookahead(vectors, (), head, {path: factors})
+    assert without_parts(engine, Lookahead(vectors)) == {}
+    parts = without_parts(engine, full)
+    assert list(parts) == ["without head", "without LoRA", "embeddings alone"]
+    bare = [parts[name].lookahead for name in ("without LoRA", "embeddings alone")]
+    assert all(found is not None and not found.lora for found in bare)
+    assert [found.head is None for found in bare if found] == [False, True]
+    alone = forced(parts["embeddings alone"], [Task((5, 9, 33, 2), (7, 1, 1, 8))])
+    assert alone == forced(engine.executor, [Task((5, 9, 33, 2), (7, 1, 1, 8))])
+
+
 # --- the machine --------------------------------------------------------------
 
 
@@ -219,4 +240,4 @@ def test_the_command_draws_and_writes(
     shown = capsys.readouterr()
     assert json.loads(shown.out.splitlines()[-1]) == json.loads(out.read_text())
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert "transformers prompt lookup" in shown.err and "goals" in shown.err
+    assert "true text" in shown.err and "goals" in shown.err

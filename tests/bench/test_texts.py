@@ -59,6 +59,14 @@ def test_tasks_hold_what_truly_follows(model_dir: Path) -> None:
         assert len(task.token_ids) <= engine.context_length - 128
 
 
+def test_going_on_needs_no_suffix_and_no_markers_of_a_hole(model_dir: Path) -> None:
+    engine = load_engine(str(model_dir), device="cpu", lookahead=None)
+    hole = code_holes(1)[0]
+    text = engine.tokenizer.decode(tasks_of(engine, [hole], 8, fill=False)[0].token_ids)
+    assert text.startswith(f"<|file|>{hole.path}\n") and hole.prefix.endswith(text[-40:])
+    assert "fim" not in text and "fim" in engine.tokenizer.decode(tasks_of(engine, [hole], 8)[0].token_ids)
+
+
 # --- tables -------------------------------------------------------------------
 
 
