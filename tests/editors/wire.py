@@ -1,0 +1,86 @@
+"""Stands between an editor and its server and writes down what passes: `wire.py LOG COMMAND...`.
+
+One JSON line a message: who sent it, and the message. Bytes go through as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def pump(source: BinaryIO, target: BinaryIO, who: str, log: Path) -> None:
+    """Hand frames on until the source ends."""
+    while header := source.readline():
+        length = 0
+        while header.strip():
+            name, _, value = header.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+            header = source.readline()
+        body = source.read(length)
+        line = json.dumps({"from": who, "message": json.loads(body)}) + "\n"
+        handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(handle, line.encode())
+        os.close(handle)
+        target.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        target.flush()
+    target.close()
+
+
+def main(log: str, *command: str) -> int:
+    """Run the command behind the wire; its exit code."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin and server.stdout
+        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+        upwards = (sys.stdin.buffer, server.stdin, "client", Path(log))
+        threading.Thread(target=pump, args=upwards, daemon=True).start()
+        pump(server.stdout, sys.stdout.buffer, "server", Path(log))
+    return server.returncode
+
+
+class Wire:
+    """What has passed so far."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def messages(self, who: str, method: str | None = None) -> list[dict[str, Any]]:
+        """All that `who` sent, in order; of one method, if that is named."""
+        lines = self.log.read_text("utf-8").splitlines() if self.log.exists() else []
+        sent = [entry["message"] for entry in map(json.loads, lines) if entry["from"] == who]
+        return [message for message in sent if method is None or message.get("method") == method]
+
+    def answers(self, method: str) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+        """Each request of the client's with what it was answered, None as long as it is not."""
+        replies = {message["id"]: message for message in self.messages("server") if "method" not in message}
+        return [(asked, replies.get(asked["id"])) for asked in self.messages("client", method)]
+
+    def items(self, method: str = "textDocument/inlineCompletion") -> list[dict[str, Any]]:
+        """The first item of every answer that has one, in order."""
+        found = []
+        for _, reply in self.answers(method):
+            result = (reply or {}).get("result") or []
+            items = result["items"] if isinstance(result, dict) else result
+            found += items[:1]
+        return found
+
+    def complaints(self) -> list[str]:
+        """What the server showed to the user, and every error it answered but for the client's own cancels."""
+        said = [message["params"]["message"] for message in self.messages("server", "window/showMessage")]
+        errors = [message["error"] for message in self.messages("server") if "error" in message]
+        return said + [error["message"] for error in errors if error["code"] != -32800]
+
+    def ready(self) -> bool:
+        """Whether the server has said that its model is there."""
+        said = [message["params"] for message in self.messages("server", "didChangeStatus")]
+        return bool(said) and said[-1]["kind"] == "Normal" and not said[-1]["busy"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
