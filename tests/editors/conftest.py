@@ -21,7 +21,7 @@ from tests.editors.wire import Wire
 ROOT = Path(__file__).parents[2]
 PREFIX = Path(os.environ.get("PASS_LSP_EDITORS", ROOT / ".cache" / "editors"))
 SHOTS = PREFIX / "failed"
-LIMIT_S = 60.0
+LIMIT_S = float(os.environ.get("PASS_LSP_PATIENCE_S", "60"))
 """How long to wait for anything at all; the machine may be busy."""
 
 
@@ -129,12 +129,12 @@ def home(tmp_path: Path) -> Home:
     known = {field.name for field in fields(Settings)}
     lines = [f"{key} = {value}" for key, value in patient.items() if key in known]
     (config / "pass-lsp" / "config.toml").write_text("\n".join(lines))
-    programs = tmp_path / "bin"
-    programs.mkdir()
+    programs = tmp_path / ".local" / "bin"  # where pipx puts programs
+    programs.mkdir(parents=True)
     wire = f"'{sys.executable}' '{Path(__file__).with_name('wire.py')}' '{log}'"
     script = programs / "pass-lsp"
     # Only the server has a wire; `pass-lsp --version` and the like are run as they are.
-    real = f"'{sys.executable}' -m pass_lsp"
+    real = f"'{Path(sys.executable).with_name('pass-lsp')}'"
     script.write_text(f'#!/bin/sh\n[ "$1" = serve ] && exec {wire} {real} "$@"\nexec {real} "$@"\n')
     script.chmod(0o755)
     folders = {f"XDG_{name.upper()}_HOME": str(tmp_path / name) for name in ("config", "data", "state", "cache")}

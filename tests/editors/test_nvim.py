@@ -30,7 +30,9 @@ def nvim(version: str, home: Home, project: Hole) -> Iterator[Nvim]:
         assert home.wire.complaints() == []
         assert "rror" not in started.messages()
         log = home.folder / "state" / "nvim" / "lsp.log"
-        assert "[ERROR]" not in (log.read_text() if log.exists() else "")
+        lines = log.read_text().splitlines() if log.exists() else []
+        # Neovim files a server's whole stderr, which is where logs belong, under this heading.
+        assert [line for line in lines if line.startswith("[ERROR]") and '"stderr"' not in line] == []
     finally:
         started.close()
 
@@ -64,7 +66,7 @@ def test_several_lines_are_shown_and_accepted_byte_for_byte(nvim: Nvim, home: Ho
         [command] = until(told(home, "workspace/executeCommand"), "the accept reaches the server")
         assert command["params"]["command"] == item["command"]["command"]
     nvim.keys("<Esc>u")
-    until(lambda: nvim.text().startswith(project.with_("")), "one undo takes the suggestion back")
+    until(lambda: nvim.text() + "\n" == project.with_(""), "one undo takes the suggestion back")
 
 
 def test_tab_is_a_tab_where_nothing_is_shown(nvim: Nvim, project: Hole) -> None:
@@ -94,7 +96,8 @@ def test_a_part_is_accepted_and_told(nvim: Nvim, home: Home, project: Hole, plug
     ahead = len(item["insertText"]) - len(ghost)
     assert note["params"]["acceptedLength"] == ahead + len(taken)
     assert note["params"]["item"]["insertText"] == item["insertText"]
-    assert until(nvim.ghost, "the rest is shown")
+    if nvim.space == "pass_lsp" or item.get("command"):  # else the server would have to remember it
+        assert until(nvim.ghost, "the rest is shown") == ghost[len(taken) :]
 
 
 def test_dismiss_takes_it_away(nvim: Nvim, project: Hole) -> None:
@@ -143,9 +146,8 @@ def test_ten_fast_keys_leave_one_running_decode(nvim: Nvim, home: Home, project:
 
 
 def test_restart_brings_back_the_suggestions(nvim: Nvim, home: Home, project: Hole) -> None:
-    before = len(home.wire.messages("client", "initialize"))
     nvim.command("PassLsp restart")
-    until(lambda: len(home.wire.messages("client", "initialize")) == before + 1, "a new server")
+    until(lambda: home.wire.starts() == 2, "a new server")
     until(home.wire.ready, "the model is loaded again")
     assert fill(nvim, project)
 

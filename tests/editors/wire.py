@@ -30,7 +30,6 @@ def pump(source: BinaryIO, target: BinaryIO, who: str, log: Path) -> None:
         os.close(handle)
         target.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
         target.flush()
-    target.close()
 
 
 def main(log: str, *command: str) -> int:
@@ -39,22 +38,30 @@ def main(log: str, *command: str) -> int:
         assert server.stdin and server.stdout
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         upwards = (sys.stdin.buffer, server.stdin, "client", Path(log))
-        threading.Thread(target=pump, args=upwards, daemon=True).start()
+
+        def follow() -> None:
+            pump(*upwards)
+            upwards[1].close()
+
+        threading.Thread(target=follow, daemon=True).start()
         pump(server.stdout, sys.stdout.buffer, "server", Path(log))
     return server.returncode
 
 
 class Wire:
-    """What has passed so far."""
+    """What has passed since the server was started last."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
 
     def messages(self, who: str, method: str | None = None) -> list[dict[str, Any]]:
         """All that `who` sent, in order; of one method, if that is named."""
-        lines = self.log.read_text("utf-8").splitlines() if self.log.exists() else []
-        sent = [entry["message"] for entry in map(json.loads, lines) if entry["from"] == who]
+        sent = [entry["message"] for entry in self._entries() if entry["from"] == who]
         return [message for message in sent if method is None or message.get("method") == method]
+
+    def starts(self) -> int:
+        """How often the server was started."""
+        return sum(entry["message"].get("method") == "initialize" for entry in self._all())
 
     def answers(self, method: str) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
         """Each request of the client's with what it was answered, None as long as it is not."""
@@ -81,6 +88,17 @@ class Wire:
         said = [message["params"] for message in self.messages("server", "didChangeStatus")]
         return bool(said) and said[-1]["kind"] == "Normal" and not said[-1]["busy"]
 
+    def _all(self) -> list[dict[str, Any]]:
+        lines = self.log.read_text("utf-8").splitlines(keepends=True) if self.log.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def _entries(self) -> list[dict[str, Any]]:
+        entries = self._all()
+        starts = [at for at, entry in enumerate(entries) if entry["message"].get("method") == "initialize"]
+        return entries[starts[-1] :] if starts else entries
+
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    code = main(*sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)  # the thread may hold on to stdin, which the interpreter would wait for

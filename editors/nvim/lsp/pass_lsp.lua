@@ -11,10 +11,10 @@ vim.cmd.runtime('plugin/pass_lsp.lua') -- for a folder that joined 'runtimepath'
 return {
   cmd = { 'pass-lsp', 'serve', '--stdio' },
   root_markers = { '.pass-lsp.toml', '.git', 'pyproject.toml' },
-  settings = { ['pass-lsp'] = {} },
   before_init = function(params, config)
     -- The server loads its model as soon as it is initialized: it has to know by then which one.
-    params.initializationOptions = { ['pass-lsp'] = (config.settings or {})['pass-lsp'] }
+    local settings = vim.tbl_get(config, 'settings', 'pass-lsp') or vim.empty_dict()
+    params.initializationOptions = { ['pass-lsp'] = settings }
   end,
   on_attach = function(client, buf)
     require('pass_lsp').attach(client, buf)

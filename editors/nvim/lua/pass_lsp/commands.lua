@@ -93,7 +93,10 @@ function M.run(name)
   if command then
     command()
   else
-    say(('unknown command %q; use %s.'):format(name, table.concat(M.complete(''), ', ')), vim.log.levels.ERROR)
+    say(
+      ('unknown command %q; use %s.'):format(name, table.concat(M.complete(''), ', ')),
+      vim.log.levels.ERROR
+    )
   end
 end
 

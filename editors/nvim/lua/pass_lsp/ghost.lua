@@ -115,6 +115,26 @@ local function draw()
   return true
 end
 
+--- After a part was taken: show what is left, from where the cursor now is. What is typed in another
+--- place has taken it off the screen.
+---@param before pass_lsp.Shown
+function M.carry_on(before)
+  local row, col, line = cursor(before.buf)
+  local offer = before.offer
+  local above = api.nvim_buf_get_lines(before.buf, offer.row, row, false)
+  local there = table.concat(vim.list_extend(above, { line:sub(1, col) }), '\n'):sub(offer.first + 1)
+  local fits = vim.startswith(offer.text, there) and vim.endswith(line, offer.tail)
+  if not fits or there == offer.text then
+    M.hide()
+    return
+  end
+  if row ~= offer.row then
+    local rest = { text = offer.text:sub(#there + 1), row = row, first = col, tail = line:sub(col + 1) }
+    shown = vim.tbl_extend('force', before, { offer = rest })
+  end
+  draw()
+end
+
 ---@param client vim.lsp.Client
 ---@param buf integer
 ---@param items lsp.InlineCompletionItem[]
@@ -147,7 +167,8 @@ function M.request(client, buf, kind, index)
     if pending == mine then
       pending = nil
     end
-    local elsewhere = api.nvim_get_current_buf() ~= buf or not vim.startswith(api.nvim_get_mode().mode, 'i')
+    local elsewhere = api.nvim_get_current_buf() ~= buf
+      or not vim.startswith(api.nvim_get_mode().mode, 'i')
     -- Null: a newer request has taken the place of this one. An answer to another place is none here.
     if err or not result or elsewhere or not vim.deep_equal(asked_at, { cursor(buf) }) then
       return

@@ -10,7 +10,9 @@ local function check_neovim()
   elseif vim.lsp.inline_completion then
     health.ok('Neovim shows suggestions itself (`vim.lsp.inline_completion`).')
   else
-    health.ok("Neovim has no `vim.lsp.inline_completion` (0.12 has); the plugin's own ghost text is used.")
+    health.ok(
+      "Neovim has no `vim.lsp.inline_completion` (0.12 has); the plugin's own ghost text is used."
+    )
   end
   return true
 end
@@ -50,7 +52,9 @@ local function check_clients()
     elseif status.kind == 'Error' then
       health.error(status.message, 'Run `:PassLsp restart` when that is mended.')
     else
-      health.ok(('Running, %d buffers. %s'):format(vim.tbl_count(client.attached_buffers), status.message))
+      health.ok(
+        ('Running, %d buffers. %s'):format(vim.tbl_count(client.attached_buffers), status.message)
+      )
     end
   end
 end

@@ -60,7 +60,8 @@ function M.statusline()
   if status.busy then
     return 'pass …'
   end
-  return ({ Error = 'pass ✗', Warning = 'pass !', Inactive = 'pass off' })[status.kind] or 'pass ✓'
+  return ({ Error = 'pass ✗', Warning = 'pass !', Inactive = 'pass off' })[status.kind]
+    or 'pass ✓'
 end
 
 --- Put `taken` in at the cursor, in place of the line up to byte `last`, and the cursor behind it.
@@ -91,7 +92,7 @@ local function take(client, buf, item, offer, part)
   local whole = taken == rest
   insert(buf, taken, whole and last or col)
   if not whole then
-    local length = vim.str_utfindex(offer.text:sub(1, #offer.text - #rest + #taken), 'utf-16')
+    local length = vim.str_utfindex(item.insertText:sub(1, #item.insertText - #rest + #taken), 'utf-16')
     local told = { item = item, acceptedLength = length }
     client:notify('textDocument/didPartiallyAcceptCompletion', told)
   elseif item.command then
@@ -132,8 +133,8 @@ function M.accept(part)
     vim.schedule(function()
       local item, offer = now.items[now.index], now.offer
       ghost.cancel()
-      ghost.hide()
       take(now.client, buf, item, offer, part or 'all')
+      ghost.carry_on(now)
     end)
     return true
   end
@@ -170,7 +171,10 @@ function M.cycle(step)
     if native and not ghost.current() then
       native.get({ on_accept = function() end }) -- ours takes its place
     end
-    ghost.cycle(client, buf, step)
+    -- Neovim takes its own away a moment later, and gives up requests with it.
+    vim.schedule(function()
+      ghost.cycle(client, buf, step)
+    end)
   end
 end
 
