@@ -119,17 +119,22 @@ class Home:
     wire: Wire
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home for the tests of one module."""
+    return make_home(tmp_path_factory.mktemp("home"))
+
+
+def make_home(folder: Path) -> Home:
     """A home in which the model may take its time, so that the speed of this machine decides nothing."""
-    log = tmp_path / "wire.jsonl"
-    config = tmp_path / "config"
+    log = folder / "wire.jsonl"
+    config = folder / "config"
     (config / "pass-lsp").mkdir(parents=True)
     patient = {field.name: 60000 for field in fields(Settings) if field.name.endswith("_ms")} | {"debounce_ms": 0}
     known = {field.name for field in fields(Settings)}
     lines = [f"{key} = {value}" for key, value in patient.items() if key in known]
     (config / "pass-lsp" / "config.toml").write_text("\n".join(lines))
-    programs = tmp_path / ".local" / "bin"  # where pipx puts programs
+    programs = folder / ".local" / "bin"  # where pipx puts programs
     programs.mkdir(parents=True)
     wire = f"'{sys.executable}' '{Path(__file__).with_name('wire.py')}' '{log}'"
     script = programs / "pass-lsp"
@@ -137,7 +142,7 @@ def home(tmp_path: Path) -> Home:
     real = f"'{Path(sys.executable).with_name('pass-lsp')}'"
     script.write_text(f'#!/bin/sh\n[ "$1" = serve ] && exec {wire} {real} "$@"\nexec {real} "$@"\n')
     script.chmod(0o755)
-    folders = {f"XDG_{name.upper()}_HOME": str(tmp_path / name) for name in ("config", "data", "state", "cache")}
+    folders = {f"XDG_{name.upper()}_HOME": str(folder / name) for name in ("config", "data", "state", "cache")}
     path = f"{programs}:{os.environ['PATH']}"
-    env = {**os.environ, **folders, "HOME": str(tmp_path), "PATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return Home(tmp_path, env, Wire(log))
+    env = {**os.environ, **folders, "HOME": str(folder), "PATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return Home(folder, env, Wire(log))

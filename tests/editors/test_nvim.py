@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.editors.conftest import Hole, Home, need, setup_in_readme, until
+from tests.editors.conftest import Hole, Home, make_home, need, setup_in_readme, until
 from tests.editors.nvim import Nvim
 
 VERSIONS = ("nvim-0.11", "nvim-0.12")
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(scope="module", params=VERSIONS)
 def version(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
-def nvim(version: str, home: Home, project: Hole) -> Iterator[Nvim]:
-    """Neovim with the file of the hole, the server ready; at the end nobody must have complained."""
+@pytest.fixture(scope="module")
+def home(version: str, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return make_home(tmp_path_factory.mktemp(version))
+
+
+@pytest.fixture(scope="module")
+def started(version: str, home: Home) -> Iterator[Nvim]:
+    """One Neovim for all tests of a version."""
     started = Nvim(need(f"bin/{version}"), home, setup_in_readme("lua", "**Neovim**"))
-    try:
-        started.command(f"edit {project.path}")
-        until(home.wire.ready, "the model is loaded")
-        yield started
-        assert home.wire.complaints() == []
-        assert "rror" not in started.messages()
-        log = home.folder / "state" / "nvim" / "lsp.log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        # Neovim files a server's whole stderr, which is where logs belong, under this heading.
-        assert [line for line in lines if line.startswith("[ERROR]") and '"stderr"' not in line] == []
-    finally:
-        started.close()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def nvim(started: Nvim, home: Home, project: Hole) -> Iterator[Nvim]:
+    """Neovim with the file of the hole, the server ready; at the end nobody must have complained."""
+    started.keys("<Esc>")
+    started.command(f"silent! %bwipeout! | messages clear | edit {project.path}")
+    until(home.wire.ready, "the model is loaded")
+    until(lambda: started.lua("return require('pass_lsp').client() ~= nil"), "the server is attached")
+    home.wire.forget()
+    yield started
+    assert home.wire.complaints() == []
+    assert "rror" not in started.messages()
+    log = home.folder / "state" / "nvim" / "lsp.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    # Neovim files a server's whole stderr, which is where logs belong, under this heading.
+    assert [line for line in lines if line.startswith("[ERROR]") and '"stderr"' not in line] == []
 
 
 def fill(nvim: Nvim, project: Hole) -> str:
@@ -146,8 +159,9 @@ def test_ten_fast_keys_leave_one_running_decode(nvim: Nvim, home: Home, project:
 
 
 def test_restart_brings_back_the_suggestions(nvim: Nvim, home: Home, project: Hole) -> None:
+    starts = home.wire.starts()
     nvim.command("PassLsp restart")
-    until(lambda: home.wire.starts() == 2, "a new server")
+    until(lambda: home.wire.starts() == starts + 1, "a new server")
     until(home.wire.ready, "the model is loaded again")
     assert fill(nvim, project)
 
@@ -177,9 +191,9 @@ def test_checkhealth_finds_nothing_wrong(nvim: Nvim) -> None:
     assert "pass-lsp: doctor" in report and "model" in report, report
 
 
-def test_a_missing_program_is_named_with_its_remedy(version: str, home: Home) -> None:
+def test_a_missing_program_is_named_with_its_remedy(version: str, tmp_path: Path) -> None:
     init = setup_in_readme("lua", "**Neovim**") + "\nvim.lsp.config('pass_lsp', { cmd = { 'no-such-program' } })"
-    nvim = Nvim(need(f"bin/{version}"), home, init)
+    nvim = Nvim(need(f"bin/{version}"), make_home(tmp_path), init)
     try:
         nvim.command("checkhealth pass_lsp")
         assert "`no-such-program` cannot be run." in nvim.text()
@@ -188,7 +202,8 @@ def test_a_missing_program_is_named_with_its_remedy(version: str, home: Home) ->
         nvim.close()
 
 
-def test_settings_reach_the_server_before_its_model(version: str, home: Home, project: Hole) -> None:
+def test_settings_reach_the_server_before_its_model(version: str, tmp_path: Path, project: Hole) -> None:
+    home = make_home(tmp_path)
     values = {"strategy": "autoregressive", "disabled_languages": ["lua"]}
     settings = f"{{ settings = {{ ['pass-lsp'] = vim.json.decode({json.dumps(json.dumps(values))}) }} }}"
     init = f"vim.lsp.config('pass_lsp', {settings})\n" + setup_in_readme("lua", "**Neovim**")

@@ -94,6 +94,10 @@ class VsCode:
         """The texts of what matches, from top to bottom."""
         return [text for _, _, text in self.do("seen", selector)]
 
+    def status(self) -> str:
+        """What the status bar says on hovering over it."""
+        return self.do("attribute", '.statusbar-item[id$="pass-lsp.status"] a', "aria-label") or ""
+
     def command(self, title: str) -> None:
         """Run a command by its title, from the palette."""
         self.do("press", "F1")
@@ -103,10 +107,13 @@ class VsCode:
         until(lambda: self.do("seen", row), f"the command {title!r}")
         self.do("press", "Enter")
 
-    def go_to(self, file: str, line: int) -> None:
-        """Open a file of the folder with the cursor at the end of a line, from 1."""
+    def open(self, file: str) -> None:
+        """Open a file of the folder."""
         self.do("click", f'.explorer-folders-view .monaco-list-row[aria-label*="{file}"]', 2)
         until(lambda: self.do("seen", ".monaco-editor .view-line"), f"{file} is open")
+
+    def go_to(self, line: int) -> None:
+        """The cursor at the end of a line, from 1."""
         self.do("press", "Control+g")
         until(lambda: self.do("seen", ".quick-input-widget input"), "the question for a line")
         self.do("type", str(line))
@@ -116,8 +123,8 @@ class VsCode:
 
     def ghost(self) -> str | None:
         """The suggestion on the screen, if there is one."""
-        first = "".join(self.seen(".view-lines .ghost-text-decoration, .view-lines .ghost-text"))
-        more = self.seen(".suggest-preview-additional-widget .view-line, .ghost-text-view-zone .view-line")
+        first = "".join(self.seen(".view-lines .ghost-text-decoration"))
+        more = self.seen(".suggest-preview-text .view-line")
         return "\n".join([first, *more]) if first or more else None
 
     def notifications(self) -> list[str]:

@@ -49,10 +49,15 @@ def main(log: str, *command: str) -> int:
 
 
 class Wire:
-    """What has passed since the server was started last."""
+    """What has passed since the server was started last, or since `forget`."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
+        self._forgotten = 0
+
+    def forget(self) -> None:
+        """Look only at what comes from now on."""
+        self._forgotten = len(self._all())
 
     def messages(self, who: str, method: str | None = None) -> list[dict[str, Any]]:
         """All that `who` sent, in order; of one method, if that is named."""
@@ -85,7 +90,13 @@ class Wire:
 
     def ready(self) -> bool:
         """Whether the server has said that its model is there."""
-        said = [message["params"] for message in self.messages("server", "didChangeStatus")]
+        entries = self._all()
+        start = max((at for at, entry in enumerate(entries) if entry["message"].get("method") == "initialize"), default=0)
+        said = [
+            entry["message"]["params"]
+            for entry in entries[start:]
+            if entry["message"].get("method") == "didChangeStatus"
+        ]
         return bool(said) and said[-1]["kind"] == "Normal" and not said[-1]["busy"]
 
     def _all(self) -> list[dict[str, Any]]:
@@ -95,7 +106,7 @@ class Wire:
     def _entries(self) -> list[dict[str, Any]]:
         entries = self._all()
         starts = [at for at, entry in enumerate(entries) if entry["message"].get("method") == "initialize"]
-        return entries[starts[-1] :] if starts else entries
+        return entries[max([self._forgotten, *starts[-1:]]) :]
 
 
 if __name__ == "__main__":
