@@ -3,7 +3,7 @@
 The same keys serve the command line, the client's settings (section `pass-lsp`)
 and the TOML files. Precedence: command line, client, workspace `.pass-lsp.toml`,
 user `config.toml`. A workspace file may not set the keys in `USER_ONLY`, so that
-a cloned repository cannot choose what runs here or where code is sent.
+a cloned repository cannot choose what runs here, where code is sent or what is recorded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields, replace
 
 from pass_lsp.domain import STRATEGIES, Strategy
 
-USER_ONLY = frozenset({"model", "engine", "device", "dtype", "lookahead", "trust_remote_code"})
+OF_THE_ENGINE = frozenset({"model", "engine", "device", "dtype", "lookahead", "trust_remote_code"})
+USER_ONLY = OF_THE_ENGINE | {"ledger"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,14 @@ class Settings:
     prompt_tokens: int = 2048
     single_line_tokens: int = 32
     multi_line_tokens: int = 96
-    deadline_ms: int = 5000
+    first_text_ms: int = 250
+    deadline_ms: int = 1000
+    manual_deadline_ms: int = 5000
+    debounce_ms: int = 75
+    alternatives: int = 3
+    ahead: bool = True
+    ahead_on_battery: bool = False
+    ledger: bool = True
 
     def updated(self, values: Mapping[str, object], *, trusted: bool = True) -> tuple[Settings, list[str]]:
         """New settings with `values` over these, and one sentence for each value that was refused.

@@ -33,6 +33,7 @@ class Reason(StrEnum):
 
     MODEL_LOADING = "model-loading"
     MODEL_FAILED = "model-failed"
+    LOAD_CANCELLED = "load-cancelled"
     DISABLED = "disabled"
     NOT_OPEN = "document-not-open"
     TOO_LARGE = "file-too-large"

@@ -23,6 +23,7 @@ COMMANDS = [
     ["serve"],
     ["complete"],
     ["doctor"],
+    ["stats"],
     *(["bench", *name] for name in ([], ["decode"], ["infill"], ["latency"])),
     *(["train", *name] for name in ([], ["corpus"], ["tokenizer"], ["base"], ["export"], ["lookahead"])),
 ]
@@ -317,7 +318,10 @@ def test_doctor_finds_a_good_model_good(run: Run, model_dir: Path) -> None:
     done = run("doctor", "--json", "--model", str(model_dir), "--lookahead", "random")
     checks = {check["name"]: check for check in json.loads(done.out)}
     assert done.code == 0 and all(check["ok"] for check in checks.values())
-    assert checks.keys() >= {"python", "torch", "transformers", "pygls", "model", "template", "look-ahead", "warm"}
+    assert list(checks) == [
+        *("python", "torch", "transformers", "pygls", "tree-sitter", "memory", "model", "device", "tokenizer"),
+        *("template", "self-test", "look-ahead", "cold", "warm", "cache", "ledger", "settings", "answers"),
+    ]
     assert "pass-lsp" in checks["template"]["found"]
     plain = run("doctor", "--model", str(model_dir))
     assert plain.code == 0 and len(plain.out.splitlines()) == len(checks)
@@ -330,3 +334,44 @@ def test_doctor_names_a_remedy_for_a_bad_one(run: Run) -> None:
     assert done.code == 1
     assert [check["name"] for check in bad] == ["model"]
     assert "no/such/folder" in bad[0]["remedy"]
+
+
+def test_doctor_tells_bad_settings_and_why_answers_were_empty(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "pass-lsp").mkdir()
+    (tmp_path / "pass-lsp" / "config.toml").write_text("strategy = 'psychic'")
+    (tmp_path / ".pass-lsp.toml").write_text("model = 'evil'")
+    slow = {"kind": "answer", "source": "model", "ms": 999, "reason": "deadline"}
+    (tmp_path / "pass-lsp" / "ledger.jsonl").write_text((json.dumps(slow) + "\n") * 3)
+    checks = {check["name"]: check for check in json.loads(run("doctor", "--json", "--model", "nowhere").out)}
+    assert [name for name, check in checks.items() if not check["ok"]] == ["model", "settings", "answers"]
+    assert "psychic" not in checks["settings"]["remedy"] and "'strategy'" in checks["settings"]["remedy"]
+    assert "'model' is ignored in a workspace file" in checks["settings"]["remedy"]
+    assert "deadline 3" in checks["answers"]["found"] and "deadline_ms" in checks["answers"]["remedy"]
+
+
+# --- stats ----------------------------------------------------------------------
+
+
+def test_stats_of_nothing_and_of_something(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert "Nothing is recorded yet" in run("stats").out
+    (tmp_path / "pass-lsp").mkdir()
+    events = [
+        {"kind": "answer", "source": "model", "ms": 80.0, "tokens": 9, "forwards": 6},
+        {"kind": "answer", "source": "memory", "ms": 0.4},
+        {"kind": "answer", "source": "model", "ms": 20.0, "reason": "inside-a-word"},
+        {"kind": "shown", "characters": 20},
+        {"kind": "accepted", "characters": 20},
+        {"kind": "kept", "after_s": 30, "characters": 15, "of": 20},
+    ]
+    (tmp_path / "pass-lsp" / "ledger.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    found = json.loads(run("stats", "--json").out)
+    assert (found["answers"], found["from_memory"], found["acceptance"]) == (3, 1, 1.0)
+    assert found["latency_ms"]["memory"]["p99"] == 0.4 and found["tokens_per_forward"] == 1.5
+    assert found["retained"]["after_30_s"] == {"characters": 15, "of": 20, "share": 0.75}
+    plain = run("stats").out
+    assert "still there after 30 s" in plain and "75%" in plain and "inside-a-word 1" in plain

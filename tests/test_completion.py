@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import pass_lsp
-from pass_lsp.completion import Outcome, complete_document
+from pass_lsp.completion import Outcome, alternatives_at, complete_document, prefill_document
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
@@ -240,3 +240,77 @@ def test_an_offset_within_a_line_end_is_the_end_of_its_line(tokenizer: Any) -> N
     document = Document("", "x = \r\ny = 2\r\n", language="python", path="x.py")
     found = complete_document(document, 5, ScriptedEngine(tokenizer, "1"))
     assert found.completion == Completion("1", 4, 4)
+
+
+# --- what the server needs of the flow ----------------------------------------
+
+
+def test_the_text_so_far_is_told_with_its_closed_lines(tokenizer: Any) -> None:
+    document, offset = parse("def f(x):\n    <CURSOR>\n\n\nf(1)\n")
+    heard: list[tuple[str, str | None]] = []
+
+    def hear(text: str, lines: Any) -> None:
+        part = lines()
+        heard.append((text, part.text if part else None))
+
+    engine = ScriptedEngine(tokenizer, "y = x\n    return y\n")
+    outcome = complete_document(document, offset, engine, on_text=hear)
+    assert outcome.completion is not None
+    texts = [text for text, _ in heard]
+    assert texts == sorted(texts, key=len) and texts[-1].startswith("y = x\n    return y")
+    assert dict(heard)["y ="] is None and dict(heard)["y = x\n"] == "y = x"
+
+
+def test_an_outcome_says_what_its_parts_took(tokenizer: Any) -> None:
+    document, offset = parse("x = <CURSOR>\n")
+    outcome = complete_document(document, offset, ScriptedEngine(tokenizer, "1\n"))
+    assert list(outcome.taken_ms) == ["context", "prefill", "decode", "postprocess"]
+    assert outcome.generation is not None and outcome.generation.token_ids
+    nothing = complete_document(*parse("wo<CURSOR>rd\n"), ScriptedEngine(tokenizer, "1\n"))
+    assert list(nothing.taken_ms) == ["context"] and nothing.generation is None
+
+
+def test_time_is_up_with_the_best_closed_part_or_a_reason(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = iter(range(0, 10**9, 3600))
+    monkeypatch.setattr("pass_lsp.postprocess.deadline.time.monotonic", lambda: next(hours))
+    patient, none = replace(Settings(), manual_deadline_ms=0), replace(Settings(), manual_deadline_ms=1)
+    document, offset = parse("x = <CURSOR>\n")
+    cut = complete_document(document, offset, ScriptedEngine(tokenizer, "f(a) + g(b)\n"), patient)
+    assert cut.completion is not None and cut.completion.text == "f(a)"
+    late = complete_document(document, offset, ScriptedEngine(tokenizer, "f(a) + g(b)\n"), none)
+    assert (late.completion, late.reason) == (None, Reason.DEADLINE)
+
+
+def test_prefilling_asks_for_one_token_of_the_same_prompt(tokenizer: Any) -> None:
+    document, offset = parse("x = <CURSOR>\n")
+    engine = ScriptedEngine(tokenizer, "1\n")
+    prefill_document(document, offset, engine)
+    complete_document(document, offset, engine)
+    (read, one), (asked, _) = engine.asked
+    assert read == asked and one.max_new_tokens == 1
+    assert prefill_document(*parse("wo<CURSOR>rd\n"), engine) is None and len(engine.asked) == 2
+
+
+class Sampler(ScriptedEngine):
+    """Answers each seed with another line, and some with the same."""
+
+    __slots__ = ()
+
+    def generate(self, prompt_ids: Sequence[int], params: SamplingParams = SamplingParams(), **rest: Any) -> Generation:
+        self._answer = ["greedy\n", "greedy\n", "one\n", "one\n", "two\n", "three\n"][params.seed]
+        return super().generate(prompt_ids, params, **rest)
+
+
+def test_alternatives_are_distinct_and_sampled_by_seed(tokenizer: Any) -> None:
+    document, offset = parse("x = <CURSOR>\n")
+    engine = Sampler(tokenizer, "")
+    first = complete_document(document, offset, engine).completion
+    assert first is not None and first.text == "greedy"
+    others = alternatives_at(document, offset, engine, first)
+    assert [each.text for each in others] == ["one", "two"]
+    sampled = [params for _, params in engine.asked[1:]]
+    assert [params.seed for params in sampled] == [1, 2, 3, 4] and all(params.temperature > 0 for params in sampled)
+    assert alternatives_at(document, offset, engine, first, replace(Settings(), alternatives=1)) == []
+    token = CancelToken()
+    token.cancel()
+    assert alternatives_at(document, offset, engine, first, cancel=token) == []

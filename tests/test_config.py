@@ -22,7 +22,14 @@ GOOD: dict[str, Any] = {
     "prompt_tokens": 512,
     "single_line_tokens": 0,
     "multi_line_tokens": 7,
+    "first_text_ms": 100,
     "deadline_ms": 250,
+    "manual_deadline_ms": 2500,
+    "debounce_ms": 0,
+    "alternatives": 5,
+    "ahead": False,
+    "ahead_on_battery": True,
+    "ledger": False,
 }
 
 

@@ -371,20 +371,6 @@ def test_overlap_prefers_to_replace_little() -> None:
     assert overlap("x", frame_of("f(g(<CURSOR>)")) == 0
 
 
-def test_a_passed_deadline_ends_decoding_at_the_next_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pass_lsp.postprocess import Deadline, stop
-
-    now = [100.0]
-    monkeypatch.setattr(stop.time, "monotonic", lambda: now[0])
-    hurried, patient = Deadline(lambda ids: None, 250), Deadline(lambda ids: None, 0)
-    assert hurried([1]) is None
-    now[0] += 0.3
-    assert hurried([1, 2]) == 2
-    assert hurried.passed
-    assert patient([1, 2]) is None
-    assert not patient.passed
-
-
 @pytest.mark.parametrize(
     ("source", "text", "expected"),
     [

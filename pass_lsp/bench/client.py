@@ -1,4 +1,7 @@
-"""A language client of its own, over stdio, that knows nothing of the server's code: what an editor would send."""
+"""A language client of its own, over stdio, that knows nothing of the server's code: what an editor would send.
+
+A thread reads, so that answers have the time at which they came, whatever the caller is doing.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Queue
 from typing import Any
 
 from pass_lsp.errors import PassLspError
@@ -18,22 +21,50 @@ from pass_lsp.errors import PassLspError
 READY_SECONDS = 120.0
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply and when it came, in seconds of `time.perf_counter`; `turn` counts replies."""
+
+    message: dict[str, Any]
+    at_s: float
+    turn: int
+
+    @property
+    def result(self) -> Any:
+        """What was answered. Raises `PassLspError` for an error."""
+        if "error" in self.message:
+            raise PassLspError(f"The server refused a request: {self.message['error'].get('message')}.")
+        return self.message.get("result")
+
+
 class Client:
     """Starts `pass-lsp serve --stdio` and talks to it; use it as a context manager."""
 
-    def __init__(self, options: list[str], root: Path) -> None:
+    def __init__(self, options: list[str], root: Path, settings: dict[str, Any] | None = None) -> None:
         command = [sys.executable, "-m", "pass_lsp", "serve", "--stdio", "--log-level", "error", *options]
-        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
-        self._messages: Queue[dict[str, Any] | None] = Queue()
-        self._last_id = 0
+        self.server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
         self.status: dict[str, Any] = {}
+        self.answers: dict[int, Answer] = {}
+        self._changed = threading.Condition()
+        self._ended = False
+        self._last_id = 0
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         capabilities = {
             "textDocument": {"inlineCompletion": {}},
             "general": {"positionEncodings": ["utf-32", "utf-16"]},
         }
-        self.request("initialize", {"processId": None, "rootUri": root.as_uri(), "capabilities": capabilities})
+        # What a benchmark types is not what the user types, so it stays out of the user's ledger.
+        options_of_ours = {"ledger": False, **(settings or {})}
+        self.request(
+            "initialize",
+            {
+                "processId": None,
+                "rootUri": root.as_uri(),
+                "capabilities": capabilities,
+                "initializationOptions": options_of_ours,
+            },
+        )
         self.notify("initialized", {})
 
     def __enter__(self) -> Client:
@@ -43,82 +74,107 @@ class Client:
         try:
             self.request("shutdown", None)
             self.notify("exit", None)
-            self._server.wait(10)
+            self.server.wait(10)
         except (PassLspError, OSError, subprocess.TimeoutExpired):
-            self._server.kill()
-        self._server.wait()
+            self.server.kill()
+        self.server.wait()
         self._reader.join()
-        for pipe in (self._server.stdin, self._server.stdout):
+        for pipe in (self.server.stdin, self.server.stdout):
             with suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
 
-    def request(self, method: str, params: Any) -> Any:
-        """Send a request and wait for its answer. Raises `PassLspError` for an error reply or a dead server."""
+    # --- out ------------------------------------------------------------------
+
+    def ask(self, method: str, params: Any) -> int:
+        """Send a request; its id."""
         self._last_id += 1
         self._send({"id": self._last_id, "method": method, "params": params})
-        answer = self._wait(lambda message: message.get("id") == self._last_id and "method" not in message)
-        if "error" in answer:
-            raise PassLspError(f"The server refused {method}: {answer['error'].get('message')}.")
-        return answer.get("result")
+        return self._last_id
+
+    def request(self, method: str, params: Any) -> Any:
+        """Send a request and wait for its answer. Raises `PassLspError` for an error reply or a dead server."""
+        return self.wait(self.ask(method, params)).result
 
     def notify(self, method: str, params: Any) -> None:
         """Send a notification."""
         self._send({"method": method, "params": params})
 
-    def wait_ready(self) -> None:
-        """Wait until the model is loaded. Raises `PassLspError` when it cannot be."""
-        while self.status.get("busy", True):
-            self._wait(lambda message: message.get("method") == "didChangeStatus")
-        if self.status.get("kind") == "Error":
-            raise PassLspError(str(self.status.get("message")))
+    def open(self, uri: str, text: str, language: str = "python") -> None:
+        """Open a document."""
+        item = {"uri": uri, "languageId": language, "version": 1, "text": text}
+        self.notify("textDocument/didOpen", {"textDocument": item})
 
-    def open(self, uri: str, text: str) -> None:
-        """Open a Python document."""
-        self.notify(
-            "textDocument/didOpen", {"textDocument": {"uri": uri, "languageId": "python", "version": 1, "text": text}}
-        )
+    def change(self, uri: str, version: int, start: tuple[int, int], end: tuple[int, int], text: str) -> None:
+        """Replace what lies between two positions (line, character) by `text`."""
+        place = [{"line": line, "character": character} for line, character in (start, end)]
+        change = {"range": {"start": place[0], "end": place[1]}, "text": text}
+        target = {"uri": uri, "version": version}
+        self.notify("textDocument/didChange", {"textDocument": target, "contentChanges": [change]})
 
-    def insert(self, uri: str, version: int, line: int, character: int, text: str) -> None:
-        """Type `text` at a position."""
-        at = {"line": line, "character": character}
-        change = {"range": {"start": at, "end": at}, "text": text}
-        self.notify(
-            "textDocument/didChange", {"textDocument": {"uri": uri, "version": version}, "contentChanges": [change]}
-        )
+    def ask_inline(self, uri: str, line: int, character: int) -> int:
+        """Ask for what belongs at a position, as after a key; the id of the request."""
+        place = {"textDocument": {"uri": uri}, "position": {"line": line, "character": character}}
+        return self.ask("textDocument/inlineCompletion", {**place, "context": {"triggerKind": 2}})
 
     def inline_completion(self, uri: str, line: int, character: int) -> list[dict[str, Any]]:
         """The items at a position."""
-        place = {"textDocument": {"uri": uri}, "position": {"line": line, "character": character}}
-        result = self.request("textDocument/inlineCompletion", {**place, "context": {"triggerKind": 2}})
-        return result if isinstance(result, list) else (result or {}).get("items", [])
+        return items_of(self.wait(self.ask_inline(uri, line, character)))
+
+    # --- in -------------------------------------------------------------------
+
+    def wait(self, msg_id: int) -> Answer:
+        """The answer to a request. Raises `PassLspError` if none comes."""
+        self._until(lambda: msg_id in self.answers)
+        return self.answers[msg_id]
+
+    def wait_ready(self) -> None:
+        """Wait until the model is loaded. Raises `PassLspError` when it cannot be."""
+        self._until(lambda: not self.status.get("busy", True))
+        if self.status.get("kind") == "Error":
+            raise PassLspError(str(self.status.get("message")))
+
+    def _until(self, holds: Callable[[], bool]) -> None:
+        limit = time.monotonic() + READY_SECONDS
+        with self._changed:
+            while not holds():
+                if self._ended:
+                    raise PassLspError("The server ended unexpectedly; see its log above.")
+                if not self._changed.wait(limit - time.monotonic()):
+                    raise PassLspError(f"The server did not answer within {READY_SECONDS:.0f} s; see its log.")
 
     def _send(self, message: dict[str, Any]) -> None:
         body = json.dumps({"jsonrpc": "2.0", **message}).encode()
-        assert self._server.stdin is not None
-        self._server.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        self._server.stdin.flush()
-
-    def _wait(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        limit = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                message = self._messages.get(timeout=max(0.0, limit - time.monotonic()))
-            except Empty:
-                raise PassLspError(f"The server did not answer within {READY_SECONDS:.0f} s; see its log.") from None
-            if message is None:
-                raise PassLspError("The server ended unexpectedly; see its log above.")
-            if message.get("method") == "didChangeStatus":
-                self.status = message["params"]
-            elif "id" in message and "method" in message:
-                self._send({"id": message["id"], "result": None})
-            if wanted(message):
-                return message
+        assert self.server.stdin is not None
+        try:
+            self.server.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            self.server.stdin.flush()
+        except OSError as error:
+            raise PassLspError("The server ended unexpectedly; see its log above.") from error
 
     def _read(self) -> None:
-        stdout = self._server.stdout
+        stdout = self.server.stdout
         assert stdout is not None
         while header := stdout.readline():
             length = int(header.split(b":")[1])
             stdout.readline()
-            self._messages.put(json.loads(stdout.read(length)))
-        self._messages.put(None)
+            body, at_s = stdout.read(length), time.perf_counter()
+            with self._changed:
+                self._take(json.loads(body), at_s)
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _take(self, message: dict[str, Any], at_s: float) -> None:
+        if message.get("method") == "didChangeStatus":
+            self.status = message["params"]
+        elif "id" in message and "method" in message:
+            self._send({"id": message["id"], "result": None})
+        elif "id" in message:
+            self.answers[message["id"]] = Answer(message, at_s, len(self.answers))
+
+
+def items_of(answer: Answer) -> list[dict[str, Any]]:
+    """The items of an inline completion; none if another request took its place."""
+    result = answer.result
+    return result if isinstance(result, list) else (result or {}).get("items", [])

@@ -64,19 +64,36 @@ def infill(
 
 @app.command()
 def latency(
-    keystrokes: Annotated[int, typer.Option(min=1, help="How many keys to type.")] = 60,
-    pause_ms: Annotated[float, typer.Option(help="Between an answer and the next key.")] = 20.0,
+    data: Annotated[
+        Path | None, typer.Option(help="A recorded trace (startContent, txns) as JSON; .gz or not.")
+    ] = None,
+    keystrokes: Annotated[int, typer.Option(min=1, help="How many keys to type.")] = 300,
+    speed: Annotated[float, typer.Option(min=0.1, help="Times as fast as a human.")] = 1.0,
+    wait_ms: Annotated[float, typer.Option(min=0, help="How long the client waits before it asks.")] = 40.0,
+    pause_ms: Annotated[
+        float | None, typer.Option(min=0, help="Type the next key that long after each answer instead.")
+    ] = None,
+    overhead: Annotated[bool, typer.Option(help="Also measure a server without a model.")] = True,
+    fake: Annotated[bool, typer.Option("--fake", help="Replay against a server without a model.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the answers there.")] = None,
     model: options.Model = "embedded",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
     json_file: JsonFile = None,
 ) -> None:
-    """Milliseconds from a request to its answer, through the real server."""
-    from pass_lsp.bench.latency import bench_latency
+    """Type into the real server: milliseconds from a request to its answer, part by part."""
+    from pass_lsp.bench.latency import bench_latency, load_traces
+    from pass_lsp.bench.plots import plot_latency
+    from pass_lsp.bench.replay import Pace
+    from pass_lsp.engines.echo import NAME
 
-    given = ["--model", model, "--device", device, "--dtype", dtype, "--lookahead", lookahead]
-    _report({"bench": "latency", **bench_latency(given, keystrokes, pause_ms)}, json_file)
+    given = ["--model", NAME if fake else model, "--device", device, "--dtype", dtype, "--lookahead", lookahead]
+    traces = load_traces(data, keystrokes)
+    found, samples = bench_latency(given, traces, Pace(speed, wait_ms, pause_ms), overhead=overhead)
+    if plot is not None:
+        plot_latency(samples, plot)
+    _report({"bench": "latency", "data": data.name if data else "held-out modules", **found}, json_file)
 
 
 def _holes(data: Path | None, count: int) -> Any:

@@ -10,6 +10,7 @@ import typer
 
 from pass_lsp.cli import options
 from pass_lsp.config import Settings
+from pass_lsp.engines.echo import NAME, EchoEngine
 from pass_lsp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,16 +50,28 @@ def load(settings: Settings, report: Callable[[str], None]) -> Engine:
     """Load the engine that the settings describe, and warm it up; runs on the engine thread."""
     options.refuse_remote(settings.engine)
     report(f"Loading {settings.model}")
-    engine = options.local_engine(
+    engine = _no_model() if settings.model == NAME else _local(settings)
+    report("Warming up")
+    _warm_up(engine)
+    return engine
+
+
+def _local(settings: Settings) -> Engine:
+    return options.local_engine(
         settings.model,
         settings.device,
         settings.dtype,
         settings.lookahead,
         trust_remote_code=settings.trust_remote_code,
     )
-    report("Warming up")
-    _warm_up(engine)
-    return engine
+
+
+def _no_model() -> Engine:
+    """For `bench latency`: what the server costs by itself."""
+    from pass_lsp.decoding.model import load_tokenizer
+    from pass_lsp.engines.embedded import embedded_model
+
+    return EchoEngine(load_tokenizer(str(embedded_model()), False))
 
 
 def _warm_up(engine: Engine) -> None:

@@ -8,18 +8,23 @@ in here end their lines with `\\n`; `finish` restores the document's.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pass_lsp.domain import Completion, Context, Generation, Prompt, Reason
+from pass_lsp.postprocess.deadline import Deadline, closed_lines, closed_part
 from pass_lsp.postprocess.filters import FILTERS, overlap
 from pass_lsp.postprocess.frame import Decoded, Frame, special_tokens
-from pass_lsp.postprocess.stop import Deadline, Stop, cycle_in
+from pass_lsp.postprocess.stop import Stop, cycle_in
 
-__all__ = ["Deadline", "Stop", "finish"]
+__all__ = ["Cut", "Deadline", "Stop", "closed_lines", "closed_part", "finish"]
+
+Cut = Callable[[str, Frame], str]
+"""What to keep of a text that was cut off by time: `closed_part` or `closed_lines`."""
 
 
 def finish(
-    generation: Generation, context: Context, prompt: Prompt, tokenizer: Any, offset: int
+    generation: Generation, context: Context, prompt: Prompt, tokenizer: Any, offset: int, cut: Cut | None = None
 ) -> Completion | Reason:
     """The completion to show at `offset`, or the reason why none is left."""
     frame = Frame.of(context)
@@ -27,6 +32,8 @@ def finish(
     if generation.finish in ("eos", "stop") and text.strip():
         # Its last line is complete: nothing more was coming.
         text += "\n"
+    if cut is not None and not (text := cut(text, frame)):
+        return Reason.DEADLINE
     for apply, reason in FILTERS:
         if not text.strip():
             return Reason.EMPTY

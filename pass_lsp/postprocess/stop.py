@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
-import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
 from pass_lsp.documents.languages import CLOSERS, lexis_of, scan
 from pass_lsp.domain import Context, Prompt
-from pass_lsp.domain import Stop as StopRule
 from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, repeats, special_tokens
 
 _MAX_PERIOD = 12
@@ -21,30 +18,18 @@ _MAX_WORDLESS = 64
 _TIMES_A_LINE = 3
 
 
-class Deadline:
-    """A stop that also ends decoding at the first token after `limit_ms` (0: never); `passed` says that it did."""
-
-    def __init__(self, stop: StopRule, limit_ms: int) -> None:
-        self._stop = stop
-        self._end = time.monotonic() + limit_ms / 1000 if limit_ms else math.inf
-        self.passed = False
-
-    def __call__(self, token_ids: list[int]) -> int | None:
-        """The number of tokens to keep when decoding should end, else None."""
-        keep = self._stop(token_ids)
-        if keep is None and time.monotonic() >= self._end:
-            self.passed = True
-            return len(token_ids)
-        return keep
-
-
 class Stop:
     """Says after how many tokens an answer is over: call it with all committed ids, get that number or None."""
 
     def __init__(self, context: Context, prompt: Prompt, tokenizer: Any) -> None:
-        self._frame, self._prompt, self._tokenizer = Frame.of(context), prompt, tokenizer
+        self.frame, self._prompt, self._tokenizer = Frame.of(context), prompt, tokenizer
         self._special = frozenset((*special_tokens(tokenizer), *prompt.stop_ids))
         self._decoded, self._keep = Decoded(tokenizer, prompt), None
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return self._decoded.text
 
     def __call__(self, token_ids: Sequence[int]) -> int | None:
         """The number of ids to keep, or None to go on."""
@@ -64,12 +49,12 @@ class Stop:
             return len(decoded.ids) - 1
         cut = None
         if "\n" in decoded.text[length:] or "\r" in decoded.text[length:]:
-            cut = answer_end(decoded.text, self._frame)
+            cut = answer_end(decoded.text, self.frame)
         if cut is None:
             return cycle_in(decoded)
         # Where nothing would be left, what there is stays, for `finish` to tell the reason from.
         nothing = not decoded.text[:cut].strip()
-        return len(decoded.ids) if nothing and self._frame.many else bisect_left([0, *decoded.ends], cut)
+        return len(decoded.ids) if nothing and self.frame.many else bisect_left([0, *decoded.ends], cut)
 
 
 def cycle_start(ids: Sequence[int]) -> int | None:

@@ -1,11 +1,11 @@
-"""The language server: one short function per message, and the table that registers them."""
+"""The language server: how it is made and served, and its lifecycle. The other messages are in `handlers`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from lsprotocol import types
 
 import pass_lsp
 from pass_lsp.config import Settings
-from pass_lsp.documents.store import key_of, path_of
-from pass_lsp.server import status
-from pass_lsp.server.convert import change_of, offset_at
+from pass_lsp.documents.store import path_of
+from pass_lsp.server import progress
+from pass_lsp.server.flow import Flow
+from pass_lsp.server.handlers import HANDLERS, Handler, PassServer, execute_command
 from pass_lsp.server.protocol import Server
-from pass_lsp.server.session import Complete, Load, Session
-from pass_lsp.server.settings import Layers, section
+from pass_lsp.server.session import Load, Session
+from pass_lsp.server.settings import SECTION, Layers, section
 from pass_lsp.server.transport import GRACE_S, serve_stdio, serve_tcp, take_standard_streams
+from pass_lsp.server.usage import COMMAND
 from pass_lsp.server.watch import exit_after, watch
 
 log = logging.getLogger(__name__)
@@ -27,30 +29,25 @@ log = logging.getLogger(__name__)
 _PATIENCE_S = 0.5
 
 
-class PassServer(Server):
-    """pygls's server, mended, with the session that the handlers work on."""
-
-    session: Session
-
-
 def create_server(
     load: Load,
     settings: Settings | None = None,
     *,
     pinned: Collection[str] | None = None,
-    complete: Complete | None = None,
+    flow: Flow | None = None,
 ) -> PassServer:
     """A server that is ready for `serve`.
 
     `load` runs on the engine thread once a client is there. `settings` are those of the
     command line; `pinned` names the ones that were given there and so win over the
-    client's (without it: those that differ from the default). `complete` stands in for
-    `completion.complete_document` in tests.
+    client's (without it: those that differ from the default). `flow` stands in for that
+    of `completion` in tests.
     """
     server = PassServer("pass-lsp", getattr(pass_lsp, "__version__", "0"))
-    server.session = Session(server.protocol, load, complete, Layers.of(settings or Settings(), pinned))
-    for method, handler in HANDLERS.items():
-        server.feature(method)(handler)
+    server.session = Session(server.protocol, load, flow, Layers.of(settings or Settings(), pinned))
+    for method, handler in {**LIFECYCLE, **HANDLERS}.items():
+        server.feature(method, OPTIONS.get(method))(handler)
+    server.command(COMMAND)(execute_command)
     return server
 
 
@@ -66,6 +63,7 @@ def serve(server: PassServer, *, tcp: tuple[str, int] | None = None, client_pid:
         code = asyncio.run(serve_tcp(server, *tcp) if tcp else serve_stdio(server, *streams))
     except KeyboardInterrupt:
         code = 130
+    server.session.ledger.flush()
     if not server.session.worker.close(_PATIENCE_S):
         log.info("The engine is still busy; the process ends without it.")
         logging.shutdown()
@@ -82,7 +80,7 @@ def initialize(ls: PassServer, params: types.InitializeParams) -> None:
     session.documents.encoding = ls.protocol.encoding
     window = params.capabilities.window
     session.shows_progress = bool(window and window.work_done_progress)
-    session.configure(_root(params), section(params.initialization_options))
+    session.configure(_folders(params), section(params.initialization_options))
     if params.process_id is not None:
         _follow(ls, params.process_id)
 
@@ -90,85 +88,69 @@ def initialize(ls: PassServer, params: types.InitializeParams) -> None:
 def initialized(ls: PassServer, params: types.InitializedParams) -> None:
     """Begin to load the model."""
     ls.session.start()
+    ls.session.write_later()
 
 
 def did_change_configuration(ls: PassServer, params: types.DidChangeConfigurationParams) -> None:
-    """Settings pushed by the client."""
-    ls.session.reconfigure(section(params.settings))
+    """Settings pushed by the client; one that sends none wants to be asked."""
+    workspace = ls.protocol.client_capabilities.workspace
+    if params.settings is not None or not (workspace and workspace.configuration):
+        ls.session.reconfigure(section(params.settings))
+        return
+
+    def told(settings: Any, ok: bool) -> None:
+        if ok and isinstance(settings, list) and settings:
+            ls.session.reconfigure(section(settings[0]))
+
+    ls.protocol.ask(types.WORKSPACE_CONFIGURATION, {"items": [{"section": SECTION}]}, told)
 
 
-def current_status(ls: PassServer, params: Any) -> dict[str, Any]:
-    """`pass-lsp/status`: what `didChangeStatus` said last."""
-    return ls.session.status.as_dict()
+def did_change_folders(ls: PassServer, params: types.DidChangeWorkspaceFoldersParams) -> None:
+    """The client's workspace has other folders now."""
+    added, removed = (
+        [_path(folder.uri) for folder in folders] for folders in (params.event.added, params.event.removed)
+    )
+    ls.session.refolder([path for path in added if path], [path for path in removed if path])
+
+
+def cancel_progress(ls: PassServer, params: types.WorkDoneProgressCancelParams) -> None:
+    """The user does not want to wait for the model."""
+    if params.token == progress.TOKEN:
+        ls.session.cancel_loading()
 
 
 def ignore(params: Any) -> None:
     """Clients may send it; there is nothing to do."""
 
 
-# --- documents -------------------------------------------------------------------
-
-
-def did_open(ls: PassServer, params: types.DidOpenTextDocumentParams) -> None:
-    """Follow a document."""
-    item = params.text_document
-    ls.session.documents.open(item.uri, item.text, item.version, item.language_id)
-
-
-def did_change(ls: PassServer, params: types.DidChangeTextDocumentParams) -> None:
-    """Apply edits, in order."""
-    target = params.text_document
-    changes = [change_of(event) for event in params.content_changes]
-    if ls.session.documents.change(target.uri, changes, target.version) is None:
-        log.warning("A change of a document that is not open is ignored.")
-
-
-def did_close(ls: PassServer, params: types.DidCloseTextDocumentParams) -> None:
-    """Forget a document and what is being computed for it."""
-    ls.session.documents.close(params.text_document.uri)
-    ls.session.worker.drop(key_of(params.text_document.uri))
-
-
-# --- completion ------------------------------------------------------------------
-
-
-def inline_completion(
-    ls: PassServer, params: types.InlineCompletionParams
-) -> types.InlineCompletionList | Awaitable[types.InlineCompletionList | None]:
-    """What belongs at the cursor, in the text as it is now, before any later edit is read."""
-    session = ls.session
-    document = session.documents.get(params.text_document.uri)
-    obstacle = session.obstacle(document)
-    if document is None or obstacle is not None:
-        session.status.answered(obstacle)
-        return types.InlineCompletionList(items=[])
-    return session.complete(document, offset_at(document, params.position, session.documents.encoding))
-
-
-HANDLERS: dict[str, Callable[..., Any]] = {
+LIFECYCLE: dict[str, Handler] = {
     types.INITIALIZE: initialize,
     types.INITIALIZED: initialized,
     types.WORKSPACE_DID_CHANGE_CONFIGURATION: did_change_configuration,
-    types.TEXT_DOCUMENT_DID_OPEN: did_open,
-    types.TEXT_DOCUMENT_DID_CHANGE: did_change,
-    types.TEXT_DOCUMENT_DID_CLOSE: did_close,
-    types.TEXT_DOCUMENT_DID_SAVE: ignore,
-    types.TEXT_DOCUMENT_INLINE_COMPLETION: inline_completion,
+    types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: did_change_folders,
+    types.WINDOW_WORK_DONE_PROGRESS_CANCEL: cancel_progress,
     types.SET_TRACE: ignore,
-    types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: ignore,
-    types.WINDOW_WORK_DONE_PROGRESS_CANCEL: ignore,
-    status.REQUEST: current_status,
+}
+OPTIONS: dict[str, Any] = {
+    # Also a space: what comes behind `=`, `return` and `,` is what suggestions are best at.
+    types.TEXT_DOCUMENT_COMPLETION: types.CompletionOptions(trigger_characters=list(".([{,=: ")),
 }
 
 
 # --- helpers -----------------------------------------------------------------------
 
 
-def _root(params: types.InitializeParams) -> Path | None:
-    """The first workspace folder, else the root as older clients name it."""
-    folders = params.workspace_folders or []
-    uri = folders[0].uri if folders else params.root_uri
-    path = path_of(uri) if uri else params.root_path
+def _folders(params: types.InitializeParams) -> list[Path]:
+    """The workspace folders, else the root as older clients name it."""
+    found = [_path(folder.uri) for folder in params.workspace_folders or ()]
+    if not found:
+        root = path_of(params.root_uri) if params.root_uri else params.root_path
+        found = [Path(root) if root else None]
+    return [path for path in found if path]
+
+
+def _path(uri: str) -> Path | None:
+    path = path_of(uri)
     return Path(path) if path else None
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 from lsprotocol import types
 
 from pass_lsp.documents.document import Document, Encoding
 from pass_lsp.documents.store import Change
 from pass_lsp.domain import Completion
+from pass_lsp.server.usage import COMMAND
+
+Name = Callable[[Completion], str]
+"""Gives a completion that leaves the id that it goes by."""
+_LABEL = 80
 
 
 def offset_at(document: Document, position: types.Position, encoding: Encoding) -> int:
@@ -28,18 +36,72 @@ def change_of(event: types.TextDocumentContentChangeEvent) -> Change:
 
 
 def items_of(
-    completion: Completion | None, document: Document, offset: int, encoding: Encoding
+    completions: Sequence[Completion], document: Document, offset: int, encoding: Encoding, name: Name
 ) -> types.InlineCompletionList:
-    """The answer to a request at `offset`: one item, or none.
+    """The answer to an inline request at `offset`.
 
     Editors draw an item only if its range is on the cursor's line and holds the cursor.
     """
-    if completion is None or not _around(completion, document, offset):
-        return types.InlineCompletionList(items=[])
-    replaced = types.Range(
-        position_at(document, completion.start, encoding), position_at(document, completion.end, encoding)
+    return types.InlineCompletionList(
+        items=[
+            types.InlineCompletionItem(
+                shown.text, range=_range(shown, document, encoding), command=_command(name(shown))
+            )
+            for shown in completions
+            if _around(shown, document, offset)
+        ]
     )
-    return types.InlineCompletionList(items=[types.InlineCompletionItem(completion.text, range=replaced)])
+
+
+def menu_of(
+    completions: Sequence[Completion], document: Document, offset: int, encoding: Encoding, name: Name
+) -> types.CompletionList:
+    """The answer for a client without inline completion: items of its menu, to be asked for again with each key."""
+    items = [
+        _entry(_from_word(shown, document), document, offset, encoding, name)
+        for shown in completions
+        if _around(shown, document, offset)
+    ]
+    return types.CompletionList(is_incomplete=True, items=items)
+
+
+def _entry(shown: Completion, document: Document, offset: int, encoding: Encoding, name: Name) -> types.CompletionItem:
+    first, more, _ = shown.text.partition("\n")
+    label = first.strip() or shown.text.strip().partition("\n")[0].strip()
+    return types.CompletionItem(
+        label=label if len(label) <= _LABEL else label[: _LABEL - 1] + "…",
+        kind=types.CompletionItemKind.Text,
+        detail="pass-lsp",
+        documentation=_preview(shown.text, document.language) if more else None,
+        # What the client compares with the typed word, which the range begins with.
+        filter_text=document.text[shown.start : offset] + shown.text[offset - shown.start :].partition("\n")[0],
+        sort_text="\0",
+        insert_text_format=types.InsertTextFormat.PlainText,
+        insert_text_mode=types.InsertTextMode.AsIs,
+        text_edit=types.TextEdit(_range(shown, document, encoding), shown.text),
+        command=_command(name(shown)),
+    )
+
+
+def _from_word(shown: Completion, document: Document) -> Completion:
+    """The same with a range that begins where the word at the cursor does: menus filter by that word."""
+    start = shown.start
+    while start > 0 and (document.text[start - 1].isalnum() or document.text[start - 1] == "_"):
+        start -= 1
+    return replace(shown, text=document.text[start : shown.start] + shown.text, start=start)
+
+
+def _preview(text: str, language: str) -> types.MarkupContent:
+    fence = "```" if "```" not in text else "~~~~~~"
+    return types.MarkupContent(types.MarkupKind.Markdown, f"{fence}{language}\n{text}\n{fence}")
+
+
+def _command(name: str) -> types.Command:
+    return types.Command("Accept the suggestion", COMMAND, arguments=[name])
+
+
+def _range(shown: Completion, document: Document, encoding: Encoding) -> types.Range:
+    return types.Range(position_at(document, shown.start, encoding), position_at(document, shown.end, encoding))
 
 
 def _around(completion: Completion, document: Document, offset: int) -> bool:

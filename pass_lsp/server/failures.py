@@ -13,9 +13,17 @@ def sentence(error: BaseException) -> str:
     """One sentence for the user, with the remedy where there is one."""
     if isinstance(error, PassLspError | JobFailed):
         return str(error)
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return "There is not enough memory; close other programs or choose a smaller model."
     return f"Something inside pass-lsp failed ({where(error)}); please report it with the server's log."
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, torch or a device says that the memory is full; by name, because nothing here knows torch."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return "out of memory" in said or "can't allocate memory" in said
 
 
 def where(error: BaseException) -> str:

@@ -13,6 +13,8 @@ _LARGEST = 2**31 - 1
 _USED_CAPABILITIES = {
     "general": ("positionEncodings",),
     "window": ("workDoneProgress",),
+    "workspace": ("configuration",),
+    "notebookDocument": ("synchronization",),
     "textDocument": ("inlineCompletion",),
 }
 _USED_BY_INITIALIZE = ("processId", "clientInfo", "rootPath", "rootUri", "initializationOptions", "workspaceFolders")
@@ -79,7 +81,13 @@ def _inline_completion(params: dict[str, Any]) -> dict[str, Any]:
         return params
     kind = context.get("triggerKind", 1)
     known = kind if kind in (1, 2) or not isinstance(kind, int) else 1
-    return {**params, "context": {"triggerKind": known}}
+    chosen = {key: context[key] for key in ("selectedCompletionInfo",) if context.get(key) is not None}
+    return {**params, "context": {"triggerKind": known, **chosen}}
+
+
+def _completion(params: dict[str, Any]) -> dict[str, Any]:
+    """How a menu was opened makes no difference here, and kinds come that LSP does not know yet."""
+    return {key: params[key] for key in ("textDocument", "position") if key in params}
 
 
 def _did_change(params: dict[str, Any]) -> dict[str, Any]:
@@ -101,6 +109,7 @@ def _change(change: Any) -> Any:
 _TIDY: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     types.INITIALIZE: _initialize,
     types.TEXT_DOCUMENT_INLINE_COMPLETION: _inline_completion,
+    types.TEXT_DOCUMENT_COMPLETION: _completion,
     types.TEXT_DOCUMENT_DID_CHANGE: _did_change,
 }
 

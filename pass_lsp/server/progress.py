@@ -41,7 +41,7 @@ class Progress:
     def _agreed(self, _: Any, ok: bool) -> None:
         if ok and not self._ended:
             self._open = True
-            self._send({"kind": "begin", "title": self._title, "cancellable": False})
+            self._send({"kind": "begin", "title": self._title, "cancellable": True})
 
     def _send(self, value: dict[str, Any]) -> None:
         self._protocol.notify(types.PROGRESS, {"token": TOKEN, "value": value})

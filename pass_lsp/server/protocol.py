@@ -219,11 +219,14 @@ class Protocol(LanguageServerProtocol):
             self.fm.feature_options,
             list(self.fm.commands),
             types.TextDocumentSyncKind.Incremental,
-            None,
+            types.NotebookDocumentSyncOptions([types.NotebookDocumentFilterWithNotebook(notebook="*")]),
             self.encoding,
         ).build()
         built.execute_command_provider = built.execute_command_provider if self.fm.commands else None
         built.inline_completion_provider = built.inline_completion_provider or types.InlineCompletionOptions()
+        inline = self.client_capabilities.text_document
+        if inline is not None and inline.inline_completion is not None:
+            built.completion_provider = None  # one of both is enough: menus would show everything twice
         return built
 
     # --- out ------------------------------------------------------------------

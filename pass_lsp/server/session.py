@@ -6,8 +6,9 @@ Lives on the event loop; nothing here waits for the model.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,22 @@ from lsprotocol import types
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.store import DocumentStore, key_of
-from pass_lsp.domain import CancelToken, Engine, Reason
-from pass_lsp.server.convert import items_of
-from pass_lsp.server.failures import JobFailed, sentence, where
+from pass_lsp.documents.store import Change, DocumentStore, key_of
+from pass_lsp.domain import Engine, Reason
+from pass_lsp.errors import PassLspError
+from pass_lsp.metrics.ledger import Ledger
+from pass_lsp.server.ahead import cursor_after
+from pass_lsp.server.answers import Answers
+from pass_lsp.server.completer import Completer
+from pass_lsp.server.failures import sentence, where
+from pass_lsp.server.flow import Flow
+from pass_lsp.server.folders import ledger_file
+from pass_lsp.server.notebooks import Notebooks
 from pass_lsp.server.progress import Progress
 from pass_lsp.server.protocol import Protocol
 from pass_lsp.server.settings import Layers, needs_restart
 from pass_lsp.server.status import Model, StatusBoard
+from pass_lsp.server.usage import Usage
 from pass_lsp.server.worker import Worker, post
 
 log = logging.getLogger(__name__)
@@ -30,49 +39,67 @@ log = logging.getLogger(__name__)
 Load = Callable[[Settings, Callable[[str], None]], Engine]
 """Loads the engine that the settings name; told a function that shows how far it is."""
 
-Complete = Callable[..., Any]
-"""`pass_lsp.completion.complete_document`, or a scripted one."""
+_WRITE_EVERY_S = 2.0
+
+
+class LoadCancelled(PassLspError):
+    """The user did not want to wait for the model."""
 
 
 class Session:
-    """State and decisions of the server; the handlers in `app` translate between it and LSP."""
+    """State and decisions of the server; the handlers translate between it and LSP."""
 
-    def __init__(self, protocol: Protocol, load: Load, complete: Complete | None, layers: Layers) -> None:
+    def __init__(self, protocol: Protocol, load: Load, flow: Flow | None, layers: Layers) -> None:
         self.documents = DocumentStore()
+        self.notebooks = Notebooks(self.documents)
         self.status = StatusBoard(protocol.notify)
         self.worker = Worker()
+        self.ledger = Ledger(None)
+        self.answers = Answers(self.ledger)
+        self.usage = Usage(self.ledger, self.documents.get)
+        self.completer = Completer(self.worker, self.status, self.answers, self._the_flow)
         self.layers = layers
         self.settings = layers.resolved()
         self.shows_progress = False
         self._protocol = protocol
-        self._load = load
-        self._complete = complete
+        self._load, self._flow = load, flow
+        self._in_folder: dict[Path | None, Settings] = {}
         self._said: set[str] = set()
+        self._cancel_load = False
 
     # --- settings -------------------------------------------------------------
 
-    def configure(self, root: Path | None, client: Mapping[str, Any]) -> None:
-        """Settings as of `initialize`."""
-        self.layers.client = client
-        self.layers.read_files(root)
-        self.settings = self.layers.resolved()
+    def configure(self, folders: Iterable[Path], client: Mapping[str, Any] | None = None) -> None:
+        """Settings as of `initialize`, and again when the workspace's folders or files change."""
+        if client is not None:
+            self.layers.client = client
+        self.layers.read_files(folders)
+        self._resolve()
 
     def reconfigure(self, client: Mapping[str, Any]) -> None:
         """New settings from the client, in force for the next request."""
-        old = self.settings
         self.layers.client = {**self.layers.client, **client}
-        self.settings = self.layers.resolved()
-        if self.status.model is not Model.ABSENT and (changed := needs_restart(old, self.settings)):
-            keys = ", ".join(changed)
-            self.say(f"Restart the language server to use the new setting of {keys}.", types.MessageType.Info)
-        self.status.reason = None if self.settings.enabled else Reason.DISABLED
+        self._resolve()
         self.start()
+
+    def refolder(self, added: Sequence[Path], removed: Sequence[Path]) -> None:
+        """The client's workspace has other folders now, or their settings files have changed."""
+        folders = [folder for folder in self.layers.workspace if folder not in removed]
+        self.configure([*folders, *(folder for folder in added if folder not in folders)])
+        self.start()
+
+    def settings_for(self, document: Document) -> Settings:
+        """The settings in force for a document: those of the workspace folder that holds it."""
+        folder = self.layers.folder_of(document.path)
+        if folder not in self._in_folder:
+            self._in_folder[folder] = self.layers.resolved(folder)
+        return self._in_folder[folder]
 
     def start(self) -> None:
         """Load the engine unless that has begun or suggestions are off; say what the settings lack."""
         for complaint in self.layers.complaints:
             self.say(complaint)
-        if self.settings.enabled and self.status.model is Model.ABSENT:
+        if self._wanted() and self.status.model is Model.ABSENT and not self._cancel_load:
             self._start_loading()
         self.status.publish()
 
@@ -82,18 +109,36 @@ class Session:
             self._said.add(message)
             self._protocol.notify(types.WINDOW_SHOW_MESSAGE, {"type": kind.value, "message": message})
 
+    def _resolve(self) -> None:
+        old, self.settings = self.settings, self.layers.resolved()
+        self._in_folder.clear()
+        self.completer.forget()
+        if self.status.model is not Model.ABSENT and (changed := needs_restart(old, self.settings)):
+            keys = ", ".join(changed)
+            self.say(f"Restart the language server to use the new setting of {keys}.", types.MessageType.Info)
+        self.status.reason = None if self._wanted() else Reason.DISABLED
+        self.ledger.flush()
+        self.ledger.path = ledger_file() if self.settings.ledger else None
+
+    def _wanted(self) -> bool:
+        """Whether suggestions are on anywhere."""
+        return any(self.layers.resolved(folder).enabled for folder in self.layers.workspace or (None,))
+
     # --- engine ---------------------------------------------------------------
 
     def _start_loading(self) -> None:
         loop, settings = asyncio.get_running_loop(), self.settings
         progress = Progress(self._protocol, "pass-lsp: loading the model", self.shows_progress)
+        self._cancel_load = False
 
         def report(message: str) -> None:
+            if self._cancel_load:
+                raise LoadCancelled("Loading the model was cancelled; ask for a suggestion by hand to load it.")
             post(loop, progress.report, message)
 
         def load() -> Engine:
             engine = self._load(settings, report)
-            self._completer()  # part of getting ready, so that the first suggestion does not wait for imports
+            self._the_flow()  # part of getting ready, so that the first suggestion does not wait for imports
             return engine
 
         def loaded(failure: BaseException | None) -> None:
@@ -103,59 +148,81 @@ class Session:
         self.status.engine_is(Model.LOADING)
         self.worker.start(load, loaded)
 
+    def cancel_loading(self) -> None:
+        """The user ends loading; it stops at its next step."""
+        self._cancel_load = self.status.model is Model.LOADING
+
     def _loaded(self, failure: BaseException | None) -> None:
         if failure is None:
             log.info("The model is ready.")
+            self._cancel_load = False
             self.status.engine_is(Model.READY)
+        elif isinstance(failure, LoadCancelled):
+            log.info("Loading was cancelled.")
+            self.status.engine_is(Model.ABSENT, str(failure))
         else:
             log.error("The model could not be loaded (%s): %s", where(failure), sentence(failure))
             self.status.engine_is(Model.FAILED, sentence(failure))
 
+    def _the_flow(self) -> Flow:
+        if self._flow is None:
+            self._flow = Flow.of_the_product()
+        return self._flow
+
+    # --- documents --------------------------------------------------------------
+
+    def open(self, uri: str, text: str, version: int, language: str) -> None:
+        """Follow a document."""
+        self.documents.open(uri, text, version, language)
+        self.completer.suggestions.forget(key_of(uri))
+
+    def change(self, uri: str, changes: Sequence[Change], version: int) -> None:
+        """Apply edits, in order, and have the engine read what the user is about to ask for."""
+        key, cursor, typed = key_of(uri), None, ""
+        for change in changes:
+            before = self.documents.get(uri)
+            if before is None or self.documents.change(uri, [change], version) is None:
+                log.warning("A change of a document that is not open is ignored.")
+                return
+            if change.start is None:
+                start, end = 0, len(before.text)
+            else:
+                start, end = (before.offset(*place, self.documents.encoding) for place in (change.start, change.end))
+                cursor = cursor_after(start, change.text) if cursor is None else None
+            self.usage.edited(key, start, end, len(change.text))
+            typed = change.text
+        document = self.documents.get(uri)
+        if document is not None:
+            ready = self.status.model is Model.READY and len(changes) == 1
+            whole, base = self.notebooks.around(document)
+            at = base + min(cursor, len(document.text)) if ready and cursor is not None else None
+            self.completer.changed(key, whole, at, typed, self.settings_for(document))
+
+    def close(self, uri: str) -> None:
+        """Forget a document, and what is being computed for it."""
+        self.documents.close(uri)
+        self.usage.closed(key_of(uri))
+        self.completer.close(key_of(uri))
+
     # --- completion -----------------------------------------------------------
 
-    def obstacle(self, document: Document | None) -> Reason | None:
+    def obstacle(self, document: Document | None, manual: bool = False) -> Reason | None:
         """Why nothing can be suggested in `document` now, before anything is computed."""
-        if not self.settings.enabled:
+        settings = self.settings_for(document) if document else self.settings
+        if not settings.enabled or (document and document.language in settings.disabled_languages):
             return Reason.DISABLED
         if self.status.model is Model.FAILED:
             return Reason.MODEL_FAILED
+        if self.status.model is Model.ABSENT and manual:
+            self._start_loading()
         if self.status.model is not Model.READY:
-            return Reason.MODEL_LOADING
-        if document is None:
-            return Reason.NOT_OPEN
-        return Reason.DISABLED if document.language in self.settings.disabled_languages else None
+            return Reason.LOAD_CANCELLED if self.status.model is Model.ABSENT else Reason.MODEL_LOADING
+        return Reason.NOT_OPEN if document is None else None
 
-    def complete(self, document: Document, offset: int) -> Awaitable[types.InlineCompletionList | None]:
-        """What belongs at `offset`; None once a newer request for the document has come in.
-
-        The arguments and the settings are those of this moment; the work begins later.
-        """
-        settings = self.settings
-
-        def run(engine: Engine, token: CancelToken) -> Any:
-            return self._completer()(document, offset, engine, settings, cancel=token)
-
-        return self._answer(document, offset, run)
-
-    async def _answer(
-        self, document: Document, offset: int, run: Callable[[Engine, CancelToken], Any]
-    ) -> types.InlineCompletionList | None:
-        try:
-            outcome = await self.worker.submit(key_of(document.uri), run)
-        except JobFailed as error:
-            self.status.answered(Reason.FAILED, str(error))
-            raise
-        if outcome is None:
-            return None
-        items = items_of(outcome.completion, document, offset, self.documents.encoding)
-        self.status.answered(outcome.reason or (None if items.items else Reason.EMPTY))
-        return items
-
-    def _completer(self) -> Complete:
-        if self._complete is None:
-            # Imported on the engine thread and no earlier: it brings tree-sitter and more, and the
-            # server answers `initialize` before all that is read from the disk.
-            from pass_lsp.completion import complete_document
-
-            self._complete = complete_document
-        return self._complete
+    def write_later(self) -> None:
+        """Write the ledger every now and then, as long as the server lives."""
+        self.ledger.flush()
+        if self.ledger.failure:
+            log.warning("The ledger cannot be written (%s); its events are lost.", self.ledger.failure)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            asyncio.get_running_loop().call_later(_WRITE_EVERY_S, self.write_later)

@@ -5,14 +5,13 @@ the client, the client over the workspace's file, and that over the user's file.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from pass_lsp.config import USER_ONLY, Settings
+from pass_lsp.config import OF_THE_ENGINE, Settings
+from pass_lsp.server.folders import config_file
 
 SECTION = "pass-lsp"
 WORKSPACE_FILE = ".pass-lsp.toml"
@@ -22,11 +21,14 @@ _LARGEST_FILE = 1 << 20
 
 @dataclass
 class Layers:
-    """What each place says. `resolved` puts it together; `complaints` are for the user, each once."""
+    """What each place says. `resolved` puts it together; `complaints` are for the user, each once.
+
+    `workspace` holds what the file of each workspace folder says, in the client's order.
+    """
 
     command_line: dict[str, Any]
     user: Mapping[str, Any] = field(default_factory=dict)
-    workspace: Mapping[str, Any] = field(default_factory=dict)
+    workspace: dict[Path, Mapping[str, Any]] = field(default_factory=dict)
     client: Mapping[str, Any] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
 
@@ -37,17 +39,22 @@ class Layers:
             pinned = [key.name for key in fields(settings) if getattr(settings, key.name) != key.default]
         return cls({key: value for key, value in asdict(settings).items() if key in pinned})
 
-    def read_files(self, root: Path | None, user_folder: Path | None = None) -> None:
-        """Take in the user's `config.toml` and the workspace's own file, where there are such."""
-        folder = user_folder or Path(platformdirs.user_config_dir(SECTION, appauthor=False))
-        self.user = self._read(folder / "config.toml")
-        self.workspace = self._read(root / WORKSPACE_FILE) if root else {}
+    def read_files(self, folders: Iterable[Path], user_file: Path | None = None) -> None:
+        """Take in the user's `config.toml` and the file of each workspace folder, where there are such."""
+        self.user = self._read(user_file or config_file())
+        self.workspace = {folder: self._read(folder / WORKSPACE_FILE) for folder in folders}
 
-    def resolved(self) -> Settings:
-        """The settings in force."""
+    def folder_of(self, path: str) -> Path | None:
+        """The innermost workspace folder that holds `path`; the first one for a file outside all of them."""
+        here = Path(path) if path else None
+        holding = [folder for folder in self.workspace if here and here.is_relative_to(folder)]
+        return max(holding, key=lambda folder: len(folder.parts), default=next(iter(self.workspace), None))
+
+    def resolved(self, folder: Path | None = None) -> Settings:
+        """The settings in force in a workspace folder."""
         settings = Settings()
-        layers = ((self.user, True), (self.workspace, False), (self.client, True), (self.command_line, True))
-        for values, trusted in layers:
+        local = self.workspace.get(folder, {}) if folder else {}
+        for values, trusted in ((self.user, True), (local, False), (self.client, True), (self.command_line, True)):
             settings, complaints = settings.updated(values, trusted=trusted)
             self.complaints += (new for new in complaints if new not in self.complaints)
         return settings
@@ -75,4 +82,4 @@ def section(settings: Any) -> Mapping[str, Any]:
 
 def needs_restart(old: Settings, new: Settings) -> list[str]:
     """The settings that choose the engine, as far as they differ."""
-    return sorted(key for key in USER_ONLY if getattr(old, key) != getattr(new, key))
+    return sorted(key for key in OF_THE_ENGINE if getattr(old, key) != getattr(new, key))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
 from pass_lsp.domain import Reason
+
+log = logging.getLogger(__name__)
 
 NOTIFICATION = "didChangeStatus"
 REQUEST = "pass-lsp/status"
@@ -49,6 +52,8 @@ class StatusBoard:
             return Status(False, "Error", self.failure, Reason.MODEL_FAILED.value)
         if self.model is Model.LOADING:
             return Status(True, "Normal", "The model is being loaded.", Reason.MODEL_LOADING.value)
+        if self.model is Model.ABSENT and self.failure:
+            return Status(False, "Inactive", self.failure, Reason.LOAD_CANCELLED.value)
         if self.model is Model.ABSENT or self.reason is Reason.DISABLED:
             return Status(False, "Inactive", "Suggestions are switched off here.", Reason.DISABLED.value)
         if self.reason is Reason.FAILED:
@@ -63,12 +68,14 @@ class StatusBoard:
         return asdict(self.current)
 
     def engine_is(self, model: Model, failure: str = "") -> None:
-        """The engine's state changed."""
+        """The engine's state changed; an absent one with a `failure` is one that the user did not wait for."""
         self.model, self.failure, self.reason = model, failure, None
         self.publish()
 
     def answered(self, reason: Reason | None, failure: str = "") -> None:
         """A request was answered, with a suggestion (None) or for `reason` without one."""
+        if reason is not None and reason is not self.reason:
+            log.info("No suggestion: %s.", reason.value)
         self.reason = reason
         if self.model is Model.READY:
             self.failure = failure

@@ -66,6 +66,7 @@ async def serve_tcp(server: Server, host: str, port: int) -> int:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 _feed(server, frames, data)
+                await writer.drain()  # a client that does not read is not read from
         server.finish(server.protocol.exit_code)
 
     try:

@@ -1,7 +1,8 @@
 """The engine thread: the only one that touches model, KV cache and syntax trees.
 
 The event loop submits jobs and gets asyncio futures; what crosses is immutable, or the
-flag of a `CancelToken`. Knows nothing of LSP.
+flag of a `CancelToken`. Work ahead of the user runs only while nobody waits, and is
+dropped the moment that somebody does. Knows nothing of LSP.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,18 +30,28 @@ class _Job:
     key: str
     run: Run
     answer: asyncio.Future[Any]
+    ahead: bool
     token: CancelToken = field(default_factory=CancelToken)
+    cancelled_s: float = 0.0
+
+    def cancel(self) -> None:
+        if not self.token.cancelled:
+            self.cancelled_s = time.perf_counter()
+            self.token.cancel()
 
 
 class Worker:
-    """Runs jobs one at a time, in order, and of one document only the newest.
+    """Runs jobs one at a time: those that somebody waits for in order, then work ahead; of one document the newest.
 
-    All methods are called on the event loop, except those that say otherwise.
+    All methods are called on the event loop, except those that say otherwise. `idle_after_ms`
+    are the times from a cancel to the end of what it cancelled, the last few hundred.
     """
 
     def __init__(self) -> None:
+        self.idle_after_ms: deque[float] = deque(maxlen=512)
         self._wake = threading.Condition()
         self._waiting: dict[str, _Job] = {}
+        self._ahead: dict[str, _Job] = {}
         self._running: _Job | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -49,42 +62,60 @@ class Worker:
         self._thread = threading.Thread(target=self._main, args=(load, loaded, loop), name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, key: str, run: Run) -> asyncio.Future[Any]:
+    def submit(self, key: str, run: Run, *, ahead: bool = False) -> asyncio.Future[Any]:
         """Queue `run` for document `key`; an older job of it is cancelled and its answer is None.
 
-        The future raises `JobFailed` if the job raises. Cancelling the future cancels the job.
+        Work `ahead` gives way to any job that is not, and cancels only its like. The future
+        raises `JobFailed` if the job raises. Cancelling the future cancels the job.
         """
-        job = _Job(key, run, asyncio.get_running_loop().create_future())
-        job.answer.add_done_callback(lambda answer: job.token.cancel() if answer.cancelled() else None)
+        job = _Job(key, run, asyncio.get_running_loop().create_future(), ahead)
+        job.answer.add_done_callback(lambda answer: job.cancel() if answer.cancelled() else None)
         with self._wake:
-            self._supersede(key)
-            self._waiting[key] = job
+            self._end(job for job in self._jobs() if job.key == key and (job.ahead or not ahead))
+            if not ahead and self._running is not None and self._running.ahead:
+                self._end([self._running])
+            (self._ahead if ahead else self._waiting)[key] = job
             self._wake.notify()
         return job.answer
 
     def drop(self, key: str) -> None:
         """Supersede whatever waits or runs for document `key`."""
         with self._wake:
-            self._supersede(key)
+            self._end(job for job in self._jobs() if job.key == key)
+
+    def drop_ahead(self, key: str) -> None:
+        """Supersede the work ahead for document `key`."""
+        with self._wake:
+            self._end(job for job in self._jobs() if job.key == key and job.ahead)
+
+    def set_ahead(self, answer: asyncio.Future[Any], ahead: bool) -> None:
+        """From now on somebody waits for the running job of this `answer`, or nobody does."""
+        with self._wake:
+            if self._running is not None and self._running.answer is answer:
+                self._running.ahead = ahead
 
     def close(self, patience_s: float) -> bool:
         """Cancel everything and wait for the thread; whether it ended. Any thread may call this."""
         with self._wake:
             self._closed = True
-            for job in (self._running, *self._waiting.values()):
-                if job is not None:
-                    job.token.cancel()
+            for job in self._jobs():
+                job.cancel()
             self._wake.notify()
         if self._thread is not None:
             self._thread.join(patience_s)
         return self._thread is None or not self._thread.is_alive()
 
-    def _supersede(self, key: str) -> None:
-        running = self._running if self._running and self._running.key == key else None
-        for job in (self._waiting.pop(key, None), running):
-            if job is not None:
-                job.token.cancel()
-                _answer(job, None, None)
+    def _jobs(self) -> list[_Job]:
+        running = [self._running] if self._running else []
+        return [*running, *self._waiting.values(), *self._ahead.values()]
+
+    def _end(self, jobs: Iterable[_Job]) -> None:
+        for job in list(jobs):
+            for queue in (self._waiting, self._ahead):
+                if queue.get(job.key) is job:
+                    del queue[job.key]
+            job.cancel()
+            _answer(job, None, None)
 
     # --- on the engine thread -----------------------------------------------
 
@@ -98,14 +129,16 @@ class Worker:
                 log.debug("%s", sentence(error))
             with self._wake:
                 self._running = None
+                if job.cancelled_s:
+                    self.idle_after_ms.append((time.perf_counter() - job.cancelled_s) * 1000)
             post(loop, _answer, job, result, JobFailed(sentence(error)) if error else None)
             del job, result, error  # an error holds its frames, and they hold tensors
 
     def _next(self) -> _Job | None:
         with self._wake:
             while not self._closed:
-                while self._waiting:
-                    self._running = self._waiting.pop(next(iter(self._waiting)))
+                while queue := self._waiting or self._ahead:
+                    self._running = queue.pop(next(iter(queue)))
                     if not self._running.token.cancelled:
                         return self._running
                 self._running = None

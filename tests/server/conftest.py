@@ -31,7 +31,7 @@ def start(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     clients: list[RawClient] = []
 
     def spawn(*arguments: str, **env: str) -> RawClient:
-        clients.append(RawClient.spawn([*COMMAND, *arguments], log, {"XDG_CONFIG_HOME": str(tmp_path), **env}))
+        clients.append(RawClient.spawn([*COMMAND, *arguments], log, {**private(tmp_path), **env}))
         return clients[-1]
 
     yield spawn
@@ -62,11 +62,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawClient]:
     folder = tmp_path_factory.mktemp("shared")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        client = RawClient.spawn(COMMAND, folder / "server.log", {"XDG_CONFIG_HOME": str(folder)})
+        client = RawClient.spawn(COMMAND, folder / "server.log", private(folder))
         client.initialize("utf-16")
         client.ready()
         yield client
         client.close()
+
+
+def private(folder: Path) -> dict[str, str]:
+    """Where a server under test keeps what belongs to the user."""
+    return {"XDG_CONFIG_HOME": str(folder), "XDG_STATE_HOME": str(folder)}
 
 
 def port_in(log: Path) -> int:

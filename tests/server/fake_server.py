@@ -2,7 +2,9 @@
 
 A document may begin with an order, as `# do: slow`; any other is completed with a report
 of what the server saw, so that a test can compare it with what it sent. Counters of what
-the engine did come back through a document that says `# do: count`.
+the engine did come back through a document that says `# do: count`, and stand in the file
+that `FAKE_COUNTS` names. `# do: spell` says `SPELT` letter by letter, as many letters as
+the file that `FAKE_GATE` names has, and is done when that ends with an exclamation mark.
 """
 
 from __future__ import annotations
@@ -17,17 +19,40 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import CancelToken, Completion, Reason
+from pass_lsp.domain import CancelToken, Completion, Generation, Reason
 from pass_lsp.errors import ModelError
 from pass_lsp.server.app import create_server, serve
+from pass_lsp.server.flow import Flow
 from pass_lsp.server.logs import configure
 
-COUNTS: Counter[str] = Counter()
+SPELT = "alpha = beta\n    gamma()\n    delta"
+
+
+class Counts(Counter[str]):
+    """Counters that stand in a file as well."""
+
+    def __setitem__(self, key: str, value: int) -> None:
+        super().__setitem__(key, value)
+        if path := os.environ.get("FAKE_COUNTS"):
+            beside = Path(path + ".new")
+            beside.write_text(json.dumps(self))
+            beside.replace(path)
+
+
+COUNTS = Counts()
+
+
+class Engine:
+    """Nothing but something to forget."""
+
+    def forget(self) -> None:
+        COUNTS["forgot"] += 1
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,8 @@ class Outcome:
 
     completion: Completion | None = None
     reason: Reason | None = None
+    generation: Generation | None = None
+    taken_ms: dict[str, float] = field(default_factory=dict)
 
 
 def load(settings: Settings, progress: Callable[[str], None]) -> Any:
@@ -56,21 +83,61 @@ def load(settings: Settings, progress: Callable[[str], None]) -> Any:
         print("a stray line")  # noqa: T201  # what must not reach the client
         os.write(1, b"a stray line of native code\n")
         ctypes.CDLL(None).puts(b"a stray line of C")
-    return object()
+    return Engine()
 
 
-def complete(document: Document, offset: int, engine: Any, settings: Settings, *, cancel: CancelToken) -> Outcome:
+def complete(
+    document: Document, offset: int, engine: Any, settings: Settings, *, cancel: CancelToken, on_text: Any
+) -> Outcome:
     """Follow the order in the document's first line."""
     order = document.text.partition("\n")[0].removeprefix("# do: ").strip()
     COUNTS["started"] += 1
+    if order == "spell":
+        return spell(document, offset, cancel, on_text)
     return ORDERS.get(order, report)(document, offset, settings, cancel)
+
+
+def spell(document: Document, offset: int, cancel: CancelToken, on_text: Any) -> Outcome:
+    """Say as much as the gate allows."""
+    gate, said = Path(os.environ["FAKE_GATE"]), 0
+    COUNTS["spelling"] += 1
+
+    def lines() -> Completion | None:
+        complete = SPELT[: SPELT.rfind("\n", 0, said) + 1].rstrip("\n")
+        return Completion(complete, offset, offset) if complete else None
+
+    while not cancel.cancelled:
+        allowed = gate.read_text()
+        while said < min(len(allowed.rstrip("!")), len(SPELT)) and not cancel.cancelled:
+            said += 1
+            on_text(SPELT[:said], lines)
+            COUNTS["said"] = said
+        if allowed.endswith("!"):
+            COUNTS["spelt"] += 1
+            return Outcome(Completion(SPELT, offset, offset), generation=Generation([1] * 9, "eos", forwards=6))
+        time.sleep(0.001)
+    COUNTS["cancelled"] += 1
+    return Outcome(reason=Reason.CANCELLED)
+
+
+def prefill(*_: Any, cancel: CancelToken) -> None:
+    """Read ahead."""
+    COUNTS["prefilled"] += 1
+
+
+def alternatives(
+    document: Document, offset: int, engine: Any, first: Completion, settings: Settings, *, cancel: CancelToken
+) -> list[Completion]:
+    """As many as wanted."""
+    COUNTS["alternatives"] += 1
+    return [Completion(f"other_{number}", offset, offset) for number in range(settings.alternatives - 1)]
 
 
 def report(document: Document, offset: int, settings: Settings, cancel: CancelToken) -> Outcome:
     """A hash of the text, the place, and the settings in force."""
     digest = hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest()
     seen = {"sha": digest, "offset": offset, "version": document.version, "language": document.language}
-    seen |= {"path": document.path, "deadline": settings.deadline_ms, "model": settings.model}
+    seen |= {"path": document.path, "lines": settings.multi_line_tokens, "model": settings.model}
     seen |= {"tokens": settings.prompt_tokens, "text": document.text[:200] if len(document.text) < 200 else ""}
     return Outcome(Completion(json.dumps(seen), offset, offset))
 
@@ -119,6 +186,13 @@ def no_memory(*_: Any) -> Outcome:
     raise MemoryError
 
 
+def no_memory_once(document: Document, offset: int, *_: Any) -> Outcome:
+    """Out of memory on the device, the way torch says it, until something is forgotten."""
+    if not COUNTS["forgot"]:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+    return Outcome(Completion("enough now", offset, offset))
+
+
 def leave(*_: Any) -> Outcome:
     """A library that ends the process."""
     sys.exit(4)
@@ -142,6 +216,7 @@ ORDERS: dict[str, Callable[..., Outcome]] = {
     "nothing": nothing,
     "fail": fail,
     "memory": no_memory,
+    "memory-once": no_memory_once,
     "leave": leave,
     "left": from_the_left,
     "off": off_the_line,
@@ -159,7 +234,7 @@ def main() -> None:
     options = parser.parse_args()
     configure(options.log_level)
     settings = Settings(prompt_tokens=options.tokens) if options.tokens else None
-    server = create_server(load, settings, complete=complete)
+    server = create_server(load, settings, flow=Flow(complete, prefill, alternatives))
     raise SystemExit(serve(server, tcp=("127.0.0.1", 0) if options.tcp else None, client_pid=options.clientProcessId))
 
 

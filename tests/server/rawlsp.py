@@ -44,8 +44,12 @@ class RawClient:
         self.nameless: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
+        self.results: dict[str, Any] = {}
         self.faults: list[str] = []
         self.ended = False
+        self.hold = threading.Event()
+        """While it is not set, nothing is read."""
+        self.hold.set()
         self._reader, self._writer = reader, writer
         self._connection: socket.socket | None = None
         self._next_id = 0
@@ -136,6 +140,10 @@ class RawClient:
         """Wait for the engine."""
         self.until(lambda: any(not status["busy"] for status in self.noted("didChangeStatus")))
 
+    def settled(self) -> bool:
+        """Whether the model is loaded, or cannot be."""
+        return any(not status["busy"] and status["reason"] != "disabled" for status in self.noted("didChangeStatus"))
+
     def open(self, text: str, uri: str = URI, language: str = "python") -> None:
         item = {"uri": uri, "languageId": language, "version": 1, "text": text}
         self.notify("textDocument/didOpen", {"textDocument": item})
@@ -188,6 +196,7 @@ class RawClient:
 
     def clean_up(self) -> None:
         """Leave nothing open; never fails."""
+        self.hold.set()
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -201,7 +210,7 @@ class RawClient:
 
     def _read(self) -> None:
         try:
-            while (message := self._one()) is not None:
+            while self.hold.wait() and (message := self._one()) is not None:
                 with self._changed:
                     self._sort(message)
                     self._changed.notify_all()
@@ -225,7 +234,7 @@ class RawClient:
             self.faults.append(f"no jsonrpc: {message}")
         if "method" in message and "id" in message:
             self.requests.append(message)
-            self.send({"jsonrpc": "2.0", "id": message["id"], "result": None})
+            self.send({"jsonrpc": "2.0", "id": message["id"], "result": self.results.get(message["method"])})
         elif "method" in message:
             self.notes.append(message)
         elif message["id"] is None:

@@ -18,7 +18,7 @@ from pass_lsp.documents.store import Change
 from pass_lsp.domain import Completion, Reason
 from pass_lsp.errors import ConfigError
 from pass_lsp.server import logs, watch
-from pass_lsp.server.convert import change_of, items_of, offset_at
+from pass_lsp.server.convert import change_of, items_of, menu_of, offset_at
 from pass_lsp.server.status import Model, StatusBoard
 from tests.server.rawlsp import PYTHON
 
@@ -52,10 +52,27 @@ def test_conversion_counts_in_the_client_s_units() -> None:
     document = Document("u", "a\n\U0001f600b\nc")
     assert offset_at(document, types.Position(1, 2), "utf-16") == 3
     assert offset_at(document, types.Position(1, 4), "utf-8") == 3
-    replaced = items_of(Completion("x", 2, 4), document, 3, "utf-16").items[0].range
-    assert replaced == types.Range(types.Position(1, 0), types.Position(1, 3))
-    for completion in (None, Completion("x", 0, 3), Completion("x", 3, 6), Completion("x", 4, 4)):
-        assert items_of(completion, document, 3, "utf-16").items == []
+    item = items_of([Completion("x", 2, 4)], document, 3, "utf-16", lambda shown: "id").items[0]
+    assert item.range == types.Range(types.Position(1, 0), types.Position(1, 3))
+    assert item.command is not None and item.command.arguments == ["id"]
+    for completion in (Completion("x", 0, 3), Completion("x", 3, 6), Completion("x", 4, 4)):
+        assert items_of([completion], document, 3, "utf-16", lambda shown: "id").items == []
+
+
+def test_a_menu_s_entry_begins_with_the_word_at_the_cursor() -> None:
+    document = Document("u", "x = os.pa)\n", language="python")
+    menu = menu_of([Completion("th.join(\n    a,\n)", 9, 10)], document, 9, "utf-16", lambda shown: "id")
+    [entry] = menu.items
+    assert menu.is_incomplete
+    assert entry.text_edit == types.TextEdit(
+        types.Range(types.Position(0, 7), types.Position(0, 10)), "path.join(\n    a,\n)"
+    )
+    assert (entry.label, entry.filter_text) == ("path.join(", "path.join(")
+    assert entry.insert_text_format is types.InsertTextFormat.PlainText
+    assert isinstance(entry.documentation, types.MarkupContent) and "```python\npath.join(" in entry.documentation.value
+    assert entry.command is not None and entry.command.arguments == ["id"]
+    [plain] = menu_of([Completion("y" * 100, 3, 3)], document, 3, "utf-16", lambda shown: "id").items
+    assert len(plain.label) == 80 and plain.documentation is None and plain.filter_text == "y" * 100
 
 
 def test_changes_are_whole_or_partial() -> None:

@@ -13,12 +13,25 @@ from tests.server.conftest import Start
 from tests.server.rawlsp import RawClient, framed
 
 CAPABILITIES = Path(__file__).parent / "capabilities"
+NOTEBOOK = {
+    "uri": "file:///n.ipynb",
+    "notebookType": "x",
+    "version": 1,
+    "cells": [{"kind": 2, "document": "file:///work/sample.py"}],
+}
 METHODS = [
     "textDocument/inlineCompletion",
     "textDocument/didOpen",
     "textDocument/didChange",
     "textDocument/didClose",
     "textDocument/didSave",
+    "textDocument/completion",
+    "textDocument/didShowCompletion",
+    "textDocument/didPartiallyAcceptCompletion",
+    "notebookDocument/didOpen",
+    "notebookDocument/didChange",
+    "notebookDocument/didClose",
+    "pass-lsp/answers",
     "workspace/didChangeConfiguration",
     "workspace/didChangeWorkspaceFolders",
     "workspace/executeCommand",
@@ -171,6 +184,17 @@ def hostile(rng: random.Random, client: RawClient) -> dict[str, Any]:
             {"textDocument": {"uri": "file:///work/sample.py", "languageId": "x", "version": 1, "text": "abc\n"}},
         ),
         client.message("workspace/didChangeConfiguration", {"settings": {"pass-lsp": {"promptTokens": 5}}}),
+        client.request("textDocument/completion", client.inline(0, 2)["params"]),
+        client.request("workspace/executeCommand", {"command": "pass-lsp.accepted", "arguments": ["1"]}),
+        client.message("textDocument/didShowCompletion", {"item": {"command": {"arguments": ["1"]}}}),
+        client.message("notebookDocument/didOpen", {"notebookDocument": NOTEBOOK, "cellTextDocuments": []}),
+        client.message(
+            "notebookDocument/didChange",
+            {
+                "notebookDocument": {"uri": "file:///n.ipynb", "version": 2},
+                "change": {"cells": {"structure": {"array": {"start": 0, "deleteCount": 1, "cells": []}}}},
+            },
+        ),
     ]
     if rng.random() < 0.6:
         message = rng.choice(good)
@@ -182,16 +206,16 @@ def hostile(rng: random.Random, client: RawClient) -> dict[str, Any]:
     return message
 
 
-def test_hostile_messages_are_answered_and_survived(shared: RawClient) -> None:
+def test_ten_thousand_hostile_messages_are_answered_and_survived(shared: RawClient) -> None:
     rng = random.Random(4)
     shared.open("abc\n")
     asked = set()
-    for _ in range(60):
+    for _ in range(200):
         packet = [hostile(rng, shared) for _ in range(50)]
         asked |= {message["id"] for message in packet if "id" in message}
         shared.send(*packet)
     shared.until(lambda: asked <= set(shared.answers), 60)
-    assert len(asked) > 1000
+    assert len(asked) > 3000
     assert "result" in shared.call("pass-lsp/status")
     shared.notify("workspace/didChangeConfiguration", {"settings": {"pass-lsp": {"enabled": True}}})
     shared.open("fine")

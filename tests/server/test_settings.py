@@ -20,7 +20,7 @@ def layers(tmp_path: Path, user: str = "", workspace: str = "", command_line: Se
     root.mkdir()
     (root / ".pass-lsp.toml").write_text(workspace)
     made = Layers.of(command_line or Settings())
-    made.read_files(root, tmp_path)
+    made.read_files([root], tmp_path / "config.toml")
     return made
 
 
@@ -32,7 +32,7 @@ def test_the_command_line_wins_over_client_over_workspace_over_user(tmp_path: Pa
         Settings(deadline_ms=4),
     )
     made.client = {"multiLineTokens": 3, "deadlineMs": 3}
-    found = made.resolved()
+    found = made.resolved(tmp_path / "root")
     assert (found.prompt_tokens, found.single_line_tokens, found.multi_line_tokens, found.deadline_ms) == (1, 2, 3, 4)
     assert made.complaints == []
 
@@ -46,7 +46,7 @@ def test_the_command_line_may_pin_a_default() -> None:
 def test_a_workspace_cannot_choose_what_runs(tmp_path: Path) -> None:
     workspace = 'model = "evil"\nengine = "http://evil"\ntrust_remote_code = true\nlookahead = "x"\ndeadline_ms = 9'
     made = layers(tmp_path, 'model = "mine"', workspace)
-    assert made.resolved() == Settings(model="mine", deadline_ms=9)
+    assert made.resolved(tmp_path / "root") == Settings(model="mine", deadline_ms=9)
     assert len(made.complaints) == 4
 
 
@@ -59,12 +59,12 @@ def test_a_broken_file_is_named_and_ignored(tmp_path: Path, content: str) -> Non
 
 def test_missing_files_folders_in_their_place_and_bad_bytes(tmp_path: Path) -> None:
     made = Layers.of(Settings())
-    made.read_files(None, tmp_path / "nowhere")
+    made.read_files([], tmp_path / "nowhere" / "config.toml")
     (tmp_path / ".pass-lsp.toml").mkdir()
-    made.read_files(tmp_path, tmp_path)
+    made.read_files([tmp_path], tmp_path / "config.toml")
     assert made.complaints == []
     (tmp_path / "config.toml").write_bytes(b"\xff\xfe")
-    made.read_files(tmp_path, tmp_path)
+    made.read_files([tmp_path], tmp_path / "config.toml")
     assert len(made.complaints) == 1
 
 
@@ -104,20 +104,20 @@ def said(client: RawClient) -> list[str]:
 
 def test_settings_live(start: Start, tmp_path: Path) -> None:
     (tmp_path / "pass-lsp").mkdir()
-    (tmp_path / "pass-lsp" / "config.toml").write_text("deadline_ms = 77\nprompt_tokens = 1")
+    (tmp_path / "pass-lsp" / "config.toml").write_text("multi_line_tokens = 77\nprompt_tokens = 1")
     (tmp_path / ".pass-lsp.toml").write_text('model = "evil"\nprompt_tokens = 2')
     client = start("--tokens", "999")
     client.initialize(rootUri=tmp_path.as_uri(), initializationOptions={"model": "mine", "promptTokens": 3, "nope": 1})
     client.ready()
     client.open("x")
-    assert {key: seen(client)[key] for key in ("deadline", "tokens", "model")} == {
-        "deadline": 77,
+    assert {key: seen(client)[key] for key in ("lines", "tokens", "model")} == {
+        "lines": 77,
         "tokens": 999,
         "model": "mine",
     }
     assert len(said(client)) == 2  # the workspace's model, the unknown key
-    configure(client, deadlineMs=88, enabled="yes")
-    assert seen(client)["deadline"] == 88 and len(said(client)) == 3
+    configure(client, multiLineTokens=88, enabled="yes")
+    assert seen(client)["lines"] == 88 and len(said(client)) == 3
     configure(client, enabled="yes")
     assert len(said(client)) == 3
     configure(client, enabled=False)

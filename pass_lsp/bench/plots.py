@@ -1,0 +1,46 @@
+"""Pictures of measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pass_lsp.errors import ConfigError
+from pass_lsp.metrics.percentiles import percentile
+
+_CURVES = ("type-through", "from memory", "fresh, one line", "answer")
+_BARS = ("queue", "context", "prefill", "decode", "postprocess")
+
+
+def plot_latency(samples: Mapping[str, Sequence[float]], path: Path) -> None:
+    """How many answers came within which time, and what a fresh one spends its time on. Raises `ConfigError`."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ConfigError("Plots need matplotlib; install it with: pip install 'pass-lsp[bench]'.") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (curves, bars) = pyplot.subplots(1, 2, figsize=(11, 4), width_ratios=(2, 1))
+    for name in _CURVES:
+        if ordered := sorted(samples.get(name, ())):
+            shares = [(rank + 1) / len(ordered) for rank in range(len(ordered))]
+            curves.step([max(value, 0.05) for value in ordered], shares, where="post", label=f"{name} ({len(ordered)})")
+    curves.set(xscale="log", xlabel="ms from request to answer", ylabel="share of answers", ylim=(0, 1.02))
+    curves.grid(alpha=0.3)
+    curves.legend(loc="lower right", fontsize=8)
+    for name, point in (("p50", 50), ("p90", 90)):
+        bottom = 0.0
+        for number, part in enumerate(_BARS):
+            value = percentile(sorted(samples.get(part, ())), point)
+            bars.bar(name, value, bottom=bottom, color=f"C{number}", label=part if point == 50 else None)
+            bottom += value
+    bars.set(ylabel="ms of a fresh answer, part by part")
+    bars.legend(fontsize=8)
+    figure.tight_layout()
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The plot cannot be written to {path}; give a .png in a folder that exists.") from error
+    finally:
+        pyplot.close(figure)

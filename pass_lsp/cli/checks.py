@@ -1,0 +1,213 @@
+"""What `doctor` looks at, in the order in which one thing needs the other."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pass_lsp.domain import Reason
+from pass_lsp.errors import PassLspError
+from pass_lsp.metrics.ledger import read
+from pass_lsp.metrics.percentiles import percentile
+
+if TYPE_CHECKING:
+    from pass_lsp.engines.local import LocalEngine
+
+_LEAST_FREE = 100 << 20
+_RECENT = 500
+_SELF_TEST = "def add(a, b):\n    return \n"
+_SPEED_TEST = "import os\n\n\ndef size_of(path):\n    return os.path."
+_ROUND_TRIP = "def f(x):\n\treturn {'é': x[0]}  # 中 \U0001f600\n"
+_REMEDIES = {
+    Reason.MODEL_FAILED: "the model could not be loaded; see the check 'model' above",
+    Reason.LOAD_CANCELLED: "loading was cancelled; ask by hand (an explicit trigger) to load it",
+    Reason.DISABLED: "switched off by `enabled` or `disabled_languages`",
+    Reason.TOO_LARGE: "the file is too large or minified",
+    Reason.EXCLUDED: "the file's name says that it holds secrets",
+    Reason.DEADLINE: "too slow here: a smaller model, a GPU, or a longer `deadline_ms`",
+    Reason.FAILED: "a bug; see the server's log",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report; `remedy` is empty when there is nothing to do."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def checks_of(model: str, device: str, load: Callable[[], LocalEngine]) -> Iterator[Check]:
+    """All checks; those that need the engine only if it can be loaded."""
+    supported = sys.version_info >= (3, 11)
+    yield Check("python", supported, platform.python_version(), "" if supported else "install Python 3.11 or newer")
+    for name in ("torch", "transformers", "pygls", "tree-sitter"):
+        yield _package(name)
+    files = _model_files(model)
+    yield _memory(files)
+    began = time.perf_counter()
+    try:
+        engine = load()
+    except PassLspError as error:
+        yield Check("model", False, "cannot be loaded", str(error))
+    else:
+        yield _model(engine, files, time.perf_counter() - began)
+        yield _device(engine, device)
+        yield _tokenizer(engine)
+        yield from _fim(engine)
+        yield _lookahead(engine)
+        yield from _speed(engine)
+    yield from _own_files()
+    yield _recent_answers()
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, True, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, False, "not installed", "install pass-lsp again: pip install --force-reinstall pass-lsp")
+
+
+def _model_files(model: str) -> list[Path]:
+    """The weights of a model in a directory; none of one that the hub holds."""
+    from pass_lsp.engines.embedded import embedded_model
+
+    try:
+        folder = embedded_model() if model == "embedded" else Path(model)
+    except PassLspError:
+        return []
+    return sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+
+
+def _memory(files: list[Path]) -> Check:
+    import psutil
+
+    free = psutil.virtual_memory().available
+    # Stored in half precision, held in full on a CPU, and twice while it is converted.
+    needed = 4 * sum(file.stat().st_size for file in files)
+    enough = free >= needed
+    remedy = "" if enough else "close other programs, choose a smaller model, or --dtype int8"
+    return Check("memory", enough, f"{_size(free)} free, about {_size(needed)} needed to load the model", remedy)
+
+
+def _model(engine: LocalEngine, files: list[Path], took_s: float) -> Check:
+    size = f", {_size(sum(file.stat().st_size for file in files))}" if files else ""
+    return Check("model", True, f"{engine.path}{size}, {engine.dtype}, loaded in {took_s:.1f} s")
+
+
+def _device(engine: LocalEngine, wanted: str) -> Check:
+    idle_gpu = wanted == "auto" and engine.device == "cpu" and shutil.which("nvidia-smi")
+    remedy = "an NVIDIA GPU is here; install the CUDA build of torch that pytorch.org names" if idle_gpu else ""
+    return Check("device", True, f"{engine.device}, {os.cpu_count()} cores", remedy)
+
+
+def _tokenizer(engine: LocalEngine) -> Check:
+    ids = engine.tokenizer(_ROUND_TRIP, add_special_tokens=False)["input_ids"]
+    same = engine.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    exact = same.lstrip(" ") == _ROUND_TRIP
+    remedy = "" if exact else "texts change on their way through it; check tokenizer.json, or use another model"
+    return Check("tokenizer", exact, f"{len(engine.tokenizer)} tokens, gives back what it is given: {exact}", remedy)
+
+
+def _fim(engine: LocalEngine) -> Iterator[Check]:
+    from pass_lsp.completion import complete
+    from pass_lsp.prompt import template_for
+
+    template = template_for(engine.tokenizer)
+    if template.name == "left-to-right":
+        found = "the model cannot fill in the middle; it will not see what follows the cursor"
+        yield Check("template", True, found)
+        return
+    yield Check("template", True, f"fill-in-the-middle, {template.name}; each marker is one token")
+    item = complete(_SELF_TEST, 1, 11, engine=engine, path="self_test.py")
+    text = item.text if item else ""
+    clean = not any(marker.strip() in text for marker in template.family.markers)
+    remedy = "" if clean else "the markers of this model do not work; use its base (not instruct) weights"
+    yield Check("self-test", clean, "an answer without markers" if clean else "markers in the answer", remedy)
+
+
+def _lookahead(engine: LocalEngine) -> Check:
+    if engine.lookahead is None:
+        remedy = f"for more speed: pass-lsp train lookahead --model {engine.path} --data YOUR_CODE --out DIR"
+        return Check("look-ahead", True, "none; decoding one token a forward", remedy)
+    accepted = sum(engine.lookahead.acceptance)
+    return Check(
+        "look-ahead",
+        True,
+        f"{engine.lookahead.length} tokens, {accepted:.2f} accepted a cycle; auto uses {engine.auto_strategy}",
+    )
+
+
+def _speed(engine: LocalEngine) -> Iterator[Check]:
+    from pass_lsp.completion import complete
+
+    engine.forget()
+    for name in ("cold", "warm"):
+        began = time.perf_counter()
+        complete(_SPEED_TEST, 4, 19, engine=engine, path="doctor.py")
+        took = (time.perf_counter() - began) * 1000
+        remedy = "" if took < 1000 else "too slow to type with; a smaller model, --dtype int8 or a GPU helps"
+        yield Check(name, True, f"{took:.0f} ms for a one-line answer", remedy)
+
+
+def _own_files() -> Iterator[Check]:
+    """Folders that must be writable, and the settings file."""
+    import platformdirs
+
+    from pass_lsp.server.folders import NAME, config_file, ledger_file
+    from pass_lsp.server.settings import Layers
+
+    for name, folder in {
+        "cache": Path(platformdirs.user_cache_dir(NAME, appauthor=False)),
+        "ledger": ledger_file().parent,
+    }.items():
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        free = shutil.disk_usage(there).free
+        ok = os.access(there, os.W_OK) and free >= _LEAST_FREE
+        remedy = "" if ok else f"make {there} writable and free some space there"
+        yield Check(name, ok, f"{folder}, {_size(free)} free", remedy)
+    layers = Layers({})
+    layers.read_files([Path.cwd()])
+    for folder in (None, Path.cwd()):
+        layers.resolved(folder)
+    found = str(config_file()) if config_file().exists() else f"the defaults ({config_file()} may change them)"
+    yield Check("settings", not layers.complaints, found, " ".join(layers.complaints))
+
+
+def _recent_answers() -> Check:
+    """What the ledger says of the last answers, and why some of them were empty."""
+    from pass_lsp.server.folders import ledger_file
+
+    try:
+        answers = [event for event in read(ledger_file()) if event["kind"] == "answer"][-_RECENT:]
+    except OSError as error:
+        return Check("answers", False, f"the ledger cannot be read ({error.strerror})", f"remove {ledger_file()}")
+    if not answers:
+        return Check("answers", True, "none recorded yet")
+    reasons = Counter(str(event["reason"]) for event in answers if event.get("reason"))
+    latencies = sorted(float(event.get("ms", 0)) for event in answers)
+    said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+    found = f"the last {len(answers)}: p50 {percentile(latencies, 50):.0f} ms; empty: {said or 'none'}"
+    common = [reason for reason, count in reasons.most_common() if count * 4 >= len(answers)]
+    remedy = "; ".join(text for reason, text in _REMEDIES.items() if reason.value in common)
+    wrong = any(reason.value in common for reason in (Reason.MODEL_FAILED, Reason.FAILED, Reason.DEADLINE))
+    return Check("answers", not wrong, found, remedy)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

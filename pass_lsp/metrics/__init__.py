@@ -1,0 +1,1 @@
+"""Numbers about the work, never about the text: times, counts, and this user's own ledger."""

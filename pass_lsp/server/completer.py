@@ -1,0 +1,293 @@
+"""From a request to its answer: memory first, then a decode that is under way, then a new one.
+
+One request a document waits, the newest; the one before it is answered null. Whatever
+happens, each is answered once, and answers leave in the order of their requests. While
+nobody waits, what the user may want next is read and decoded ahead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pass_lsp.config import Settings
+from pass_lsp.documents.document import Document
+from pass_lsp.domain import CancelToken, Completion, Engine, Reason
+from pass_lsp.metrics.stats import MEMORY, MODEL
+from pass_lsp.server.ahead import accepted, beginning_of_next_line, may_work_ahead
+from pass_lsp.server.answers import Answers
+from pass_lsp.server.failures import JobFailed
+from pass_lsp.server.flight import Ask, Flight, Landing
+from pass_lsp.server.flow import Flow, with_a_second_try
+from pass_lsp.server.rhythm import Rhythm
+from pass_lsp.server.status import StatusBoard
+from pass_lsp.server.worker import Worker
+from pass_lsp.suggestions import Suggestions
+
+log = logging.getLogger(__name__)
+
+_QUIET_S = 0.05
+"""How long nothing must happen before work ahead begins."""
+
+
+class Completer:
+    """Decides who is answered, when and from what. Lives on the event loop; nothing here waits."""
+
+    def __init__(self, worker: Worker, status: StatusBoard, answers: Answers, flow: Callable[[], Flow]) -> None:
+        self.suggestions = Suggestions()
+        self._worker, self._status, self._answers, self._flow = worker, status, answers, flow
+        self._asks: dict[str, Ask] = {}
+        self._flights: dict[str, Flight] = {}
+        self._rhythms: dict[str, Rhythm] = {}
+        self._plans: dict[str, asyncio.TimerHandle] = {}
+
+    # --- what the client does ---------------------------------------------------
+
+    def ask(self, ask: Ask) -> asyncio.Future[Any]:
+        """Take in a request; what it returns becomes the answer, None if a newer request takes its place."""
+        self.supersede(ask.key)
+        self._asks[ask.key] = ask
+        ask.answer.add_done_callback(partial(self._done, ask))
+        self._stop_unless_it_leads_to(ask)
+        recalled = self.suggestions.recall(ask.key, ask.document, ask.offset)
+        known = len(recalled.completions) if recalled else 0
+        if recalled and not (ask.manual and 0 < known < min(2, ask.settings.alternatives)):
+            self._reply(ask, Landing(recalled.completions, recalled.reason), MEMORY)
+        elif recalled:
+            self._take_off(ask, recalled.completions[0])
+        elif not self._join(ask):
+            self._later(ask, self._delay_s(ask), self._take_off)
+        if ask.settings.manual_deadline_ms and not ask.answer.done():
+            self._later(ask, ask.settings.manual_deadline_ms / 1000, self._give_up)
+        return ask.answer
+
+    def changed(self, key: str, document: Document, offset: int | None, typed: str, settings: Settings) -> None:
+        """`typed` went in before `offset`: have the engine read the text while the client makes up its mind to ask."""
+        self._rhythms.setdefault(key, Rhythm()).key(typed)
+        self._no_plan(key)
+        if offset is None or not may_work_ahead(document, settings):
+            return
+        flight = self._flights.get(key)
+        if (flight and flight.leads_to(document, offset)) or self.suggestions.recall(key, document, offset):
+            return
+
+        def run(engine: Engine, token: CancelToken) -> Any:
+            return self._flow().prefill(document, offset, engine, settings, cancel=token)
+
+        self._worker.submit(key, run, ahead=True).add_done_callback(self._has_read)
+
+    def accepted(self, key: str) -> None:
+        """The user took a suggestion, or a part of it: what comes next is wanted at once."""
+        self._rhythms.setdefault(key, Rhythm()).urgent = True
+
+    def close(self, key: str) -> None:
+        """Forget a document and whatever is under way for it."""
+        self.supersede(key)
+        self._flights.pop(key, None)
+        self._rhythms.pop(key, None)
+        self.suggestions.forget(key)
+        self._worker.drop(key)
+
+    def forget(self) -> None:
+        """Drop all that is remembered: the settings have changed."""
+        self.suggestions.forget()
+
+    def _has_read(self, answer: asyncio.Future[Any]) -> None:
+        """A failure of work that nobody asked for is in the log already."""
+        if not answer.cancelled() and answer.exception() is None and answer.result() is not None:
+            self._answers.read_ahead += answer.result().prefilled_tokens
+
+    # --- one request ------------------------------------------------------------
+
+    def supersede(self, key: str) -> None:
+        """Answer the request that waits for a document with null: a newer one is there."""
+        self._no_plan(key)
+        older = self._asks.pop(key, None)
+        if older is not None and not older.answer.done():
+            older.no_more_timers()
+            self._answers.superseded(older)
+            older.answer.set_result(None)
+
+    def _stop_unless_it_leads_to(self, ask: Ask) -> None:
+        flight = self._flights.get(ask.key)
+        if flight is None:
+            return
+        if flight.leads_to(ask.document, ask.offset):
+            self._release(flight)
+        else:
+            del self._flights[ask.key]
+            flight.cancel()
+
+    def _release(self, flight: Flight) -> None:
+        """Nobody waits for it now; it goes on until something else is wanted."""
+        flight.let_go()
+        if flight.answer is not None:
+            self._worker.set_ahead(flight.answer, True)
+
+    def _done(self, ask: Ask, answer: asyncio.Future[Any]) -> None:
+        """Answered, or cancelled by the client: then the decode for it ends as well."""
+        ask.no_more_timers()
+        if self._asks.get(ask.key) is ask:
+            del self._asks[ask.key]
+        flight = self._flights.get(ask.key)
+        if answer.cancelled() and flight is not None and flight.ask is ask:
+            del self._flights[ask.key]
+            flight.cancel()
+
+    def _delay_s(self, ask: Ask) -> float:
+        line = ask.document.line_at(ask.offset)
+        blank = not ask.document.text[ask.document.line_start(line) : ask.offset].strip()
+        rhythm = self._rhythms.get(ask.key)
+        if ask.manual or rhythm is None:
+            return 0.0
+        return rhythm.delay_s(ask.settings.debounce_ms, blank)
+
+    def _later(self, ask: Ask, delay_s: float, call: Callable[[Ask], None]) -> None:
+        if delay_s <= 0:
+            call(ask)
+        else:
+            ask.timers.append(asyncio.get_running_loop().call_later(delay_s, call, ask))
+
+    def _give_up(self, ask: Ask) -> None:
+        """Not even the last deadline brought anything: what is known by now is the answer."""
+        flight = self._flights.get(ask.key)
+        if flight is not None and flight.ask is ask:
+            self._release(flight)
+        recalled = self.suggestions.recall(ask.key, ask.document, ask.offset)
+        completions = recalled.completions if recalled else ()
+        self._reply(ask, Landing(completions, None if completions else Reason.DEADLINE), MODEL)
+
+    def _reply(self, ask: Ask, landing: Landing, source: str, flight: Flight | None = None) -> None:
+        if ask.answer.done():
+            return
+        answer, drawn = ask.shape(landing.completions)
+        reason = landing.reason or (None if drawn else Reason.EMPTY)
+        self._answers.answered(ask, landing, source, reason, flight)
+        self._status.answered(reason)
+        ask.answer.set_result(answer)
+        if drawn and (flight is None or flight.answer is None or flight.answer.done()):
+            self._prepare(ask.key, ask.document, landing.completions[0], ask.settings)
+
+    # --- decodes ------------------------------------------------------------------
+
+    def _join(self, ask: Ask) -> bool:
+        flight = self._flights.get(ask.key)
+        if flight is None or not flight.began_s or flight.answer is None or ask.manual:
+            return False
+        if not flight.follow(ask):
+            return False
+        self._worker.set_ahead(flight.answer, False)
+        return True
+
+    def _take_off(self, ask: Ask, first: Completion | None = None) -> None:
+        if ask.answer.done():
+            return
+        flight = Flight(ask.key, ask.document, ask.offset, ask.settings, ask)
+        flight.first = first
+        flight.lines, flight.greedy = self._lines, self._remember
+        self._fly(flight)
+
+    def _fly(self, flight: Flight) -> None:
+        self._flights[flight.key] = flight
+
+        def run(engine: Engine, token: CancelToken) -> Landing:
+            return flight.run(self._flow(), engine, token)
+
+        flight.answer = self._worker.submit(flight.key, with_a_second_try(run), ahead=flight.ask is None)
+        flight.answer.add_done_callback(partial(self._landed, flight))
+
+    def _lines(self, flight: Flight, part: Completion) -> None:
+        """Whole lines are there and time is up for the first text: they are the answer, and decoding goes on."""
+        landing = Landing((part,))
+        self._remember(flight, landing)
+        ask = flight.ask
+        if ask is None or flight.answer is None or flight.answer.done():
+            return
+        recalled = self.suggestions.recall(ask.key, ask.document, ask.offset)
+        if recalled is not None and recalled.completions:
+            self._release(flight)
+            self._reply(ask, Landing(recalled.completions), MODEL, flight)
+
+    def _remember(self, flight: Flight, landing: Landing) -> None:
+        if landing.reason not in (Reason.CANCELLED, Reason.DEADLINE):
+            key, document, offset = flight.key, flight.document, flight.offset
+            self.suggestions.remember(key, document, offset, landing.completions, landing.reason)
+
+    def _landed(self, flight: Flight, answer: asyncio.Future[Any]) -> None:
+        current = self._flights.get(flight.key) is flight
+        if current:
+            del self._flights[flight.key]
+        if answer.cancelled() or not current:
+            if not answer.cancelled():
+                answer.exception()
+            return
+        ask, error = flight.ask, answer.exception()
+        if error is not None:
+            self._failed(ask, error)
+        elif (landing := answer.result()) is None:
+            if ask is not None:
+                self._take_off(ask)
+        else:
+            self._remember(flight, landing)
+            self._hand_over(flight, landing)
+
+    def _hand_over(self, flight: Flight, landing: Landing) -> None:
+        ask = flight.ask
+        if ask is None or ask.answer.done():
+            self._go_on(flight, landing)
+        elif flight.is_at(ask) and not flight.diverged:
+            self._reply(ask, landing, MODEL, flight)
+        else:
+            recalled = self.suggestions.recall(ask.key, ask.document, ask.offset)
+            if recalled is not None and recalled.completions:
+                found = Landing(recalled.completions, None, landing.generation, landing.taken_ms)
+                self._reply(ask, found, MODEL, flight)
+            else:
+                self._take_off(ask)
+
+    def _failed(self, ask: Ask | None, error: BaseException) -> None:
+        if ask is None or ask.answer.done():
+            return
+        self._status.answered(Reason.FAILED, str(error))
+        self._answers.answered(ask, Landing(), MODEL, Reason.FAILED, None)
+        ask.answer.set_exception(error if isinstance(error, JobFailed) else JobFailed(str(error)))
+
+    # --- ahead of the user ----------------------------------------------------------
+
+    def _prepare(self, key: str, document: Document, completion: Completion, settings: Settings) -> None:
+        """While `completion` is on screen, decode what follows it. Its own later lines are remembered already.
+
+        Not at once: whoever types along does not want to share the processor with it.
+        """
+        if may_work_ahead(document, settings):
+            place = accepted(document, completion)
+            later = asyncio.get_running_loop().call_later(_QUIET_S, self._fly_ahead, key, *place, settings, 1)
+            self._plans[key] = later
+
+    def _no_plan(self, key: str) -> None:
+        if (plan := self._plans.pop(key, None)) is not None:
+            plan.cancel()
+
+    def _fly_ahead(self, key: str, document: Document, offset: int, settings: Settings, after_accept: int) -> None:
+        self._plans.pop(key, None)
+        if key in self._flights or self.suggestions.recall(key, document, offset):
+            return
+        flight = Flight(key, document, offset, settings)
+        flight.after_accept = after_accept
+        flight.lines = self._lines
+        self._fly(flight)
+
+    def _go_on(self, flight: Flight, landing: Landing) -> None:
+        """Nobody waited for this flight; what comes after it may be wanted next."""
+        if landing.reason is Reason.CANCELLED or not may_work_ahead(flight.document, flight.settings):
+            return
+        if flight.after_accept == 0 and landing.completions:
+            self._prepare(flight.key, flight.document, landing.completions[0], flight.settings)
+        elif flight.after_accept == 1 and not landing.completions:
+            # Nothing more belongs on this line, so the user will go to the next.
+            self._fly_ahead(
+                flight.key, *beginning_of_next_line(flight.document, flight.offset), flight.settings, after_accept=2
+            )

@@ -1,0 +1,160 @@
+"""What a client asked, and the decode that may answer it.
+
+An `Ask` is one request: it is answered once. A `Flight` is one decode: it may outlive
+the request that began it, and answer a later one that types along what it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pass_lsp.config import Settings
+from pass_lsp.documents.document import Document
+from pass_lsp.domain import CancelToken, Completion, Engine, Generation, Reason
+from pass_lsp.server.flow import Flow
+from pass_lsp.server.worker import post
+from pass_lsp.suggestions import agree, suggestion_at
+
+Shape = Callable[[Sequence[Completion]], Any]
+"""Makes the client's answer of completions."""
+
+
+@dataclass(eq=False, slots=True)
+class Ask:
+    """One request, as of its dispatch. `arrived_s` is on the clock of `time.monotonic`."""
+
+    key: str
+    document: Document
+    offset: int
+    settings: Settings
+    manual: bool
+    shape: Shape
+    answer: asyncio.Future[Any]
+    arrived_s: float = field(default_factory=time.monotonic)
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+
+    def within(self) -> Settings:
+        """Its settings, with what is left of the deadlines now."""
+        waited_ms = int((time.monotonic() - self.arrived_s) * 1000)
+        total = self.settings.manual_deadline_ms if self.manual else self.settings.deadline_ms
+        latest = self.settings.manual_deadline_ms
+        left = [max(limit - waited_ms, 1) if limit else 0 for limit in (total, latest)]
+        return replace(self.settings, deadline_ms=left[0], manual_deadline_ms=left[1])
+
+    def first_text_s(self) -> float:
+        """When whole lines become the answer although more may follow."""
+        limit = 0 if self.manual else self.settings.first_text_ms
+        return self.arrived_s + limit / 1000 if limit else math.inf
+
+    def no_more_timers(self) -> None:
+        """Whatever was to happen later does not."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What a flight brought: completions, the best first, or the reason for none; and figures of how."""
+
+    completions: tuple[Completion, ...] = ()
+    reason: Reason | None = None
+    generation: Generation | None = None
+    taken_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+class Flight:
+    """One decode for a place. `ask` waits for it, if anybody does; `first` is an answer that is known already.
+
+    `after_accept` counts the steps that it is ahead of the user, `diverged` says that the user types something else.
+    `follow`, `lines` and `greedy` belong to the event loop; the engine thread runs `run` and
+    `_heard`. Across go only the text so far, the text typed since, and the cancel flag.
+    """
+
+    def __init__(self, key: str, document: Document, offset: int, settings: Settings, ask: Ask | None = None) -> None:
+        self.key, self.document, self.offset, self.settings = key, document, offset, settings
+        self.ask = ask
+        self.first: Completion | None = None
+        self.lines: Callable[[Flight, Completion], None] = _nobody
+        self.greedy: Callable[[Flight, Landing], None] = _nobody
+        self.answer: asyncio.Future[Any] | None = None
+        self.began_s = 0.0
+        self.after_accept = 0
+        self.diverged = False
+        self._place = suggestion_at(document, offset)
+        self._text, self._typed = "", ""
+        self._lines_at_s = ask.first_text_s() if ask else math.inf
+        self._loop = asyncio.get_running_loop()
+
+    def is_at(self, ask: Ask) -> bool:
+        """Whether it decodes exactly what `ask` asks."""
+        return self._place.is_at(ask.document, ask.offset)
+
+    def follow(self, ask: Ask) -> bool:
+        """Let `ask` wait for this flight, if what was typed since agrees with what it says so far."""
+        typed = self._agreeing(ask.document, ask.offset)
+        if typed is None:
+            return False
+        self.ask, self._typed, self._lines_at_s = ask, typed, ask.first_text_s()
+        return True
+
+    def leads_to(self, document: Document, offset: int) -> bool:
+        """Whether what it says so far agrees with the text up to `offset`."""
+        return self._agreeing(document, offset) is not None
+
+    def let_go(self) -> None:
+        """Nobody waits any more."""
+        self.ask, self._lines_at_s = None, math.inf
+
+    def _agreeing(self, document: Document, offset: int) -> str | None:
+        return next((typed for typed in self._place.typed(document, offset) if agree(self._text, typed)), None)
+
+    def cancel(self) -> None:
+        """End it before the next forward."""
+        if self.answer is not None:
+            self.answer.cancel()
+
+    # --- on the engine thread -----------------------------------------------
+
+    def run(self, flow: Flow, engine: Engine, token: CancelToken) -> Landing:
+        """Decode, and for a manual request sample alternatives."""
+        self.began_s = time.monotonic()
+        ask = self.ask
+        settings = ask.within() if ask else replace(self.settings, deadline_ms=self.settings.manual_deadline_ms)
+        landing = self._complete(flow, engine, token, settings)
+        if ask is None or not ask.manual or not landing.completions or token.cancelled:
+            return landing
+        post(self._loop, self.greedy, self, landing)
+        quick = replace(settings, deadline_ms=self.settings.deadline_ms)
+        first = landing.completions[0]
+        others = flow.alternatives(self.document, self.offset, engine, first, quick, cancel=token)
+        return replace(landing, completions=(first, *others))
+
+    def _complete(self, flow: Flow, engine: Engine, token: CancelToken, settings: Settings) -> Landing:
+        if self.first is not None:
+            return Landing((self.first,))
+
+        def heard(text: str, lines: Callable[[], Completion | None]) -> None:
+            self._heard(text, lines, token)
+
+        outcome = flow.complete(self.document, self.offset, engine, settings, cancel=token, on_text=heard)
+        found = (outcome.completion,) if outcome.completion is not None else ()
+        return Landing(found, outcome.reason, outcome.generation, outcome.taken_ms)
+
+    def _heard(self, text: str, lines: Callable[[], Completion | None], token: CancelToken) -> None:
+        self._text = text
+        if not agree(text, self._typed):
+            self.diverged = True
+            token.cancel()
+        elif time.monotonic() >= self._lines_at_s and (part := lines()) is not None:
+            self._lines_at_s = math.inf
+            post(self._loop, self.lines, self, part)
+
+
+def _nobody(flight: Flight, _: Any) -> None:
+    """Nobody listens."""

@@ -1,0 +1,265 @@
+"""Answers without a model: from memory, from a decode that is under way, from work done ahead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.conftest import Start
+from tests.server.fake_server import SPELT
+from tests.server.rawlsp import URI, span
+
+TEXT = "# do: spell\nx = "
+
+
+class Typist:
+    """Types into a document that the scripted engine spells an answer for, as far as the gate is open."""
+
+    def __init__(self, start: Start, folder: Path, **settings: Any) -> None:
+        self.gate, self._counts = folder / "gate", folder / "counts"
+        self.gate.write_text("")
+        self.client = start(FAKE_GATE=str(self.gate), FAKE_COUNTS=str(self._counts))
+        plain = {"firstTextMs": 0, "deadlineMs": 0, "manualDeadlineMs": 0, "debounceMs": 0, "ahead": False}
+        self.client.initialize("utf-16", initializationOptions={**plain, **settings})
+        self.client.ready()
+        self.version, self.typed = 1, ""
+        self.client.open(TEXT)
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        *lines, last = (TEXT + self.typed).split("\n")
+        return len(lines), len(last)
+
+    def type(self, text: str) -> None:
+        here = self.cursor
+        self.version += 1
+        self.typed += text
+        self.client.change(self.version, {"range": span(*here, *here), "text": text})
+
+    def back(self) -> None:
+        here = self.cursor
+        self.version += 1
+        self.typed = self.typed[:-1]
+        self.client.change(self.version, {"range": span(*self.cursor, *here), "text": ""})
+
+    def ask(self, trigger: int = 2) -> int:
+        message = self.client.inline(*self.cursor)
+        message["params"]["context"]["triggerKind"] = trigger
+        self.client.send(message)
+        return message["id"]
+
+    def texts(self, msg_id: int) -> list[str] | None:
+        result = self.client.wait(msg_id)["result"]
+        return None if result is None else [item["insertText"] for item in result["items"]]
+
+    def say(self, letters: int) -> None:
+        """Let the engine say that many letters, and wait until it has."""
+        self.gate.write_text("." * letters)
+        self.client.until(lambda: self.count("said") >= letters)
+
+    def finish(self) -> None:
+        self.gate.write_text("." * len(SPELT) + "!")
+
+    def count(self, name: str) -> int:
+        return json.loads(self._counts.read_text()).get(name, 0) if self._counts.exists() else 0
+
+    def until(self, name: str, value: int = 1) -> None:
+        self.client.until(lambda: self.count(name) >= value)
+
+    def sources(self) -> list[str]:
+        return [each["source"] for each in self.client.call("pass-lsp/answers")["result"]["answers"]]
+
+
+@pytest.fixture
+def typist(start: Start, tmp_path: Path) -> Iterator[Typist]:
+    made = Typist(start, tmp_path)
+    yield made
+    made.finish()
+    made.client.close()
+
+
+def test_typing_along_going_back_and_accepting_parts_ask_no_model(typist: Typist) -> None:
+    typist.finish()
+    assert typist.texts(typist.ask()) == [SPELT]
+    for step in (*"alpha", " = beta\n    ", "gamma()\n    "):
+        typist.type(step)
+        assert typist.texts(typist.ask()) == [SPELT[len(typist.typed) :]]
+    for _ in range(6):
+        typist.back()
+        assert typist.texts(typist.ask()) == [SPELT[len(typist.typed) :]]
+    assert typist.count("spelling") == 1
+    assert typist.sources() == ["model"] + ["memory"] * 13
+
+
+def test_a_decode_is_joined_by_who_types_what_it_says(typist: Typist) -> None:
+    first = typist.ask()
+    typist.say(3)
+    typist.type("a")
+    second = typist.ask()
+    assert typist.texts(first) is None
+    typist.type("lpha")
+    third = typist.ask()
+    assert typist.texts(second) is None
+    typist.finish()
+    assert typist.texts(third) == [SPELT[5:]]
+    assert (typist.count("spelling"), typist.count("cancelled")) == (1, 0)
+
+
+def test_a_decode_that_says_something_else_ends_at_once(typist: Typist) -> None:
+    first = typist.ask()
+    typist.say(3)
+    typist.type("z")
+    second = typist.ask()
+    assert typist.texts(first) is None
+    typist.until("cancelled")
+    typist.finish()
+    assert typist.texts(second) == [SPELT]
+    assert typist.count("spelling") == 2
+
+
+def test_a_decode_that_comes_to_say_something_else_makes_way(typist: Typist) -> None:
+    first = typist.ask()
+    typist.until("spelling")
+    typist.type("z")
+    second = typist.ask()
+    assert typist.texts(first) is None and typist.count("cancelled") == 0
+    typist.say(1)
+    typist.until("cancelled")
+    typist.finish()
+    assert typist.texts(second) == [SPELT]
+    assert typist.count("spelling") == 2
+
+
+def test_the_client_s_cancel_ends_the_decode(typist: Typist) -> None:
+    asked = typist.ask()
+    typist.say(3)
+    typist.client.notify("$/cancelRequest", {"id": asked})
+    assert typist.client.wait(asked)["error"]["code"] == -32800
+    typist.until("cancelled")
+    typist.client.until(lambda: typist.client.call("pass-lsp/answers")["result"]["idle_after_ms"])
+
+
+def test_the_same_question_again_waits_for_the_same_decode(typist: Typist) -> None:
+    first, second = typist.ask(), typist.ask()
+    assert typist.texts(first) is None
+    typist.until("spelling")
+    third = typist.ask()
+    assert typist.texts(second) is None
+    typist.finish()
+    assert typist.texts(third) == [SPELT]
+    assert typist.count("cancelled") == typist.count("spelling") - 1
+
+
+def test_whole_lines_are_the_answer_when_the_first_text_is_due(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, firstTextMs=1)
+    asked = typist.ask()
+    typist.say(len("alpha = beta\n  "))
+    assert typist.texts(asked) == ["alpha = beta"]
+    typist.type("alpha = beta")
+    later = typist.ask()
+    typist.finish()
+    assert typist.texts(later) == [SPELT[12:]]
+    assert typist.count("spelling") == 1  # it went on, and was joined
+    typist.client.close()
+
+
+def test_the_last_deadline_answers_in_any_case(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, manualDeadlineMs=30)
+    assert typist.texts(typist.ask()) == []
+    assert typist.client.call("pass-lsp/status")["result"]["reason"] == "deadline"
+    typist.finish()
+    typist.until("spelt")
+    typist.client.until(lambda: typist.texts(typist.ask()) == [SPELT])  # what came too late is not lost
+    typist.client.close()
+
+
+def test_a_manual_request_has_alternatives_and_the_greedy_answer_first(typist: Typist) -> None:
+    typist.finish()
+    assert typist.texts(typist.ask(1)) == [SPELT, "other_0", "other_1"]
+    assert typist.texts(typist.ask(1)) == [SPELT, "other_0", "other_1"]
+    assert typist.texts(typist.ask(2)) == [SPELT, "other_0", "other_1"]
+    assert (typist.count("spelling"), typist.count("alternatives")) == (1, 1)
+    typist.type("al")
+    assert typist.texts(typist.ask(2)) == [SPELT[2:]]
+    assert typist.texts(typist.ask(1)) == [SPELT[2:], "other_0", "other_1"]
+    assert (typist.count("spelling"), typist.count("alternatives")) == (1, 2)
+
+
+def test_the_engine_reads_before_it_is_asked(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, ahead=True)
+    typist.type("a")
+    typist.until("prefilled")
+    typist.finish()
+    assert typist.texts(typist.ask()) == [SPELT]
+    before = typist.count("prefilled")
+    typist.type("alpha")
+    assert typist.texts(typist.ask()) == [SPELT[5:]]
+    assert typist.count("prefilled") == before  # memory knows: there is nothing to read
+    typist.client.close()
+
+
+def test_what_follows_is_there_when_the_suggestion_is_accepted(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, ahead=True)
+    typist.finish()
+    assert typist.texts(typist.ask()) == [SPELT]
+    typist.until("spelt", 2)
+    typist.type(SPELT)
+    assert typist.texts(typist.ask()) == [SPELT]
+    assert typist.sources()[-1] == "memory"
+    typist.client.close()
+
+
+def test_work_ahead_is_dropped_the_moment_somebody_waits(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, ahead=True)
+    typist.finish()
+    typist.texts(typist.ask())
+    typist.until("spelt", 2)
+    typist.gate.write_text("")
+    typist.type(SPELT)
+    typist.texts(typist.ask())  # from memory; what follows that is being decoded now, and does not end
+    typist.until("spelling", 3)
+    typist.client.open("x", "file:///other")
+    assert "items" in typist.client.complete(0, 1, "file:///other")
+    assert typist.count("cancelled") == 1
+    typist.client.close()
+
+
+def test_a_closed_document_is_forgotten(typist: Typist) -> None:
+    typist.finish()
+    typist.texts(typist.ask())
+    typist.client.notify("textDocument/didClose", {"textDocument": {"uri": URI}})
+    typist.client.open(TEXT)
+    assert typist.texts(typist.ask()) == [SPELT]
+    assert typist.count("spelling") == 2
+
+
+def test_answers_leave_in_the_order_of_their_requests(typist: Typist) -> None:
+    typist.finish()
+    typist.texts(typist.ask())
+    asked = []
+    for number in range(200):
+        if number % 3:
+            typist.type(SPELT[len(typist.typed)] if number % 5 and len(typist.typed) < len(SPELT) else "z")
+        else:
+            typist.back() if typist.typed else None
+        asked.append(typist.ask())
+    typist.texts(asked[-1])
+    assert [each for each in typist.client.order if each in set(asked)] == asked
+
+
+def test_memory_full_on_the_device_is_tried_again_with_empty_caches(typist: Typist) -> None:
+    typist.client.open("# do: memory-once\n", "file:///full")
+    assert typist.client.complete(uri="file:///full")["items"][0]["insertText"] == "enough now"
+    assert typist.count("forgot") == 1
+
+
+def test_figures_of_an_answer(typist: Typist) -> None:
+    typist.finish()
+    typist.texts(typist.ask())
+    [figures] = typist.client.call("pass-lsp/answers")["result"]["answers"]
+    assert {"version": 1, "source": "model", "tokens": 9, "forwards": 6, "joined": False}.items() <= figures.items()
+    assert figures["ms"] >= figures["queue_ms"] >= 0
