@@ -21,7 +21,7 @@ from tests.editors.wire import Wire
 ROOT = Path(__file__).parents[2]
 PREFIX = Path(os.environ.get("PASS_LSP_EDITORS", ROOT / ".cache" / "editors"))
 SHOTS = PREFIX / "failed"
-LIMIT_S = float(os.environ.get("PASS_LSP_PATIENCE_S", "60"))
+LIMIT_S = float(os.environ.get("PASS_LSP_PATIENCE_S", "120"))
 """How long to wait for anything at all; the machine may be busy."""
 
 

@@ -12,7 +12,7 @@ from tests.editors.conftest import Hole, Home, make_home, need, setup_in_readme,
 from tests.editors.nvim import Nvim
 
 VERSIONS = ("nvim-0.11", "nvim-0.12")
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)

@@ -10,7 +10,7 @@ import pytest
 from tests.editors.conftest import ROOT, SHOTS, Hole, Home, setup_in_readme, until
 from tests.editors.vscode import VsCode
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
