@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --progress-bar off -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup editors demo test check bench figures clean
+.PHONY: help setup editors demo test soak check bench figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ demo: $(READY) ## a real completion of a real file through the real server, with
 
 test: $(READY) ## run all tests
 	@$(BIN)/python -m pytest
+
+soak: $(READY) ## an hour of typing in compressed time: memory must not grow (minutes)
+	@$(BIN)/python -m pytest -m soak
 
 check: $(READY) ## lint, format and types; the layers are tested in `make test`
 	@$(BIN)/ruff check .

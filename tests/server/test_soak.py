@@ -1,0 +1,52 @@
+"""An hour of typing at speed, in compressed time, against the real server and the embedded model."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pass_lsp.bench.client import Client
+from pass_lsp.bench.replay import Typist
+from pass_lsp.bench.traces import KEY_MS, made_traces
+
+KEYS_AN_HOUR = int(3_600_000 / (1.4 * KEY_MS))
+"""With the pauses at line ends, and the slips, of the made traces."""
+BURST = 50
+"""Keys between two looks at an answer: as many requests are superseded."""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1500)
+def test_an_hour_of_typing_grows_memory_by_less_than_two_percent(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    sizes: list[int] = []
+    asked = 0
+    with Client([], tmp_path, {"ledger": True}) as client:
+        client.wait_ready()
+        server = psutil.Process(client.server.pid)
+        for number, trace in enumerate(made_traces(KEYS_AN_HOUR)):
+            typist = Typist(client, (tmp_path / f"{number}" / trace.name).as_uri(), trace)
+            for key, edit in enumerate(trace.edits):
+                typist.edit(edit)
+                last = typist.ask(edit.cursor)
+                if key % BURST == BURST - 1:
+                    typist.wait(last)
+            typist.fetch()
+            asked += len(typist.asked)
+            assert all(each.answered for each in typist.asked)
+            turns = [each.turn for each in typist.asked]
+            assert turns == sorted(turns)
+            typist.close()
+            client.answers.clear()
+            sizes.append(server.memory_info().rss)
+    assert asked == KEYS_AN_HOUR
+    fifth = len(sizes) // 5
+    early, late = statistics.median(sizes[fifth : 2 * fifth]), statistics.median(sizes[-fifth:])
+    growth = late / early - 1
+    record_property("growth", f"{growth:.2%} of {early / 1e6:.1f} MB")
+    assert growth < 0.02, f"{early / 1e6:.1f} MB became {late / 1e6:.1f} MB"
