@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.editors.conftest import Hole, Home, make_home, need, setup_in_readme, until
+from tests.editors.conftest import ROOT, Hole, Home, make_home, need, setup_in_readme, until
 from tests.editors.nvim import Nvim
 
 VERSIONS = ("nvim-0.11", "nvim-0.12")
@@ -216,3 +217,47 @@ def test_settings_reach_the_server_before_its_model(version: str, tmp_path: Path
         assert home.wire.complaints() == []
     finally:
         nvim.close()
+
+
+@pytest.mark.parametrize(
+    ("rest", "part", "taken"),
+    [
+        ("return a + b", "word", "return"),
+        (" a + b", "word", " a"),
+        (" += 1", "word", " +="),
+        ("\n    größe = 1", "word", "\n    größe"),
+        ("日本(x)", "word", "日本"),
+        ("   ", "word", "   "),
+        ("one\ntwo", "line", "one"),
+        ("\n  two\nthree", "line", "\n  two"),
+        ("\n\n  three\n", "line", "\n\n  three"),
+        ("one\ntwo", "all", "one\ntwo"),
+    ],
+)
+def test_a_word_and_a_line_end_where_a_user_expects(started: Nvim, rest: str, part: str, taken: str) -> None:
+    assert started.lua("return require('pass_lsp.text').part(...)", rest, part) == taken
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "rest"),
+    [
+        ("  ", 2, "foo(x)"),  # as it was answered
+        ("  fo", 4, "o(x)"),  # typed along
+        ("  foo()", 6, "x)"),  # a bracket was closed by itself
+        ("  bar", 5, None),  # something else was typed
+        ("  fo # note", 4, None),  # what stood behind is another
+        (" ", 1, None),  # gone back beyond its beginning
+    ],
+)
+def test_what_is_left_of_a_suggestion(started: Nvim, line: str, column: int, rest: str | None) -> None:
+    offer = {"text": "foo(x)", "row": 0, "first": 2, "tail": ""}
+    assert started.lua("return (require('pass_lsp.text').rest(...))", offer, line, column) == rest
+
+
+def test_the_help_has_its_tags(started: Nvim, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "editors" / "nvim" / "doc", tmp_path / "doc")
+    started.command(f"helptags {tmp_path / 'doc'}")
+    started.lua("vim.opt.runtimepath:append(...)", str(tmp_path))
+    for tag in ("pass_lsp", ":PassLsp", "pass_lsp.accept()", "pass_lsp.multi_line_tokens"):
+        started.command(f"help {tag}")
+    started.lua("vim.opt.runtimepath:remove(...)", str(tmp_path))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pass_lsp.config import USER_ONLY, Settings
+from pass_lsp.config import OF_THE_ENGINE, USER_ONLY, Settings
 from pass_lsp.domain import STRATEGIES
 from tests.editors.conftest import ROOT
 
@@ -58,6 +58,12 @@ def test_what_a_workspace_may_not_choose_is_restricted_until_it_is_trusted() -> 
 
 def test_vs_code_offers_the_strategies_there_are() -> None:
     assert sorted(PROPERTIES["pass-lsp.strategy"]["enum"]) == sorted(STRATEGIES)
+
+
+def test_vs_code_restarts_the_server_for_the_settings_of_the_engine() -> None:
+    source = (ROOT / "editors" / "vscode" / "src" / "settings.ts").read_text("utf-8")
+    listed = re.search(r"OF_THE_ENGINE = \[(.*?)\]", source, re.DOTALL)
+    assert listed and set(re.findall(r"'(\w+)'", listed[1])) == OF_THE_ENGINE
 
 
 def test_the_help_of_neovim_has_the_same_keys_defaults_and_words() -> None:

@@ -162,17 +162,14 @@ def test_restart_brings_back_the_suggestions(vscode: VsCode, home: Home, project
 
 
 def test_only_what_the_user_set_is_sent(started: VsCode, home: Home) -> None:
-    started.configure(**{"pass-lsp__strategy": "autoregressive"})
+    started.configure({"pass-lsp.strategy": "autoregressive"})
     until(lambda: home.wire.messages("client", "workspace/didChangeConfiguration"), "the change is told")
     starts = home.wire.starts()
-    started.configure(**{"pass-lsp__dtype": "float32"})
+    started.configure({"pass-lsp.dtype": "float32"})
     until(lambda: home.wire.starts() == starts + 1, "a setting of the engine brings a new server")
     [initialize] = home.wire.messages("client", "initialize")
     sent = initialize["params"]["initializationOptions"]["pass-lsp"]
-    assert sent == {"enabled": True, "strategy": "autoregressive", "dtype": "float32"} or sent == {
-        "strategy": "autoregressive",
-        "dtype": "float32",
-    }
+    assert sent == {"strategy": "autoregressive", "dtype": "float32"}
 
 
 def test_the_doctor_reports_beside_the_file(started: VsCode, home: Home) -> None:
@@ -181,7 +178,7 @@ def test_the_doctor_reports_beside_the_file(started: VsCode, home: Home) -> None
 
 
 def test_a_missing_server_is_offered_with_its_command(started: VsCode, home: Home) -> None:
-    started.configure(**{"pass-lsp__path": "/nowhere/pass-lsp"})
+    started.configure({"pass-lsp.path": "/nowhere/pass-lsp"})
     [said] = until(started.notifications, "a notification")
     assert re.search(r"pass-lsp is not installed\. Run: (pipx|.*pip) install pass-lsp", said)
     assert {"Install", "Set its path"} <= set(started.seen(".notification-toast .monaco-button"))

@@ -13,7 +13,7 @@ const acts = {
   open: (page) => page.goto(url, { waitUntil: 'domcontentloaded' }).then(() => page.waitForSelector('.monaco-workbench', { timeout: 60000 })).then(() => null),
   press: (page, key) => page.keyboard.press(key).then(() => null),
   type: (page, text) => page.keyboard.type(text).then(() => null),
-  focus: (page) => page.locator('.monaco-editor .view-lines').first().click().then(() => null),
+  insert: (page, text) => page.keyboard.insertText(text).then(() => null),
   seen: (page, selector) => page.evaluate(`(${SEEN})(${JSON.stringify(selector)})`),
   html: (page, selector) => page.evaluate(`[...document.querySelectorAll(${JSON.stringify(selector)})].map((e) => e.outerHTML)`),
   attribute: (page, selector, name) => page.evaluate(`document.querySelector(${JSON.stringify(selector)})?.getAttribute(${JSON.stringify(name)}) ?? null`),

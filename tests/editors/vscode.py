@@ -40,8 +40,9 @@ class VsCode:
         chromium = shutil.which("chromium") or str(need("bin/chromium"))
         self.home, self.user = home, home.folder / "vscode"
         (self.user / "User").mkdir(parents=True)
-        self.settings = dict(SETTINGS)
-        self.configure()
+        self.settings: dict[str, Any] = {}
+        self._running: list[subprocess.Popen[str]] = []
+        self.configure(SETTINGS)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -50,12 +51,19 @@ class VsCode:
         self._folder = folder
         url = f"http://127.0.0.1:{self._port}/?folder={folder}"
         self._driver = [str(node), str(Path(__file__).with_suffix(".cjs")), str(playwright), chromium, url]
-        self._running: list[subprocess.Popen[str]] = []
 
-    def configure(self, **settings: Any) -> None:
-        """Write the user's settings; a running VS Code takes them in."""
-        self.settings |= {key.replace("__", "."): value for key, value in settings.items()}
-        (self.user / "User" / "settings.json").write_text(json.dumps(self.settings))
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Change the user's settings, before the start or, as a user would, in their file."""
+        self.settings |= settings
+        text = json.dumps(self.settings)
+        if not self._running:
+            (self.user / "User" / "settings.json").write_text(text)
+            return
+        self.command("Open User Settings (JSON)")
+        until(lambda: "settings.json" in " ".join(self.seen(".tab.active")), "the settings open")
+        self.do("press", "Control+a")
+        self.do("insert", text)
+        self.do("press", "Control+s")
 
     def install(self, commands: str, cwd: Path) -> None:
         """Run what the README says, with `code` on the PATH."""
