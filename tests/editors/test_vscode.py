@@ -139,9 +139,9 @@ def test_the_status_bar_says_why_nothing_came(vscode: VsCode, home: Home, projec
 
 
 def test_the_menu_switches_off_and_on(vscode: VsCode, home: Home, project: Hole) -> None:
+    first = ".quick-input-widget .monaco-list-row.focused"
     for off in (True, False):
         vscode.do("click", '.statusbar-item[id$="pass-lsp.status"] a')
-        first = ".quick-input-widget .monaco-list-row.focused"
         until(lambda off=off: f"Switch {'off' if off else 'on'}" in " ".join(vscode.seen(first)), "the menu")
         vscode.do("press", "Enter")
         until(lambda off=off: ("switched off" in vscode.status()) is off, "the status bar")

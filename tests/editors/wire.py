@@ -90,23 +90,21 @@ class Wire:
 
     def ready(self) -> bool:
         """Whether the server has said that its model is there."""
-        entries = self._all()
-        start = max((at for at, entry in enumerate(entries) if entry["message"].get("method") == "initialize"), default=0)
-        said = [
-            entry["message"]["params"]
-            for entry in entries[start:]
-            if entry["message"].get("method") == "didChangeStatus"
-        ]
-        return bool(said) and said[-1]["kind"] == "Normal" and not said[-1]["busy"]
+        said = [entry["message"] for entry in self._all()[self._start() :]]
+        states = [message["params"] for message in said if message.get("method") == "didChangeStatus"]
+        return bool(states) and states[-1]["kind"] == "Normal" and not states[-1]["busy"]
 
     def _all(self) -> list[dict[str, Any]]:
         lines = self.log.read_text("utf-8").splitlines(keepends=True) if self.log.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
+    def _start(self) -> int:
+        """Where the last start of the server is."""
+        begins = [at for at, entry in enumerate(self._all()) if entry["message"].get("method") == "initialize"]
+        return begins[-1] if begins else 0
+
     def _entries(self) -> list[dict[str, Any]]:
-        entries = self._all()
-        starts = [at for at, entry in enumerate(entries) if entry["message"].get("method") == "initialize"]
-        return entries[max([self._forgotten, *starts[-1:]]) :]
+        return self._all()[max(self._forgotten, self._start()) :]
 
 
 if __name__ == "__main__":

@@ -48,14 +48,17 @@ export async function menu(server: Server): Promise<void> {
   await picked?.act();
 }
 
+/** Change a setting where it is set: in the workspace if that has a value of its own, else for the user. */
+async function set(key: string, value: unknown): Promise<void> {
+  const settings = vscode.workspace.getConfiguration(SECTION);
+  const own = settings.inspect(key)?.workspaceValue !== undefined;
+  const target = own ? vscode.ConfigurationTarget.Workspace : vscode.ConfigurationTarget.Global;
+  await settings.update(key, value, target);
+}
+
 /** Suggestions off everywhere, or on again. */
 export async function toggle(): Promise<void> {
-  const settings = vscode.workspace.getConfiguration(SECTION);
-  await settings.update(
-    'enabled',
-    !settings.get<boolean>('enabled', true),
-    vscode.ConfigurationTarget.Global,
-  );
+  await set('enabled', !vscode.workspace.getConfiguration(SECTION).get<boolean>('enabled', true));
 }
 
 /** Suggestions off in the language of the active editor, or on again. */
@@ -67,7 +70,7 @@ export async function toggleLanguage(): Promise<void> {
     const now = silent.includes(language)
       ? silent.filter((each) => each !== language)
       : [...silent, language];
-    await settings.update('disabled_languages', now, vscode.ConfigurationTarget.Global);
+    await set('disabled_languages', now);
   }
 }
 
@@ -89,7 +92,7 @@ export async function pickModel(): Promise<void> {
   });
   const model = await way?.pick();
   if (model) {
-    await settings.update('model', model, vscode.ConfigurationTarget.Global);
+    await set('model', model);
   }
 }
 
