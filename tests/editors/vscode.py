@@ -60,7 +60,7 @@ class VsCode:
             (self.user / "User" / "settings.json").write_text(text)
             return
         self.command("Open User Settings (JSON)")
-        until(lambda: "settings.json" in " ".join(self.seen(".tab.active")), "the settings open")
+        until(lambda: "telemetryLevel" in "".join(self.seen(".monaco-editor .view-line")), "the settings open")
         self.do("press", "Control+a")
         self.do("insert", text)
         self.do("press", "Control+s")
