@@ -261,3 +261,11 @@ def test_the_help_has_its_tags(started: Nvim, tmp_path: Path) -> None:
     for tag in ("pass_lsp", ":PassLsp", "pass_lsp.accept()", "pass_lsp.multi_line_tokens"):
         started.command(f"help {tag}")
     started.lua("vim.opt.runtimepath:remove(...)", str(tmp_path))
+
+
+def test_stats_shows_what_the_ledger_holds(nvim: Nvim) -> None:
+    nvim.command("PassLsp stats")
+    windows = """return vim.iter(vim.api.nvim_list_wins()):map(function(window)
+      return table.concat(vim.api.nvim_buf_get_lines(vim.api.nvim_win_get_buf(window), 0, -1, false), '\\n')
+    end):join('\\n')"""
+    until(lambda: "Nothing is recorded" in (seen := nvim.lua(windows)) or "accepted" in seen, "the figures")

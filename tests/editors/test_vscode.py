@@ -162,6 +162,7 @@ def test_restart_brings_back_the_suggestions(vscode: VsCode, home: Home, project
 
 
 def test_only_what_the_user_set_is_sent(started: VsCode, home: Home) -> None:
+    until(home.wire.ready, "the model is loaded")
     started.configure({"pass-lsp.strategy": "autoregressive"})
     until(lambda: home.wire.messages("client", "workspace/didChangeConfiguration"), "the change is told")
     starts = home.wire.starts()

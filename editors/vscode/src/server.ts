@@ -43,7 +43,11 @@ export class Server implements vscode.Disposable {
   async reconfigure(event: vscode.ConfigurationChangeEvent): Promise<void> {
     if ([...OF_THE_ENGINE, 'path'].some((key) => event.affectsConfiguration(`${SECTION}.${key}`))) {
       await this.restart();
-    } else if (event.affectsConfiguration(SECTION) && this.client?.isRunning()) {
+    } else if (event.affectsConfiguration(SECTION)) {
+      await this.queue; // a server that is just starting is told afterwards
+      if (!this.client?.isRunning()) {
+        return;
+      }
       const now = chosen(this.keys, inspect);
       const settings = { [SECTION]: update(this.sent, now, inspect) };
       this.sent = now;

@@ -46,7 +46,14 @@ function M.offer(client, buf, item)
   if type(item.insertText) ~= 'string' then
     return nil
   end
-  return { text = item.insertText, row = row, first = first, tail = line:sub(last + 1) }
+  local right = line:sub(col + 1, last)
+  return {
+    text = item.insertText,
+    row = row,
+    first = first,
+    right = right,
+    tail = line:sub(last + 1),
+  }
 end
 
 --- What is on the screen here, as far as it still fits what was typed.
@@ -122,14 +129,16 @@ function M.carry_on(before)
   local row, col, line = cursor(before.buf)
   local offer = before.offer
   local above = api.nvim_buf_get_lines(before.buf, offer.row, row, false)
-  local there = table.concat(vim.list_extend(above, { line:sub(1, col) }), '\n'):sub(offer.first + 1)
+  local there =
+    table.concat(vim.list_extend(above, { line:sub(1, col) }), '\n'):sub(offer.first + 1)
   local fits = vim.startswith(offer.text, there) and vim.endswith(line, offer.tail)
   if not fits or there == offer.text then
     M.hide()
     return
   end
   if row ~= offer.row then
-    local rest = { text = offer.text:sub(#there + 1), row = row, first = col, tail = line:sub(col + 1) }
+    local rest =
+      { text = offer.text:sub(#there + 1), row = row, first = col, tail = line:sub(col + 1) }
     shown = vim.tbl_extend('force', before, { offer = rest })
   end
   draw()

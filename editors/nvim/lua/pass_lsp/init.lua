@@ -92,7 +92,8 @@ local function take(client, buf, item, offer, part)
   local whole = taken == rest
   insert(buf, taken, whole and last or col)
   if not whole then
-    local length = vim.str_utfindex(item.insertText:sub(1, #item.insertText - #rest + #taken), 'utf-16')
+    local length =
+      vim.str_utfindex(item.insertText:sub(1, #item.insertText - #rest + #taken), 'utf-16')
     local told = { item = item, acceptedLength = length }
     client:notify('textDocument/didPartiallyAcceptCompletion', told)
   elseif item.command then
@@ -119,7 +120,9 @@ local function from_native(buf, item)
   if type(item.insert_text) ~= 'string' then
     return plain, nil
   end
-  return plain, { text = item.insert_text, row = row - 1, first = first, tail = line:sub(last + 1) }
+  local right, tail = line:sub(col + 1, last), line:sub(last + 1)
+  return plain,
+    { text = item.insert_text, row = row - 1, first = first, right = right, tail = tail }
 end
 
 --- Accept the suggestion on the screen, or the first word or line of it. May be called from an

@@ -8,6 +8,7 @@ local M = {}
 ---@field text string The whole text that goes in, lines separated by "\n"
 ---@field row integer The line, from 0
 ---@field first integer Byte of that line at which the replaced part begins, from 0
+---@field right? string What of the replaced part stood right of the cursor
 ---@field tail string What stands behind the replaced part
 
 --- What of `offer` is not there yet, with the cursor at byte `col` of `line`; nil where it no longer fits.
@@ -25,7 +26,12 @@ function M.rest(offer, line, col)
   if not vim.startswith(offer.text, there) then
     return nil
   end
-  return offer.text:sub(#there + 1), last
+  local rest, right = offer.text:sub(#there + 1), line:sub(col + 1, last)
+  -- Right of the cursor stands what the suggestion replaces, or closers that came by themselves.
+  if right ~= (offer.right or '') and not vim.endswith(rest, right) then
+    return nil
+  end
+  return rest, last
 end
 
 --- The beginning of `rest` that a user takes with one key: up to the end of its first word or line.
