@@ -28,8 +28,7 @@ SETTINGS = {
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.startupEditor": "none",
 }
-MARKS = {"User": "telemetryLevel", "Machine": "pass-lsp.lookahead"}
-"""By which an open file of settings is known."""
+OF_THE_MACHINE = {"pass-lsp.lookahead": "auto"}
 
 
 class VsCode:
@@ -43,10 +42,11 @@ class VsCode:
         self.home, self.user = home, home.folder / "vscode"
         for where in ("User", "Machine"):
             (self.user / where).mkdir(parents=True)
-        self.settings: dict[str, dict[str, Any]] = {"User": {}, "Machine": {}}
+        self.settings: dict[str, Any] = {}
         self._running: list[subprocess.Popen[str]] = []
         self.configure(SETTINGS)
-        self.configure({"pass-lsp.lookahead": "auto"}, "Machine")
+        # Settings of scope `machine` live here, as the window is another machine's to VS Code.
+        (self.user / "Machine" / "settings.json").write_text(json.dumps(OF_THE_MACHINE))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -56,18 +56,15 @@ class VsCode:
         url = f"http://127.0.0.1:{self._port}/?folder={folder}"
         self._driver = [str(node), str(Path(__file__).with_suffix(".cjs")), str(playwright), chromium, url]
 
-    def configure(self, settings: dict[str, Any], where: str = "User") -> None:
-        """Change settings, before the start or, as a user would, in their file.
-
-        Those of scope `machine` live in "Machine" here, as the window is another machine's to VS Code.
-        """
-        self.settings[where] |= settings
-        text = json.dumps(self.settings[where])
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Change the user's settings, before the start or, as a user would, in their file."""
+        self.settings |= settings
+        text = json.dumps(self.settings)
         if not self._running:
-            (self.user / where / "settings.json").write_text(text)
+            (self.user / "User" / "settings.json").write_text(text)
             return
-        self.command(f"Open {'Remote' if where == 'Machine' else where} Settings (JSON)")
-        until(lambda: MARKS[where] in "".join(self.seen(".monaco-editor .view-line")), "the settings open")
+        self.command("Open User Settings (JSON)")
+        until(lambda: "telemetryLevel" in "".join(self.seen(".monaco-editor .view-line")), "the settings open")
         self.do("press", "Control+a")
         self.do("insert", text)
         self.do("press", "Control+s")
