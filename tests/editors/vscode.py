@@ -68,6 +68,7 @@ class VsCode:
         self.do("press", "Control+a")
         self.do("insert", text)
         self.do("press", "Control+s")
+        self.do("press", "Escape")  # the file is open in a window over the workbench, which keeps the keys
 
     def install(self, commands: str, cwd: Path) -> None:
         """Run what the README says, with `code` on the PATH."""
