@@ -64,11 +64,20 @@ class VsCode:
             (self.user / "User" / "settings.json").write_text(text)
             return
         self.command("Open User Settings (JSON)")
-        until(lambda: "telemetryLevel" in "".join(self.seen(".monaco-editor .view-line")), "the settings open")
+
+        def is_open() -> bool:
+            return "telemetryLevel" in "".join(self.seen(".monaco-editor .view-line"))
+
+        def is_left() -> bool:
+            self.do("press", "Escape")
+            return not is_open()
+
+        until(is_open, "the settings open")
         self.do("press", "Control+a")
         self.do("insert", text)
         self.do("press", "Control+s")
-        self.do("press", "Escape")  # the file is open in a window over the workbench, which keeps the keys
+        until(lambda: (self.user / "User" / "settings.json").read_text().startswith(text), "the settings are saved")
+        until(is_left, "the window of the settings, which lies over the workbench, is closed")
 
     def install(self, commands: str, cwd: Path) -> None:
         """Run what the README says, with `code` on the PATH."""
