@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --progress-bar off -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check bench peers clean
+.PHONY: help setup editors demo test soak check bench peers clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,10 @@ $(READY): pyproject.toml constraints.txt
 	@echo "==> installing torch, transformers and the rest"
 	@$(PIP) -q -e '.[serve,bench,dev]'
 	@touch $@
+
+editors: ## real editors in .cache/editors, for their tests: VS Code, Neovim, Emacs, Helix
+	@tests/editors/install.sh .cache/editors
+	@cd editors/vscode && PATH="$(CURDIR)/.cache/editors/tools/bin:$$PATH" npm ci --no-progress
 
 demo: $(READY) ## a real completion of a real file through the real server, with its speed
 	@$(BIN)/python -m pass_lsp.bench.demo

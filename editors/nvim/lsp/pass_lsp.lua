@@ -1,0 +1,27 @@
+---@brief
+---
+--- pass-lsp: local code completion, several lines at a time. `vim.lsp.enable('pass_lsp')` is all
+--- that it needs; `:help pass_lsp` lists the settings, `:checkhealth pass_lsp` says what is wrong.
+---
+--- Without `filetypes` it attaches to every file that has one; `disabled_languages` takes some out.
+
+vim.cmd.runtime('plugin/pass_lsp.lua') -- for a folder that joined 'runtimepath' after start-up
+
+---@type vim.lsp.Config
+return {
+  cmd = { 'pass-lsp', 'serve', '--stdio' },
+  root_markers = { '.pass-lsp.toml', '.git', 'pyproject.toml' },
+  before_init = function(params, config)
+    -- The server loads its model as soon as it is initialized: it has to know by then which one.
+    local settings = vim.tbl_get(config, 'settings', 'pass-lsp') or vim.empty_dict()
+    params.initializationOptions = { ['pass-lsp'] = settings }
+  end,
+  on_attach = function(client, buf)
+    require('pass_lsp').attach(client, buf)
+  end,
+  handlers = {
+    didChangeStatus = function(_, status, ctx)
+      require('pass_lsp').heard(ctx.client_id, status)
+    end,
+  },
+}

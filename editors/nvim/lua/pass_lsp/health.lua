@@ -1,0 +1,95 @@
+--- `:checkhealth pass_lsp`
+local M = {}
+local health = vim.health
+
+---@return boolean
+local function check_neovim()
+  if vim.fn.has('nvim-0.11') == 0 then
+    health.error('Neovim is older than 0.11.', 'Install Neovim 0.11 or newer.')
+    return false
+  elseif vim.lsp.inline_completion then
+    health.ok('Neovim shows suggestions itself (`vim.lsp.inline_completion`).')
+  else
+    health.ok(
+      "Neovim has no `vim.lsp.inline_completion` (0.12 has); the plugin's own ghost text is used."
+    )
+  end
+  return true
+end
+
+---@return string? program
+local function check_program()
+  local cmd = vim.lsp.config.pass_lsp and vim.lsp.config.pass_lsp.cmd
+  if type(cmd) ~= 'table' then
+    health.info('The server is started by a function of yours.')
+    return nil
+  end
+  if vim.fn.executable(cmd[1]) == 0 then
+    health.error(
+      ('`%s` cannot be run.'):format(cmd[1]),
+      'Install it with `pipx install pass-lsp`, or name it: vim.lsp.config("pass_lsp", { cmd = { "/path/to/pass-lsp", "serve", "--stdio" } })'
+    )
+    return nil
+  end
+  local version = vim.system({ cmd[1], '--version' }, { text = true }):wait(20000)
+  health.ok(('`%s` is %s.'):format(vim.fn.exepath(cmd[1]), vim.trim(version.stdout or '')))
+  return cmd[1]
+end
+
+local function check_clients()
+  if not vim.lsp.is_enabled('pass_lsp') then
+    health.warn('The server is not enabled.', "Add `vim.lsp.enable('pass_lsp')` to your init.lua.")
+  end
+  local clients = vim.lsp.get_clients({ name = 'pass_lsp' })
+  if #clients == 0 then
+    health.info('The server is not running; it starts with the first file.')
+  end
+  for _, client in ipairs(clients) do
+    local answer = client:request_sync('pass-lsp/status', vim.empty_dict(), 2000)
+    local status = answer and answer.result
+    if not status then
+      health.warn('The server does not answer.', 'Run `:PassLsp restart`.')
+    elseif status.kind == 'Error' then
+      health.error(status.message, 'Run `:PassLsp restart` when that is mended.')
+    else
+      health.ok(
+        ('Running, %d buffers. %s'):format(vim.tbl_count(client.attached_buffers), status.message)
+      )
+    end
+  end
+end
+
+--- The server's own examination, one line each.
+---@param program string
+local function check_doctor(program)
+  local done = vim.system({ program, 'doctor', '--json' }, { text = true }):wait(120000)
+  local read, found = pcall(vim.json.decode, done.stdout or '')
+  if not read or type(found) ~= 'table' then
+    health.warn('`pass-lsp doctor` cannot be run.', vim.trim(done.stderr or ''))
+    return
+  end
+  for _, check in ipairs(found.checks or found) do
+    local line = ('%s: %s'):format(check.name, check.found)
+    if check.ok then
+      health.ok(line .. (check.remedy ~= '' and ('; ' .. check.remedy) or ''))
+    else
+      health.error(line, check.remedy)
+    end
+  end
+end
+
+function M.check()
+  health.start('pass-lsp: Neovim')
+  if not check_neovim() then
+    return
+  end
+  health.start('pass-lsp: server')
+  local program = check_program()
+  check_clients()
+  if program then
+    health.start('pass-lsp: doctor')
+    check_doctor(program)
+  end
+end
+
+return M

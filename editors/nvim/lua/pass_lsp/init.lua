@@ -1,0 +1,184 @@
+--- pass-lsp in Neovim: what keys and status lines call. `:help pass_lsp`.
+local api = vim.api
+local ghost = require('pass_lsp.ghost')
+local text = require('pass_lsp.text')
+
+local M = {}
+
+M.NAME = 'pass_lsp'
+
+---@class pass_lsp.Status
+---@field busy boolean
+---@field kind 'Normal'|'Warning'|'Error'|'Inactive'
+---@field message string
+---@field reason string Why the last answer was empty, as a code; '' if it was not
+
+---@type table<integer, pass_lsp.Status>
+local statuses = {}
+local native = vim.lsp.inline_completion
+
+--- The client of a buffer, if the server runs there.
+---@param buf? integer
+---@return vim.lsp.Client?
+function M.client(buf)
+  return vim.lsp.get_clients({ name = M.NAME, bufnr = buf or api.nvim_get_current_buf() })[1]
+end
+
+--- Set a buffer up; the server's configuration calls it. Keep the call if you set your own `on_attach`.
+---@param client vim.lsp.Client
+---@param buf integer
+function M.attach(client, buf)
+  if native then
+    native.enable(true, { client_id = client.id })
+  end
+  ghost.attach(client, buf, native == nil)
+end
+
+--- Take note of the server's status, and tell status lines.
+---@param client_id integer
+---@param status pass_lsp.Status
+function M.heard(client_id, status)
+  statuses[client_id] = status
+  api.nvim_exec_autocmds('User', { pattern = 'PassLspStatus', data = status, modeline = false })
+end
+
+--- The server's status in a buffer, as it was last heard; nil without a server.
+---@param buf? integer
+---@return pass_lsp.Status?
+function M.status(buf)
+  local client = M.client(buf)
+  return client and statuses[client.id]
+end
+
+--- The status in one short word, for a status line; '' without a server.
+---@return string
+function M.statusline()
+  local status = M.status()
+  if not status then
+    return ''
+  end
+  if status.busy then
+    return 'pass …'
+  end
+  return ({ Error = 'pass ✗', Warning = 'pass !', Inactive = 'pass off' })[status.kind]
+    or 'pass ✓'
+end
+
+--- Put `taken` in at the cursor, in place of the line up to byte `last`, and the cursor behind it.
+---@param buf integer
+---@param taken string
+---@param last integer
+local function insert(buf, taken, last)
+  vim.cmd('let &g:undolevels = &g:undolevels') -- so that one undo takes back the suggestion and no more
+  local row, col = unpack(api.nvim_win_get_cursor(0))
+  local lines = vim.split(taken, '\n', { plain = true })
+  api.nvim_buf_set_text(buf, row - 1, col, row - 1, last, lines)
+  api.nvim_win_set_cursor(0, { row + #lines - 1, (#lines == 1 and col or 0) + #lines[#lines] })
+end
+
+--- Take `part` of an item at the cursor, and tell the server so.
+---@param client vim.lsp.Client
+---@param buf integer
+---@param item lsp.InlineCompletionItem
+---@param offer pass_lsp.Offer
+---@param part pass_lsp.Part
+local function take(client, buf, item, offer, part)
+  local row, col = unpack(api.nvim_win_get_cursor(0))
+  local rest, last = text.rest(offer, api.nvim_get_current_line(), col)
+  if row - 1 ~= offer.row or not rest or not last then
+    return
+  end
+  local taken = text.part(rest, part)
+  local whole = taken == rest
+  insert(buf, taken, whole and last or col)
+  if not whole then
+    local length =
+      vim.str_utfindex(item.insertText:sub(1, #item.insertText - #rest + #taken), 'utf-16')
+    local told = { item = item, acceptedLength = length }
+    client:notify('textDocument/didPartiallyAcceptCompletion', told)
+  elseif item.command then
+    client:exec_cmd(item.command, { bufnr = buf })
+  end
+end
+
+--- The item that Neovim shows, in the words of the protocol, laid over the line as it is now.
+---@param item vim.lsp.inline_completion.Item
+---@return lsp.InlineCompletionItem, pass_lsp.Offer?
+local function from_native(buf, item)
+  local plain = { insertText = item.insert_text, command = item.command }
+  local row, col = unpack(api.nvim_win_get_cursor(0))
+  local line = api.nvim_get_current_line()
+  local first, last = col, col
+  if item.range then
+    local start_row, start_col, end_row, end_col = item.range:to_extmark()
+    if start_row ~= row - 1 or end_row ~= row - 1 then
+      return plain, nil
+    end
+    -- What was typed since the answer came stands between the end of its range and the cursor.
+    first, last = start_col, math.max(end_col, col)
+  end
+  if type(item.insert_text) ~= 'string' then
+    return plain, nil
+  end
+  local right, tail = line:sub(col + 1, last), line:sub(last + 1)
+  return plain,
+    { text = item.insert_text, row = row - 1, first = first, right = right, tail = tail }
+end
+
+--- Accept the suggestion on the screen, or the first word or line of it. May be called from an
+--- `<expr>` map: the text goes in right afterwards.
+---@param part? pass_lsp.Part
+---@return boolean # Whether there is one.
+function M.accept(part)
+  local buf = api.nvim_get_current_buf()
+  local now = ghost.current()
+  if now then
+    vim.schedule(function()
+      local item, offer = now.items[now.index], now.offer
+      ghost.cancel()
+      take(now.client, buf, item, offer, part or 'all')
+      ghost.carry_on(now)
+    end)
+    return true
+  end
+  return native ~= nil
+    and native.get({
+      on_accept = function(item)
+        local plain, offer = from_native(buf, item)
+        local client = vim.lsp.get_client_by_id(item.client_id)
+        if not offer or not client then
+          return item
+        end
+        take(client, buf, plain, offer, part or 'all')
+      end,
+    })
+end
+
+--- Take the suggestion off the screen.
+---@return boolean # Whether there was one.
+function M.dismiss()
+  if ghost.current() then
+    ghost.cancel()
+    ghost.hide()
+    return true
+  end
+  return native ~= nil and native.get({ on_accept = function() end })
+end
+
+--- Show the next suggestion, or with -1 the previous; the server is asked for alternatives.
+---@param step 1|-1
+function M.cycle(step)
+  local buf = api.nvim_get_current_buf()
+  local client = M.client(buf)
+  if client then
+    if native and not ghost.current() then
+      native.get({ on_accept = function() end }) -- ours takes its place
+    end
+    -- Neovim takes its own away a moment later, and gives up requests with it.
+    vim.schedule(function()
+      ghost.cycle(client, buf, step)
+    end)
+  end
+end
+
+return M

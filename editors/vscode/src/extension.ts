@@ -1,0 +1,131 @@
+/** pass-lsp in VS Code: starts the server, shows its status, reports what was accepted. The suggestions are VS Code's. */
+import * as vscode from 'vscode';
+import type { Middleware } from 'vscode-languageclient/node';
+import { type Offer, taken } from './accepts';
+import { installCommand } from './find';
+import { menu, pickModel, report, toggle, toggleLanguage } from './menu';
+import { SECTION, Server } from './server';
+import { render, type Status } from './status';
+
+type Item = vscode.InlineCompletionItem;
+
+export async function activate(context: vscode.ExtensionContext): Promise<void> {
+  const manifest = context.extension.packageJSON as {
+    contributes: { configuration: { properties: Record<string, unknown> } };
+  };
+  const properties = Object.keys(manifest.contributes.configuration.properties);
+  const keys = properties.map((key) => key.slice(SECTION.length + 1));
+  const bar = statusBar();
+  const offers = new Offers();
+  const server = new Server(keys, offers, bar.show, (pythons) => void offerInstallation(pythons));
+  const command = (name: string, run: () => unknown) =>
+    vscode.commands.registerCommand(`pass-lsp.${name}`, run);
+  context.subscriptions.push(
+    server,
+    bar.item,
+    command('menu', () => menu(server)),
+    command('restart', () => server.restart()),
+    command('showLog', () => {
+      server.log.show();
+    }),
+    command('toggle', toggle),
+    command('toggleLanguage', toggleLanguage),
+    command('pickModel', pickModel),
+    command('doctor', () => report(server, 'doctor')),
+    command('stats', () => report(server, 'stats')),
+    command('acceptWord', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextWord')),
+    command('acceptLine', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextLine')),
+    vscode.workspace.onDidChangeConfiguration((event) => server.reconfigure(event)),
+    vscode.workspace.onDidGrantWorkspaceTrust(() => server.restart()),
+  );
+  await server.restart();
+}
+
+function statusBar() {
+  const item = vscode.window.createStatusBarItem('pass-lsp.status', vscode.StatusBarAlignment.Right, 100);
+  item.name = 'pass-lsp';
+  item.command = 'pass-lsp.menu';
+  const show = (status: Status | undefined) => {
+    const shown = render(status);
+    item.text = shown.text;
+    item.tooltip = shown.tooltip;
+    item.backgroundColor =
+      shown.severity === 'none'
+        ? undefined
+        : new vscode.ThemeColor(`statusBarItem.${shown.severity}Background`);
+    item.show();
+  };
+  show(undefined);
+  return { item, show };
+}
+
+/** Say that the server is missing, with the command that brings it. */
+async function offerInstallation(pythons: string[]): Promise<void> {
+  const command = installCommand(pythons, process.platform === 'win32');
+  const said = await vscode.window.showWarningMessage(
+    `pass-lsp is not installed. Run: ${command}`,
+    'Install',
+    'Set its path',
+  );
+  if (said === 'Set its path') {
+    await vscode.commands.executeCommand('workbench.action.openSettings', 'pass-lsp.path');
+  } else if (said === 'Install') {
+    const shell = new vscode.ShellExecution(command);
+    const task = new vscode.Task(
+      { type: 'shell' },
+      vscode.TaskScope.Workspace,
+      'install pass-lsp',
+      'pass-lsp',
+      shell,
+    );
+    const running = await vscode.tasks.executeTask(task);
+    const ended = vscode.tasks.onDidEndTaskProcess((event) => {
+      if (event.execution === running) {
+        ended.dispose();
+        void vscode.commands.executeCommand('pass-lsp.restart');
+      }
+    });
+  }
+}
+
+/** Remembers the last answer, so that taking a word or a line of it can be told to the server. */
+class Offers implements Pick<Middleware, 'provideInlineCompletionItems'> {
+  private last: { uri: string; offers: Offer<Item>[] } | undefined;
+
+  provideInlineCompletionItems: NonNullable<Middleware['provideInlineCompletionItems']> = async (
+    document,
+    position,
+    context,
+    token,
+    next,
+  ) => {
+    const answer = await next(document, position, context, token);
+    const items = Array.isArray(answer) ? answer : (answer?.items ?? []);
+    const start = (item: Item) => document.offsetAt(item.range?.start ?? position);
+    if (items.length > 0) {
+      const plain = items.filter((item) => typeof item.insertText === 'string');
+      const offers = plain.map((item) => ({ item, text: item.insertText as string, start: start(item) }));
+      this.last = { uri: document.uri.toString(), offers };
+    }
+    return answer;
+  };
+
+  /** Run VS Code's own command, and report what it put in. */
+  async accept(server: Server, command: string): Promise<void> {
+    const editor = vscode.window.activeTextEditor;
+    const before = editor?.document.offsetAt(editor.selection.active) ?? 0;
+    const last = this.last;
+    await vscode.commands.executeCommand(command);
+    if (editor === undefined || last?.uri !== editor.document.uri.toString()) {
+      return;
+    }
+    const after = editor.document.offsetAt(editor.selection.active);
+    const part = taken(last.offers, editor.document.getText(), before, after);
+    if (part !== undefined && server.client?.isRunning()) {
+      const { insertText, command: reported } = part.item;
+      const item = { insertText, command: reported };
+      const told = { item, acceptedLength: part.acceptedLength };
+      await server.client.sendNotification('textDocument/didPartiallyAcceptCompletion', told);
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/** Where `pass-lsp` is, and how to get it. Knows nothing of VS Code. */
+import * as path from 'node:path';
+
+export interface Surroundings {
+  /** The setting `pass-lsp.path`. */
+  setting: string;
+  /** Python executables of active environments, most specific first; none where the workspace is not trusted. */
+  pythons: string[];
+  /** The PATH. */
+  searchPath: string;
+  windows: boolean;
+  home: string;
+  exists: (file: string) => boolean;
+}
+
+/** The program, or undefined where there is none. The setting wins even if it names nothing: then so it says. */
+export function findServer(around: Surroundings): string | undefined {
+  const paths = around.windows ? path.win32 : path.posix;
+  const name = around.windows ? 'pass-lsp.exe' : 'pass-lsp';
+  if (around.setting) {
+    const named = around.setting.replace(/^~(?=[/\\])/, () => around.home);
+    return around.exists(named) ? named : undefined;
+  }
+  const folders = [
+    ...around.pythons.map((python) => paths.dirname(python)),
+    ...around.searchPath.split(around.windows ? ';' : ':').filter((folder) => paths.isAbsolute(folder)),
+    // Where pipx and uv put programs; an editor started from a desktop often lacks it in its PATH.
+    paths.join(around.home, '.local', 'bin'),
+  ];
+  return folders.map((folder) => paths.join(folder, name)).find(around.exists);
+}
+
+/** The one command that installs the server: into the active environment, or else by pipx into its own. */
+export function installCommand(pythons: string[], windows: boolean): string {
+  const python = pythons[0];
+  if (python === undefined) {
+    return 'pipx install pass-lsp';
+  }
+  const call = windows ? '& ' : '';
+  return /^[\w./:\\-]+$/.test(python)
+    ? `${python} -m pip install pass-lsp`
+    : `${call}"${python}" -m pip install pass-lsp`;
+}

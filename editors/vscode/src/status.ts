@@ -1,0 +1,29 @@
+/** The server's status as a user sees it. Knows nothing of VS Code. */
+
+/** What `didChangeStatus` brings. */
+export interface Status {
+  busy: boolean;
+  kind: 'Normal' | 'Warning' | 'Error' | 'Inactive';
+  message: string;
+  /** Why the last answer was empty, as a code; "" if it was not. */
+  reason?: string;
+}
+
+export interface Shown {
+  text: string;
+  tooltip: string;
+  severity: 'none' | 'warning' | 'error';
+}
+
+const ICONS = { Normal: 'sparkle', Warning: 'warning', Error: 'error', Inactive: 'circle-slash' };
+
+/** The status bar for what the server said last; undefined while there is no server. */
+export function render(status: Status | undefined): Shown {
+  if (status === undefined) {
+    return { text: '$(circle-slash) pass-lsp', tooltip: 'pass-lsp is not running.', severity: 'none' };
+  }
+  const icon = status.busy ? 'loading~spin' : ICONS[status.kind];
+  const severity = status.kind === 'Error' ? 'error' : status.kind === 'Warning' ? 'warning' : 'none';
+  const reason = status.reason ? `\n\nReason code: ${status.reason}` : '';
+  return { text: `$(${icon}) pass-lsp`, tooltip: `pass-lsp: ${status.message}${reason}`, severity };
+}

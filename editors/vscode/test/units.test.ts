@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { taken } from '../src/accepts';
+import { findServer, installCommand, type Surroundings } from '../src/find';
+import { chosen, type Inspected, update } from '../src/settings';
+import { render } from '../src/status';
+
+const around = (files: string[], more: Partial<Surroundings> = {}): Surroundings => ({
+  setting: '',
+  pythons: [],
+  searchPath: '/usr/bin:bin:/opt/bin',
+  windows: false,
+  home: '/home/me',
+  exists: (file) => files.includes(file),
+  ...more,
+});
+
+test('the setting wins, even over a program elsewhere', () => {
+  const files = ['/usr/bin/pass-lsp', '/home/me/own/pass-lsp'];
+  assert.equal(findServer(around(files, { setting: '~/own/pass-lsp' })), '/home/me/own/pass-lsp');
+  assert.equal(findServer(around(files, { setting: '/nowhere/pass-lsp' })), undefined);
+});
+
+test('then the active environment, then the PATH, then where pipx puts it', () => {
+  const pythons = ['/project/.venv/bin/python'];
+  const files = ['/project/.venv/bin/pass-lsp', '/opt/bin/pass-lsp', '/home/me/.local/bin/pass-lsp'];
+  assert.equal(findServer(around(files, { pythons })), '/project/.venv/bin/pass-lsp');
+  assert.equal(findServer(around(files)), '/opt/bin/pass-lsp');
+  assert.equal(findServer(around(files.slice(2))), '/home/me/.local/bin/pass-lsp');
+  assert.equal(findServer(around([])), undefined);
+});
+
+test('a relative folder of the PATH is not searched: a workspace could put its own program there', () => {
+  assert.equal(findServer(around(['bin/pass-lsp'])), undefined);
+});
+
+test('on Windows the program has its own name and the PATH its own separator', () => {
+  const windows = { windows: true, searchPath: 'C:\\a;C:\\b', home: 'C:\\me' };
+  assert.equal(findServer(around(['C:\\b\\pass-lsp.exe'], windows)), 'C:\\b\\pass-lsp.exe');
+});
+
+test('one command installs it', () => {
+  assert.equal(installCommand([], false), 'pipx install pass-lsp');
+  assert.equal(installCommand(['/v/bin/python'], false), '/v/bin/python -m pip install pass-lsp');
+  assert.equal(
+    installCommand(['C:\\my env\\python.exe'], true),
+    '& "C:\\my env\\python.exe" -m pip install pass-lsp',
+  );
+});
+
+const inspecting = (values: Record<string, Inspected>) => (key: string) => values[key];
+
+test('only what is set is sent, the most specific value of it, and nothing of the client', () => {
+  const values = {
+    enabled: { defaultValue: true },
+    prompt_tokens: { defaultValue: 2048, globalValue: 512, workspaceValue: 1024 },
+    path: { globalValue: '/x' },
+    'trace.server': { globalValue: 'verbose' },
+  };
+  assert.deepEqual(chosen(Object.keys(values), inspecting(values)), { prompt_tokens: 1024 });
+});
+
+test('a setting that is taken back goes back to its default', () => {
+  const values = { enabled: { defaultValue: true }, prompt_tokens: { defaultValue: 2048, globalValue: 64 } };
+  const told = update({ enabled: false, prompt_tokens: 64 }, { prompt_tokens: 64 }, inspecting(values));
+  assert.deepEqual(told, { enabled: true, prompt_tokens: 64 });
+});
+
+test('the status bar says the state and the reason', () => {
+  assert.match(render(undefined).tooltip, /not running/);
+  assert.match(render({ busy: true, kind: 'Normal', message: 'Loading.' }).text, /spin/);
+  const empty = render({
+    busy: false,
+    kind: 'Normal',
+    message: 'No suggestion: deadline.',
+    reason: 'deadline',
+  });
+  assert.match(empty.tooltip, /No suggestion: deadline\.\n\nReason code: deadline/);
+  assert.equal(render({ busy: false, kind: 'Error', message: 'x' }).severity, 'error');
+  assert.equal(render({ busy: false, kind: 'Warning', message: 'x' }).severity, 'warning');
+  assert.match(render({ busy: false, kind: 'Inactive', message: 'off' }).text, /slash/);
+});
+
+test('a part that was taken is found with its length from the start of the suggestion', () => {
+  const offers = [{ item: 'first', text: '  return a + b\n  done', start: 10 }];
+  const text = 'def f(a):\n  return';
+  assert.deepEqual(taken(offers, text, 12, 18), { item: 'first', acceptedLength: 8 });
+});
+
+test('text that is not the suggestion, or nothing, is no accept', () => {
+  const offers = [{ item: 'first', text: 'return', start: 0 }];
+  assert.equal(taken(offers, 'raise', 0, 5), undefined);
+  assert.equal(taken(offers, 'ret', 3, 3), undefined);
+  assert.equal(taken([], 'ret', 0, 3), undefined);
+});

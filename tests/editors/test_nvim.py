@@ -1,0 +1,271 @@
+"""The plugin in Neovim 0.11 (its own ghost text) and 0.12 (Neovim's), set up as the README says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.editors.conftest import ROOT, Hole, Home, make_home, need, setup_in_readme, until
+from tests.editors.nvim import Nvim
+
+VERSIONS = ("nvim-0.11", "nvim-0.12")
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def home(version: str, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return make_home(tmp_path_factory.mktemp(version))
+
+
+@pytest.fixture(scope="module")
+def started(version: str, home: Home) -> Iterator[Nvim]:
+    """One Neovim for all tests of a version."""
+    started = Nvim(need(f"bin/{version}"), home, setup_in_readme("lua", "**Neovim**"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def nvim(started: Nvim, home: Home, project: Hole) -> Iterator[Nvim]:
+    """Neovim with the file of the hole, the server ready; at the end nobody must have complained."""
+    started.keys("<Esc>")
+    started.command(f"silent! %bwipeout! | messages clear | edit {project.path}")
+    until(home.wire.ready, "the model is loaded")
+    until(lambda: started.lua("return require('pass_lsp').client() ~= nil"), "the server is attached")
+    home.wire.forget()
+    yield started
+    assert home.wire.complaints() == []
+    assert "rror" not in started.messages()
+    log = home.folder / "state" / "nvim" / "lsp.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    # Neovim files a server's whole stderr, which is where logs belong, under this heading.
+    assert [line for line in lines if line.startswith("[ERROR]") and '"stderr"' not in line] == []
+
+
+def fill(nvim: Nvim, project: Hole) -> str:
+    """Type the blank; the suggestion that then stands there."""
+    nvim.keys(f"{project.line + 1}GA<Space>")
+    return nvim.wait_for_ghost()
+
+
+def after_cursor(item: dict, project: Hole) -> str:
+    """What an item adds to the text left of the cursor."""
+    start = item["range"]["start"]["character"] if item.get("range") else len(project.indent)
+    return item["insertText"][len(project.indent) - start :]
+
+
+def told(home: Home, method: str) -> Callable[[], list[dict]]:
+    return lambda: home.wire.messages("client", method)
+
+
+def test_several_lines_are_shown_and_accepted_byte_for_byte(nvim: Nvim, home: Home, project: Hole) -> None:
+    ghost = fill(nvim, project)
+    assert "\n" in ghost
+    assert ghost == after_cursor(home.wire.items()[-1], project)
+    nvim.keys("<Tab>")
+    until(lambda: nvim.text() + "\n" == project.with_(ghost), "the text is in")
+    row, column = nvim.call("win_get_cursor", 0)
+    assert row == project.line + 1 + ghost.count("\n")
+    assert column == len(ghost.rsplit("\n", 1)[1])
+    if (item := home.wire.items()[0]).get("command"):
+        [command] = until(told(home, "workspace/executeCommand"), "the accept reaches the server")
+        assert command["params"]["command"] == item["command"]["command"]
+    nvim.keys("<Esc>u")
+    until(lambda: nvim.text() + "\n" == project.with_(""), "one undo takes the suggestion back")
+
+
+def test_tab_is_a_tab_where_nothing_is_shown(nvim: Nvim, project: Hole) -> None:
+    nvim.keys("ggO<Tab>x")
+    until(lambda: nvim.text().startswith(("\tx\n", " ")), "the key has its own meaning")
+
+
+def test_typing_along_keeps_the_suggestion(nvim: Nvim, home: Home, project: Hole) -> None:
+    ghost = fill(nvim, project)
+    for typed in range(1, 4):
+        nvim.keys(ghost[typed - 1].replace("<", "<lt>"))
+        assert until(lambda: nvim.ghost(), "the rest stays") == ghost[typed:]
+    nvim.keys("<Tab>")
+    until(lambda: nvim.text().startswith(project.before + " " + ghost + project.after[:20]), "the whole is in")
+
+
+@pytest.mark.parametrize(("plug", "part"), [("word", "first word"), ("line", "first line")])
+def test_a_part_is_accepted_and_told(nvim: Nvim, home: Home, project: Hole, plug: str, part: str) -> None:
+    nvim.lua("vim.keymap.set('i', '<C-l>', ('<Plug>(pass-lsp-accept-%s)'):format(...))", plug)
+    ghost = fill(nvim, project)
+    nvim.keys("<C-l>")
+    [note] = until(told(home, "textDocument/didPartiallyAcceptCompletion"), f"the {part} is told")
+    item = home.wire.items()[0]
+    taken = ghost.split("\n")[0] if plug == "line" else nvim.line()[len(project.indent) :]
+    assert nvim.line() == project.indent + taken
+    assert ghost.startswith(taken) and taken
+    ahead = len(item["insertText"]) - len(ghost)
+    assert note["params"]["acceptedLength"] == ahead + len(taken)
+    assert note["params"]["item"]["insertText"] == item["insertText"]
+    if nvim.space == "pass_lsp" or item.get("command"):  # else the server would have to remember it
+        assert until(nvim.ghost, "the rest is shown") == ghost[len(taken) :]
+
+
+def test_dismiss_takes_it_away(nvim: Nvim, project: Hole) -> None:
+    nvim.lua("vim.keymap.set('i', '<C-e>', '<Plug>(pass-lsp-dismiss)')")
+    fill(nvim, project)
+    nvim.keys("<C-e>")
+    until(lambda: nvim.ghost() is None, "it is gone")
+    assert nvim.call("get_mode")["mode"] == "i"
+
+
+def test_next_asks_for_alternatives(nvim: Nvim, home: Home, project: Hole) -> None:
+    nvim.lua("vim.keymap.set('i', '<C-n>', '<Plug>(pass-lsp-next)')")
+    fill(nvim, project)
+    nvim.keys("<C-n>")
+
+    def manual() -> list[dict]:
+        asked = home.wire.answers("textDocument/inlineCompletion")
+        return [reply for ask, reply in asked if ask["params"]["context"]["triggerKind"] == 1 and reply]
+
+    [reply] = until(manual, "the server is asked by hand")
+    items = reply["result"]["items"]
+    shown = until(lambda: nvim.ghost("pass_lsp"), "an alternative is shown")
+    second = items[1 % len(items)]
+    assert shown.startswith(after_cursor(second, project))
+    assert len(items) == 1 or shown.endswith(f" (2/{len(items)})")
+    nvim.keys("<Tab>")
+    until(lambda: nvim.text().startswith(project.before + " " + after_cursor(second, project)), "and accepted")
+
+
+def test_ten_fast_keys_leave_one_running_decode(nvim: Nvim, home: Home, project: Hole) -> None:
+    nvim.keys(f"{project.line + 1}GA<Space>")
+    for key in "if_the_xyz":
+        nvim.keys(key)
+    until(lambda: nvim.line().endswith("if_the_xyz"), "all keys are in")
+
+    def settled() -> list:
+        answers = home.wire.answers("textDocument/inlineCompletion")
+        position = answers[-1][0]["params"]["position"] if answers else {}
+        done = position.get("character") == len(project.indent) + 10 and all(reply for _, reply in answers)
+        return answers if done else []
+
+    answers = until(settled, "every request is answered")
+    served = [reply for _, reply in answers[:-1] if (reply.get("result") or {}).get("items")]
+    assert len(served) <= 1, "what came before the last key was given up"
+    assert "result" in answers[-1][1]
+
+
+def test_restart_brings_back_the_suggestions(nvim: Nvim, home: Home, project: Hole) -> None:
+    starts = home.wire.starts()
+    nvim.command("PassLsp restart")
+    until(lambda: home.wire.starts() == starts + 1, "a new server")
+    until(home.wire.ready, "the model is loaded again")
+    assert fill(nvim, project)
+
+
+def test_toggle_silences_it(nvim: Nvim, home: Home, project: Hole) -> None:
+    nvim.command("PassLsp toggle")
+    until(lambda: nvim.lua("return require('pass_lsp').statusline()") == "pass off", "off in the status line")
+    nvim.keys(f"{project.line + 1}GA<Space>")
+    until(lambda: home.wire.answers("textDocument/inlineCompletion"), "a request")
+    assert nvim.ghost() is None
+    nvim.keys("<Esc>:PassLsp toggle<CR>")
+    until(lambda: nvim.lua("return require('pass_lsp').statusline()") != "pass off", "on again")
+    nvim.keys("A<BS><Space>")
+    assert nvim.wait_for_ghost()
+
+
+def test_status_says_what_the_server_says(nvim: Nvim) -> None:
+    nvim.command("PassLsp status")
+    until(lambda: "pass-lsp: Ready." in nvim.messages(), "a message")
+
+
+def test_checkhealth_finds_nothing_wrong(nvim: Nvim) -> None:
+    nvim.command("checkhealth pass_lsp")
+    report = nvim.text()
+    assert "ERROR" not in report, report
+    assert "Running, 1 buffers" in report, report
+    assert "pass-lsp: doctor" in report and "model" in report, report
+
+
+def test_a_missing_program_is_named_with_its_remedy(version: str, tmp_path: Path) -> None:
+    init = setup_in_readme("lua", "**Neovim**") + "\nvim.lsp.config('pass_lsp', { cmd = { 'no-such-program' } })"
+    nvim = Nvim(need(f"bin/{version}"), make_home(tmp_path), init)
+    try:
+        nvim.command("checkhealth pass_lsp")
+        assert "`no-such-program` cannot be run." in nvim.text()
+        assert "pipx install pass-lsp" in nvim.text()
+    finally:
+        nvim.close()
+
+
+def test_settings_reach_the_server_before_its_model(version: str, tmp_path: Path, project: Hole) -> None:
+    home = make_home(tmp_path)
+    values = {"strategy": "autoregressive", "disabled_languages": ["lua"]}
+    settings = f"{{ settings = {{ ['pass-lsp'] = vim.json.decode({json.dumps(json.dumps(values))}) }} }}"
+    init = f"vim.lsp.config('pass_lsp', {settings})\n" + setup_in_readme("lua", "**Neovim**")
+    nvim = Nvim(need(f"bin/{version}"), home, init)
+    try:
+        nvim.command(f"edit {project.path}")
+        [initialize] = until(told(home, "initialize"), "the server starts")
+        assert initialize["params"]["initializationOptions"] == {"pass-lsp": values}
+        until(home.wire.ready, "the model is loaded")
+        assert home.wire.complaints() == []
+    finally:
+        nvim.close()
+
+
+@pytest.mark.parametrize(
+    ("rest", "part", "taken"),
+    [
+        ("return a + b", "word", "return"),
+        (" a + b", "word", " a"),
+        (" += 1", "word", " +="),
+        ("\n    größe = 1", "word", "\n    größe"),
+        ("日本(x)", "word", "日本"),
+        ("   ", "word", "   "),
+        ("one\ntwo", "line", "one"),
+        ("\n  two\nthree", "line", "\n  two"),
+        ("\n\n  three\n", "line", "\n\n  three"),
+        ("one\ntwo", "all", "one\ntwo"),
+    ],
+)
+def test_a_word_and_a_line_end_where_a_user_expects(started: Nvim, rest: str, part: str, taken: str) -> None:
+    assert started.lua("return require('pass_lsp.text').part(...)", rest, part) == taken
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "rest"),
+    [
+        ("  ", 2, "foo(x)"),  # as it was answered
+        ("  fo", 4, "o(x)"),  # typed along
+        ("  foo()", 6, "x)"),  # a bracket was closed by itself
+        ("  bar", 5, None),  # something else was typed
+        ("  fo # note", 4, None),  # what stood behind is another
+        (" ", 1, None),  # gone back beyond its beginning
+    ],
+)
+def test_what_is_left_of_a_suggestion(started: Nvim, line: str, column: int, rest: str | None) -> None:
+    offer = {"text": "foo(x)", "row": 0, "first": 2, "tail": ""}
+    assert started.lua("return (require('pass_lsp.text').rest(...))", offer, line, column) == rest
+
+
+def test_the_help_has_its_tags(started: Nvim, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "editors" / "nvim" / "doc", tmp_path / "doc")
+    started.command(f"helptags {tmp_path / 'doc'}")
+    started.lua("vim.opt.runtimepath:append(...)", str(tmp_path))
+    for tag in ("pass_lsp", ":PassLsp", "pass_lsp.accept()", "pass_lsp.multi_line_tokens"):
+        started.command(f"help {tag}")
+    started.lua("vim.opt.runtimepath:remove(...)", str(tmp_path))
+
+
+def test_stats_shows_what_the_ledger_holds(nvim: Nvim) -> None:
+    nvim.command("PassLsp stats")
+    windows = """return vim.iter(vim.api.nvim_list_wins()):map(function(window)
+      return table.concat(vim.api.nvim_buf_get_lines(vim.api.nvim_win_get_buf(window), 0, -1, false), '\\n')
+    end):join('\\n')"""
+    until(lambda: "Nothing is recorded" in (seen := nvim.lua(windows)) or "accepted" in seen, "the figures")

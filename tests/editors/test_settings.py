@@ -1,0 +1,83 @@
+"""One source of settings: what `config.py` has, VS Code's `package.json` and the Neovim help have too."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from pass_lsp.config import OF_THE_ENGINE, USER_ONLY, Settings
+from pass_lsp.domain import STRATEGIES
+from tests.editors.conftest import ROOT
+
+MANIFEST = json.loads((ROOT / "editors" / "vscode" / "package.json").read_text("utf-8"))
+PROPERTIES: dict[str, dict[str, Any]] = MANIFEST["contributes"]["configuration"]["properties"]
+OF_THE_CLIENT = {"pass-lsp.path", "pass-lsp.trace.server"}
+TYPES = {str: "string", bool: "boolean", int: "integer", tuple: "array"}
+NAMES = [field.name for field in fields(Settings)]
+
+
+def default_of(name: str) -> Any:
+    """The default, as JSON has it."""
+    value = getattr(Settings(), name)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def in_lua(value: Any) -> str:
+    """A value as the help writes it."""
+    if isinstance(value, list):
+        return "{ " + ", ".join(f"'{each}'" for each in value) + " }" if value else "{}"
+    return json.dumps(value).replace('"', "'")
+
+
+def test_vs_code_has_the_same_keys_in_the_same_order() -> None:
+    ours = [key for key in PROPERTIES if key not in OF_THE_CLIENT]
+    assert ours == [f"pass-lsp.{name}" for name in NAMES]
+    assert set(PROPERTIES) > OF_THE_CLIENT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vs_code_has_the_same_type_default_and_scope(name: str) -> None:
+    declared = PROPERTIES[f"pass-lsp.{name}"]
+    assert declared["type"] == TYPES[type(getattr(Settings(), name))]
+    assert declared["default"] == default_of(name)
+    # A workspace's settings.json comes with a cloned repository, as `.pass-lsp.toml` does.
+    assert declared["scope"] == ("machine" if name in USER_ONLY else "window")
+    assert declared["markdownDescription"].endswith(".")
+
+
+def test_what_a_workspace_may_not_choose_is_restricted_until_it_is_trusted() -> None:
+    capability = MANIFEST["capabilities"]["untrustedWorkspaces"]
+    assert capability["supported"] == "limited"
+    assert set(capability["restrictedConfigurations"]) == {"pass-lsp.path", *(f"pass-lsp.{key}" for key in USER_ONLY)}
+    assert PROPERTIES["pass-lsp.path"]["scope"] == "machine"
+
+
+def test_vs_code_offers_the_strategies_there_are() -> None:
+    assert sorted(PROPERTIES["pass-lsp.strategy"]["enum"]) == sorted(STRATEGIES)
+
+
+def test_vs_code_restarts_the_server_for_the_settings_of_the_engine() -> None:
+    source = (ROOT / "editors" / "vscode" / "src" / "settings.ts").read_text("utf-8")
+    listed = re.search(r"OF_THE_ENGINE = \[(.*?)\]", source, re.DOTALL)
+    assert listed and set(re.findall(r"'(\w+)'", listed[1])) == OF_THE_ENGINE
+
+
+def test_the_help_of_neovim_has_the_same_keys_defaults_and_words() -> None:
+    text = (ROOT / "editors" / "nvim" / "doc" / "pass_lsp.txt").read_text("utf-8")
+    listed = re.findall(r"^(\w+)  \(default `(.*)`\).*\n((?:    .+\n)+)", text, re.MULTILINE)
+    assert [name for name, _, _ in listed] == NAMES
+    for name, default, words in listed:
+        assert default == in_lua(default_of(name)), name
+        assert " ".join(words.split()) == PROPERTIES[f"pass-lsp.{name}"]["markdownDescription"], name
+        assert f"*pass_lsp.{name}*" in text
+
+
+def test_the_readme_lists_every_key() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    table = text[text.index("## Settings") :].split("\n## ")[0]
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == set(NAMES)

@@ -1,0 +1,181 @@
+"""Drives a real VS Code: its server, a headless Chromium, and a user's hands and eyes in it (`vscode.cjs`)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.editors.conftest import Home, need, until
+
+SETTINGS = {
+    # What would come between the test and the editor; nothing of the extension's.
+    "chat.disableAIFeatures": True,
+    "editor.quickSuggestions": {"other": "off", "comments": "off", "strings": "off"},
+    "editor.autoClosingBrackets": "never",
+    "editor.autoClosingQuotes": "never",
+    "extensions.autoUpdate": False,
+    "files.autoSave": "off",
+    "security.workspace.trust.enabled": False,
+    "telemetry.telemetryLevel": "off",
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+    "workbench.startupEditor": "none",
+}
+OF_THE_MACHINE = {"pass-lsp.lookahead": "auto"}
+
+
+class VsCode:
+    """One running VS Code on `folder`. `install` runs shell commands in which `code` is this one."""
+
+    def __init__(self, home: Home, folder: Path) -> None:
+        node = need("tools/bin/node")
+        self._entry = [str(node), str(need("vscode/node_modules/code-server/out/node/entry.js"))]
+        playwright = need("browser/node_modules/playwright-core")
+        chromium = shutil.which("chromium") or str(need("bin/chromium"))
+        self.home, self.user = home, home.folder / "vscode"
+        for where in ("User", "Machine"):
+            (self.user / where).mkdir(parents=True)
+        self.settings: dict[str, Any] = {}
+        self._running: list[subprocess.Popen[str]] = []
+        self.configure(SETTINGS)
+        # Settings of scope `machine` live here, as the window is another machine's to VS Code.
+        (self.user / "Machine" / "settings.json").write_text(json.dumps(OF_THE_MACHINE))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        (home.folder / "code-server.yaml").write_text(f"bind-addr: 127.0.0.1:{self._port}\nauth: none\ncert: false\n")
+        self._env = home.env | {"PATH": f"{home.env['PATH']}:{node.parent}"}
+        self._folder = folder
+        url = f"http://127.0.0.1:{self._port}/?folder={folder}"
+        self._driver = [str(node), str(Path(__file__).with_suffix(".cjs")), str(playwright), chromium, url]
+
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Change the user's settings, before the start or, as a user would, in their file."""
+        self.settings |= settings
+        text = json.dumps(self.settings)
+        if not self._running:
+            (self.user / "User" / "settings.json").write_text(text)
+            return
+        self.command("Open User Settings (JSON)")
+
+        def is_open() -> bool:
+            return "telemetryLevel" in "".join(self.seen(".monaco-editor .view-line"))
+
+        def is_left() -> bool:
+            self.do("press", "Escape")
+            return not is_open()
+
+        until(is_open, "the settings open")
+        self.do("press", "Control+a")
+        self.do("insert", text)
+        self.do("press", "Control+s")
+        until(lambda: (self.user / "User" / "settings.json").read_text().startswith(text), "the settings are saved")
+        until(is_left, "the window of the settings, which lies over the workbench, is closed")
+
+    def install(self, commands: str, cwd: Path) -> None:
+        """Run what the README says, with `code` on the PATH."""
+        script = self.home.folder / ".local" / "bin" / "code"
+        script.write_text("#!/bin/sh\nexec " + " ".join(f"'{part}'" for part in self._command()) + ' "$@"\n')
+        script.chmod(0o755)
+        env = self._env | {"npm_config_prefer_offline": "true", "HOME": os.environ["HOME"]}
+        done = subprocess.run(["bash", "-ec", commands], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self) -> None:
+        """Open the folder."""
+        quiet = ["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust"]
+        command = [*self._command(), *quiet, "--disable-getting-started-override", str(self._folder)]
+        log = (self.home.folder / "vscode.log").open("w")
+        with log:
+            options: dict[str, Any] = {"stderr": log, "text": True, "start_new_session": True, "env": self._env}
+            self._running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, **options))
+            until(self._healthy, "VS Code's server answers")
+            pipe = subprocess.PIPE
+            self._running.append(subprocess.Popen(self._driver, stdin=pipe, stdout=pipe, **options))
+        self.do("open")
+
+    def do(self, act: str, *arguments: Any) -> Any:
+        """One act of `vscode.cjs`. Raises `RuntimeError` with what the browser says."""
+        driver = self._running[-1]
+        assert driver.stdin and driver.stdout
+        driver.stdin.write(json.dumps([act, *arguments]) + "\n")
+        driver.stdin.flush()
+        answer = json.loads(driver.stdout.readline() or '{"error": "the browser has ended"}')
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["value"]
+
+    def seen(self, selector: str) -> list[str]:
+        """The texts of what matches, from top to bottom."""
+        return [text for _, _, text in self.do("seen", selector)]
+
+    def status(self) -> str:
+        """What the status bar says on hovering over it."""
+        return self.do("attribute", '.statusbar-item[id$="pass-lsp.status"] a', "aria-label") or ""
+
+    def command(self, title: str) -> None:
+        """Run a command by its title, from the palette."""
+        self.do("press", "F1")
+        until(lambda: self.do("seen", ".quick-input-widget .monaco-list-row"), "the palette opens")
+        self.do("type", title)
+        row = f'.quick-input-widget .monaco-list-row.focused[aria-label*="{title}"]'
+        until(lambda: self.do("seen", row), f"the command {title!r}")
+        self.do("press", "Enter")
+
+    def open(self, file: str) -> None:
+        """Open a file of the folder."""
+        self.do("click", f'.explorer-folders-view .monaco-list-row[aria-label*="{file}"]', 2)
+        until(lambda: self.do("seen", ".monaco-editor .view-line"), f"{file} is open")
+
+    def go_to(self, line: int) -> None:
+        """The cursor at the end of a line, from 1."""
+        self.do("press", "Control+g")
+        until(lambda: self.do("seen", ".quick-input-widget input"), "the question for a line")
+        self.do("type", str(line))
+        self.do("press", "Enter")
+        until(lambda: f"Ln {line}," in " ".join(self.seen("#status\\.editor\\.selection")), f"line {line}")
+        self.do("press", "End")
+
+    def ghost(self) -> str | None:
+        """The suggestion on the screen, if there is one."""
+        first = "".join(self.seen(".view-lines .ghost-text-decoration"))
+        more = self.seen(".suggest-preview-text .view-line")
+        return "\n".join([first, *more]) if first or more else None
+
+    def notifications(self) -> list[str]:
+        """What pops up."""
+        return self.seen(".notification-toast .notification-list-item-message")
+
+    def close(self) -> None:
+        """End browser and server, whatever state they are in."""
+        for process in reversed(self._running):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+
+    def _command(self) -> list[str]:
+        folder = self.home.folder
+        places = ["--config", folder / "code-server.yaml", "--user-data-dir", self.user]
+        return [*self._entry, *map(str, places), "--extensions-dir", str(folder / "extensions")]
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/healthz", timeout=5):
+                return True
+        except OSError:
+            return False
