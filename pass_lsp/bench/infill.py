@@ -7,10 +7,8 @@ in its own fill-in-the-middle form, and end where it ends them.
 
 from __future__ import annotations
 
-import ast
 import difflib
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +23,7 @@ from pass_lsp.completion import complete_document
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import Context, Engine, Mode, SamplingParams
+from pass_lsp.train.filters import parses
 
 Z = 1.96
 SETTINGS = Settings(deadline_ms=0)
@@ -80,14 +79,14 @@ def judge(hole: Hole, text: str) -> Answer:
     """Compare with what was there; white space at both ends does not count. Tests are run in the sandbox."""
     middle, whole = hole.middle.strip(), hole.prefix + text + hole.suffix
     # One that does not parse cannot pass either.
-    parses = _parses(whole)
+    valid = parses(whole)
     return Answer(
         hole,
         _first_line(middle) == _first_line(text),
         middle == text.strip(),
         difflib.SequenceMatcher(None, middle, text.strip(), autojunk=False).ratio(),
-        parses,
-        (parses and run_program(f"{whole}\n{hole.test}").passed) if hole.test else None,
+        valid,
+        (valid and run_program(f"{whole}\n{hole.test}").passed) if hole.test else None,
     )
 
 
@@ -155,16 +154,6 @@ def _row(name: str, answers: Sequence[Answer]) -> dict[str, Any]:
 
 def _interval(hits: int, total: int) -> list[float]:
     return [round(bound, 3) for bound in wilson(hits, total)]
-
-
-def _parses(text: str) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
-    return True
 
 
 def _first_line(text: str) -> str:

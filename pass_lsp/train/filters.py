@@ -61,10 +61,11 @@ def unwanted_text(text: str) -> str | None:
         return "secret"
     if sum(character.isalpha() for character in text) < 0.4 * len(text):
         return "data"
-    return None if _parses(text) else "syntax"
+    return None if parses(text) else "syntax"
 
 
-def _parses(text: str) -> bool:
+def parses(text: str) -> bool:
+    """Whether `text` is Python."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
