@@ -26,8 +26,8 @@ KEPT = Path(".cache") / "bench"
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 BY_HAND = "<!-- by hand: what follows is kept -->"
 RUNS: dict[str, list[str]] = {
-    "decode": ["decode", "--holes", "20", "--plot", "docs/bench-decode.png"],
-    "decode-int8": ["decode", "--holes", "20", "--dtype", "int8"],
+    "decode": ["decode", "--holes", "12", "--repeats", "3", "--plot", "docs/bench-decode.png"],
+    "decode-int8": ["decode", "--holes", "12", "--repeats", "3", "--dtype", "int8"],
     "study": ["decode", "--study", "--repeats", "3", "--max-new-tokens", "64", "--plot", "docs/bench-study.png"],
     "infill": ["infill", "--holes", "150"],
     "latency": ["latency", "--keystrokes", "60"],

@@ -20,11 +20,15 @@ from pass_lsp.domain import CancelToken, Finish, Generation, OnCommit, SamplingP
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What decoding needs of an engine; `planner` is the one of `auto`, whose estimates outlive a request."""
+    """What decoding needs of an engine.
+
+    `planners` are those of `auto`, for greedy and for sampled answers, which are not foreseen
+    equally well; their estimates outlive a request.
+    """
 
     executor: Executor
     caches: CachePool
-    planner: Planner
+    planners: tuple[Planner, Planner]
     context_length: int
     eos_ids: frozenset[int]
 
@@ -120,7 +124,7 @@ def _runs(
     end, ends = len(prompt_ids) + limit, parts.eos_ids | set(params.stop_ids)
     if strategy == "pass":
         return parallel_speculative(forward, prompt_ids, params, end, ends)
-    planner = parts.planner if strategy == "auto" else Planner(_known(parts.executor))
+    planner = parts.planners[params.temperature > 0] if strategy == "auto" else Planner(_known(parts.executor))
     return merged(forward, prompt_ids, params, planner, end, ends)
 
 

@@ -7,6 +7,8 @@ compared token by token, on any device. Source of the mixing: Steele et al. 2014
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from pass_lsp.domain import SamplingParams
@@ -38,12 +40,23 @@ def target_probs(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
     return logits.softmax(-1)
 
 
-def target_tokens(logits: torch.Tensor, params: SamplingParams, position: int) -> torch.Tensor:
-    """The target's own token for `position` and on, one for each row of logits `[R, V]`, int64 `[R]` on the device."""
+def target_tokens(
+    logits: torch.Tensor, params: SamplingParams, position: int, drafts: Sequence[int] = ()
+) -> torch.Tensor:
+    """The target's own token for `position` and on, one for each row of logits `[R, V]`, int64 `[R]` on the device.
+
+    Where the device need not be waited for, rows behind the first that disagrees with its draft are
+    not drawn and give -1: nobody asks for them, and a draw costs.
+    """
     if params.temperature == 0:
         return logits.argmax(-1)
-    rows = [_drawn(probs, params, TARGET, position + i) for i, probs in enumerate(target_probs(logits, params))]
-    return torch.stack(rows)
+    tokens: list[torch.Tensor] = []
+    for row, probs in enumerate(target_probs(logits, params)):
+        tokens.append(_drawn(probs, params, TARGET, position + row))
+        if not logits.is_cuda and row < len(drafts) and int(tokens[-1]) != drafts[row]:
+            break
+    undrawn = tokens[0].new_full((len(logits) - len(tokens),), -1)
+    return torch.cat((torch.stack(tokens), undrawn))
 
 
 def residual(target: torch.Tensor, draft: torch.Tensor) -> torch.Tensor:

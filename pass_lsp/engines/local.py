@@ -141,11 +141,13 @@ class LocalEngine:
         self.path, self.dtype, self.device = path, dtype, device
         self.executor, self.lookahead, self.costs = executor, executor.lookahead, costs
         self.context_length = limits.context_length
-        self.planner = Planner(self.lookahead.acceptance if self.lookahead is not None else (), costs)
+        known = self.lookahead.acceptance if self.lookahead is not None else ()
+        self.planner = Planner(known, costs)
         self._reference = reference
         self._vocabulary = executor.table.size(0)
+        planners = (self.planner, Planner(known, costs))
         caches = CachePool(executor.new_slots, CACHE_BYTES)
-        self._parts = Parts(executor, caches, self.planner, limits.context_length, limits.eos_ids)
+        self._parts = Parts(executor, caches, planners, limits.context_length, limits.eos_ids)
         self._lock = threading.Lock()
 
     @cached_property

@@ -49,7 +49,7 @@ def parts_of(executor: ScriptedExecutor, eos: int | None = None, context: int = 
     """What `generate` needs, around a scripted executor."""
     ends = frozenset() if eos is None else frozenset({eos})
     planner = Planner(tuple(0.5 ** (j + 1) for j in range(executor.lookahead.length)))
-    return Parts(executor, CachePool(NoSlots), planner, context, ends)
+    return Parts(executor, CachePool(NoSlots), (planner, planner), context, ends)
 
 
 def one_hot(vocab: int, token: int) -> torch.Tensor:

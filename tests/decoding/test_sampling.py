@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chisquare
 
 from pass_lsp.decoding.generate import generate
-from pass_lsp.decoding.sampling import ACCEPT, DRAFT, TARGET, draw, residual, target_probs, uniforms
+from pass_lsp.decoding.sampling import ACCEPT, DRAFT, TARGET, draw, residual, target_probs, target_tokens, uniforms
 from pass_lsp.domain import SamplingParams
 from tests.decoding.families import tiny_engine
 from tests.decoding.scripted import ScriptedExecutor, parts_of
@@ -138,3 +138,13 @@ def test_noise_is_uniform_and_neighbours_are_independent():
     for one, other in ((here, there), (here[:-1], here[1:]), (here, uniforms(4, TARGET, 5, ids))):
         cells = torch.histogramdd(torch.stack((one, other), 1), bins=[8, 8], range=[0.0, 1.0, 0.0, 1.0]).hist
         assert chisquare(cells.flatten().numpy()).pvalue > 1e-3
+
+
+def test_rows_behind_a_disagreement_are_not_drawn():
+    logits = torch.randn(4, 30, generator=torch.Generator().manual_seed(2))
+    params = SamplingParams(temperature=1.0, seed=3)
+    every = target_tokens(logits, params, 5).tolist()
+    wrong = (every[1] + 1) % 30
+    assert target_tokens(logits, params, 5, [every[0], wrong, every[2]]).tolist() == [*every[:2], -1, -1]
+    assert target_tokens(logits, params, 5, every[:3]).tolist() == every
+    assert target_tokens(logits, SamplingParams(), 5, [wrong, 0, 0]).tolist() == logits.argmax(-1).tolist()
