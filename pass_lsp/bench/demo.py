@@ -29,8 +29,8 @@ from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import PassLspError
 
 MODULE = "configparser.py"
-BEFORE = "            opts = self._sections[section].copy()\n"
-AFTER = "\n        opts.update("
+BEFORE = "            k = 'get' + (key or None)\n"
+AFTER = "\n        del self._data[key]"
 LINES_AROUND = 12
 
 

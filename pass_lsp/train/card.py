@@ -165,10 +165,11 @@ def _speed(figures: dict[str, Any]) -> str:
     if found := figures.get("decode"):
         rows += [
             [
-                f"`{row['strategy']}`",
+                f"`{row['contender']}`, {row['text']} prompts",
                 f"{row['tokens_per_second']} tokens/s, {row['tokens_per_forward']} tokens a forward",
             ]
             for row in found["rows"]
+            if not row["temperature"]
         ]
     if found := figures.get("latency"):
         rows.append(["answer to a keystroke, p50 / p90", f"{found['p50_ms']} / {found['p90_ms']} ms"])

@@ -2,9 +2,8 @@
 
 On the same weights it is several times faster than the stock forward, and extra rows are cheap,
 which is what speculative decoding lives on. `float32` computes what the model computes;
-`int8` holds 8-bit weights in blocks and quantises each row of activations by itself, so that a
-row's result does not depend on the rows beside it and every strategy stays exact with respect
-to the quantised model.
+`int8` holds 8-bit weights in blocks and quantises each row of activations by itself, so that
+nothing but the order of sums depends on the rows beside one: strategies agree except at near ties.
 """
 
 from __future__ import annotations
