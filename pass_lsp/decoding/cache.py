@@ -128,10 +128,10 @@ class KVCache:
 
 
 class CachePool:
-    """The caches of several documents within `limit` bytes; the least recently used goes first."""
+    """The caches of a few documents within `limit` bytes; the least recently used goes first."""
 
-    def __init__(self, new_slots: Callable[[], Any] = TorchSlots, limit: int = 2**28) -> None:
-        self._new_slots, self._limit = new_slots, limit
+    def __init__(self, new_slots: Callable[[], Any] = TorchSlots, limit: int = 2**28, most: int = 8) -> None:
+        self._new_slots, self._limit, self._most = new_slots, limit, most
         self._caches: list[KVCache] = []  # the most recently used last
 
     def take(self, prompt_ids: Sequence[int]) -> KVCache:
@@ -140,7 +140,7 @@ class CachePool:
         if best is None or 2 * best.shared(prompt_ids) < min(best.length, len(prompt_ids) - 1):
             best = KVCache(self._new_slots)
         self._caches = [cache for cache in self._caches if cache is not best]
-        while self._caches and sum(cache.slots.nbytes for cache in (*self._caches, best)) > self._limit:
+        while self._caches and (len(self._caches) >= self._most or self.nbytes + best.slots.nbytes > self._limit):
             del self._caches[0]
         self._caches.append(best)
         return best

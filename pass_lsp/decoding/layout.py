@@ -16,6 +16,10 @@ from functools import cached_property, lru_cache
 import torch
 
 
+KEPT_TOKENS = 40
+"""Longer shapes are those of prompts, of which hardly two are alike."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """`num_tokens` real rows; `groups` are (real row, number of look-ahead rows behind it), in order."""
@@ -72,7 +76,11 @@ class Layout:
         return None
 
 
-@lru_cache(maxsize=512)
 def layout(num_tokens: int, groups: tuple[tuple[int, int], ...] = ()) -> Layout:
-    """The layout of a shape; the same object every time, so that its masks are made once."""
+    """The layout of a shape; of a decoding step's the same object every time, so that its masks are made once."""
+    return _kept(num_tokens, groups) if num_tokens <= KEPT_TOKENS else Layout(num_tokens, groups)
+
+
+@lru_cache(maxsize=256)
+def _kept(num_tokens: int, groups: tuple[tuple[int, int], ...]) -> Layout:
     return Layout(num_tokens, groups)

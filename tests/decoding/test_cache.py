@@ -43,6 +43,14 @@ def test_the_least_recently_used_goes_first() -> None:
     assert pool.take(documents[1]) is not second
 
 
+def test_there_are_never_more_documents_than_allowed() -> None:
+    pool = CachePool(Weighed, limit=10**6, most=3)
+    for number in range(9):
+        filled(pool, [number] * 20)
+        assert len(pool) <= 3
+    assert pool.nbytes == 300
+
+
 def test_an_engine_goes_from_document_to_document_without_prefilling_again() -> None:
     engine = tiny_engine("llama")
     params = SamplingParams(max_new_tokens=4, strategy="merged")

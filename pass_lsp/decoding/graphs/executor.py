@@ -119,5 +119,7 @@ def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     # Threads that spin while they wait make a busy machine's forwards many times slower.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Every forward has other shapes: an arena and patterns kept for each of them would only grow.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
