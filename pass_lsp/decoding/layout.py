@@ -15,7 +15,6 @@ from functools import cached_property, lru_cache
 
 import torch
 
-
 KEPT_TOKENS = 40
 """Longer shapes are those of prompts, of which hardly two are alike."""
 
