@@ -65,15 +65,6 @@ class Layout:
         """Whether the rows are a plain sequence: no group, or one behind the last real row."""
         return not self.groups or (len(self.groups) == 1 and self.groups[0][0] == self.num_tokens - 1)
 
-    def group(self, row: int) -> slice | None:
-        """Where the group of a real row lies among the look-ahead rows."""
-        begin = 0
-        for owner, size in self.groups:
-            if owner == row:
-                return slice(begin, begin + size)
-            begin += size
-        return None
-
 
 def layout(num_tokens: int, groups: tuple[tuple[int, int], ...] = ()) -> Layout:
     """The layout of a shape; of a decoding step's the same object every time, so that its masks are made once."""
