@@ -29,6 +29,10 @@ LINE_SHARE, BLOCK_SHARE = 0.55, 0.38  # of the middles; the rest are short spans
 CLOSED_SHARE = 0.25
 """Of the rests of lines, those whose closing brackets, quotes and last mark stay behind the cursor."""
 NO_SUFFIX_SHARE = 0.1
+ECHO_SHARE = 0.1
+"""Of the windows, those that hold some of their lines twice. Near-duplicate files are dropped from
+the corpus, so little else teaches a small model to go on copying what it has seen before."""
+MIN_ECHO_LINES, MAX_ECHO_LINES = 2, 12
 MAX_BLOCK_LINES = 12
 MIDDLE_WEIGHT = 2.0
 POOL = 24
@@ -59,6 +63,16 @@ def split_middle(text: str, rng: random.Random) -> tuple[str, str, str]:
         end = min(len(text), start + rng.randint(1, 160))
     suffix = "" if rng.random() < NO_SUFFIX_SHARE else text[end:]
     return text[:start], text[start:end], suffix
+
+
+def echoed(text: str, rng: random.Random) -> str:
+    """`text` with a few of its lines once more at another line; as it is when it is too short for that."""
+    lines = text.splitlines(keepends=True)
+    count = rng.randint(MIN_ECHO_LINES, MAX_ECHO_LINES)
+    if len(lines) < 2 * count:
+        return text
+    start, goal = rng.randrange(len(lines) - count), rng.randrange(len(lines))
+    return "".join(lines[:goal] + lines[start : start + count] + lines[goal:])
 
 
 def _cursor(text: str, rng: random.Random) -> int:
@@ -112,6 +126,8 @@ class Examples:
     def __getitem__(self, index: int) -> Example:
         rng = random.Random(self._seed * 1_000_003 + index)
         path, text = self._window(rng)
+        if rng.random() < ECHO_SHARE:
+            text = echoed(text, rng)
         kind = rng.random()
         header = [self._ids[FILE], *self._encode(short_path(path) + "\n")]
         if kind >= SPM_SHARE + PSM_SHARE:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pass_lsp.train.corpus import read_corpus
-from pass_lsp.train.fim import MIDDLE_WEIGHT, POOL, Examples, Packer, short_path, split_middle
+from pass_lsp.train.fim import MIDDLE_WEIGHT, POOL, Examples, Packer, echoed, short_path, split_middle
 from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD, read_tokenizer
 
 LENGTH = 128
@@ -49,6 +49,16 @@ def test_middles_are_rests_of_lines_rests_of_blocks_and_short_spans() -> None:
     assert any("\n" not in middle and middle for middle in middles)
     block = [middle for prefix, middle, _ in cuts if prefix.endswith("def f(self):\n        ")]
     assert all("def g" not in middle or len(middle) <= 160 for middle in block)
+
+
+def test_an_echo_repeats_some_lines_and_changes_nothing_else() -> None:
+    lines = [f"line {number}\n" for number in range(40)]
+    for seed in range(100):
+        told = echoed("".join(lines), random.Random(seed)).splitlines(keepends=True)
+        assert 2 <= len(told) - len(lines) <= 12
+        again = [line for line in told if told.count(line) == 2]
+        assert len(again) == 2 * (len(told) - len(lines)) and sorted(set(told)) == sorted(lines)
+    assert echoed("one\ntwo\n", random.Random(0)) == "one\ntwo\n"
 
 
 def test_a_closed_line_keeps_its_closers_behind_the_cursor() -> None:
