@@ -1,7 +1,7 @@
 """What runs a forward: rows in, logits out, keys and values kept. Knows nothing of tokens' meaning.
 
-Two executors: `TorchExecutor` takes any stock transformers model as it is, `OnnxExecutor` is the
-fast one on a CPU. Strategies see only what stands here.
+`TorchExecutor` takes any stock transformers model as it is; `graphs/executor.py` holds the fast ones
+for a CPU, `static_executor.py` the one for a GPU. Strategies see only what stands here.
 """
 
 from __future__ import annotations

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from pass_lsp.decoding.cache import BLOCK, KVCache
 from pass_lsp.decoding.graphs import conversion as converting
-from pass_lsp.decoding.graphs.conversion import Conversion, conversion, convert, executor_of
-from pass_lsp.decoding.graphs.executor import OnnxExecutor
+from pass_lsp.decoding.graphs.conversion import Conversion, GraphExecutor, conversion, convert, executor_of
+from pass_lsp.decoding.graphs.executor import FusedExecutor
+from pass_lsp.decoding.graphs.fused import MAX_TURNS, buildable
 from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import Head, Lookahead, random_lookahead
 from pass_lsp.decoding.lora import targets
@@ -23,13 +26,20 @@ from pass_lsp.domain import SamplingParams, Strategy
 from pass_lsp.engines.local import LocalEngine
 from tests.decoding.families import tiny_model
 
-KINDS = ("llama-tied", "gemma2")
+TRACED = ("llama-tied", "gemma2")  # heads of 8 numbers are too narrow for the fused attention
+FUSED = ("llama-tied-wide", "qwen2-sliding-wide", "qwen3-wide", "mistral-wide")
 STRATEGIES: tuple[Strategy, ...] = ("autoregressive", "pass", "merged", "auto")
+
+
+def model_of(family: str) -> PreTrainedModel:
+    """A tiny model; of a `-wide` family with heads of 16 numbers."""
+    name = family.removesuffix("-wide")
+    return tiny_model(name) if name == family else tiny_model(name, head_dim=16)
 
 
 def artifact(family: str) -> Lookahead:
     """Look-ahead rows with all their parts, at random."""
-    model = tiny_model(family)
+    model = model_of(family)
     generator = torch.Generator().manual_seed(2)
     start = random_lookahead(model.get_input_embeddings().weight, 3)
     width = model.config.hidden_size
@@ -49,20 +59,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("graphs")
 
 
-def converted(family: str, folder: Path, dtype: str = "float32") -> OnnxExecutor:
+def converted(family: str, folder: Path, dtype: str = "float32") -> GraphExecutor:
     """The converted executor of a tiny family; made once in `folder`."""
-    lookahead, model = artifact(family), tiny_model(family)
+    lookahead, model = artifact(family), model_of(family)
     wanted = Conversion(folder, dtype, folder / f"{family}-{dtype}")
     assert convert(wanted, model, lookahead)
     return executor_of(wanted, model.config.get_text_config(), lookahead, 1)
 
 
-def engine(executor: OnnxExecutor, family: str) -> LocalEngine:
-    model = tiny_model(family)
+def engine(executor: GraphExecutor, family: str) -> LocalEngine:
+    model = model_of(family)
     return LocalEngine(executor, None, limits_of(model.config, None), lambda: model)
 
 
-def logits(executor: OnnxExecutor | TorchExecutor, pieces: Sequence[tuple[list[int], tuple[tuple[int, int], ...]]]):
+def logits(executor: GraphExecutor | TorchExecutor, pieces: Sequence[tuple[list[int], tuple[tuple[int, int], ...]]]):
     cache = KVCache(executor.new_slots)
     for ids, groups in pieces:
         length = cache.length
@@ -72,7 +82,7 @@ def logits(executor: OnnxExecutor | TorchExecutor, pieces: Sequence[tuple[list[i
         yield found
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", TRACED + FUSED)
 def test_every_row_is_the_stock_models_row(family: str, folder: Path) -> None:
     pieces = [
         ([1, 2, 3, 4, 5, 6, 7], ()),
@@ -81,12 +91,12 @@ def test_every_row_is_the_stock_models_row(family: str, folder: Path) -> None:
         ([12, 13], ((1, 3),)),
         ([i % 61 for i in range(30)], ()),
     ]
-    stock = TorchExecutor(tiny_model(family), artifact(family))
+    stock = TorchExecutor(model_of(family), artifact(family))
     for ours, theirs in zip(logits(converted(family, folder), pieces), logits(stock, pieces), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", ("gemma2", "llama-tied-wide", "qwen2-sliding-wide"))
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_every_strategy_gives_the_naive_twins_tokens(family: str, temperature: float, folder: Path) -> None:
     subject = engine(converted(family, folder), family)
@@ -101,8 +111,50 @@ def test_every_strategy_gives_the_naive_twins_tokens(family: str, temperature: f
             assert subject.generate(prompt, wanted).token_ids == twin
 
 
+@pytest.mark.parametrize("family", FUSED)
+def test_known_families_are_built_of_large_operators(family: str, folder: Path) -> None:
+    assert isinstance(converted(family, folder), FusedExecutor)
+
+
+@pytest.mark.parametrize("family", ("llama-tied", "gemma2", "starcoder2"))
+def test_others_are_traced(family: str) -> None:
+    assert not buildable(model_of(family), None)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("llama-wide", {"max_position_embeddings": MAX_TURNS}),
+        ("llama-wide", {"hidden_act": "gelu"}),
+        ("llama-wide", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}),
+    ],
+)
+def test_what_the_fused_graph_cannot_say_is_traced(family: str, changes: dict[str, Any]) -> None:
+    assert buildable(model_of(family), None)
+    assert not buildable(tiny_model(family.removesuffix("-wide"), head_dim=16, **changes), None)
+
+
+def test_a_lora_on_other_layers_is_traced() -> None:
+    change = (torch.zeros(2, 32), torch.zeros(64, 2))
+    assert not buildable(model_of("llama-wide"), {"model.layers.0.self_attn.q_proj": change})
+
+
+def test_scaled_turns_and_biases_are_the_models(folder: Path) -> None:
+    rope = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 32}
+    model = tiny_model("llama", head_dim=16, rope_parameters=rope, attention_bias=True)
+    for bias in (parameter for name, parameter in model.named_parameters() if name.endswith("bias")):
+        torch.nn.init.normal_(bias)
+    wanted = Conversion(folder, "float32", folder / "yarn")
+    assert convert(wanted, model, None)
+    executor = executor_of(wanted, model.config, None, 1)
+    assert isinstance(executor, FusedExecutor)
+    pieces = [([i % 61 for i in range(40)], ()), ([3, 4], ())]
+    for ours, theirs in zip(logits(executor, pieces), logits(TorchExecutor(model, None), pieces), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
 def test_int8_strategies_agree_where_nothing_is_a_near_tie(folder: Path) -> None:
-    family = "llama-tied"
+    family = "llama-tied-wide"
     subject = engine(converted(family, folder, "int8"), family)
     for seed in range(3):
         prompt = torch.randint(0, 61, (9,), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -113,8 +165,9 @@ def test_int8_strategies_agree_where_nothing_is_a_near_tie(folder: Path) -> None
         assert len(answers) == 1
 
 
-def test_slots_grow_and_keep_what_they_hold(folder: Path) -> None:
-    executor = converted("llama-tied", folder)
+@pytest.mark.parametrize("family", ("llama-tied", "llama-tied-wide"))
+def test_slots_grow_and_keep_what_they_hold(family: str, folder: Path) -> None:
+    executor = converted(family, folder)
     ids = [i * 7 % 61 for i in range(BLOCK + 40)]
     whole, *_ = logits(executor, [(ids, ())])
     *_, last = logits(executor, [(ids[:100], ()), (ids[100:200], ()), (ids[200:], ())])
@@ -147,9 +200,13 @@ def test_what_cannot_be_converted_stays_with_the_stock_forward(tmp_path: Path, m
         patch.setattr(converting, "export", broken)
         assert not convert(wanted, tiny_model("llama"), None)
     assert not wanted.done
+    began = list(wanted.folder.iterdir())
+    assert not convert(wanted, tiny_model("llama"), None)  # not tried again
+    assert list(wanted.folder.iterdir()) == began
+    other = Conversion(tmp_path, "float32", tmp_path / "other")
     monkeypatch.setattr(converting, "_agrees", lambda *given: False)
-    assert not convert(wanted, tiny_model("llama"), None)
-    assert not wanted.done
+    assert not convert(other, model_of("llama-wide"), None)
+    assert not other.done
 
 
 def test_the_cache_of_graphs_is_bounded(tmp_path: Path, monkeypatch) -> None:

@@ -23,18 +23,25 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from pass_lsp.decoding.cache import KVCache
-from pass_lsp.decoding.graphs.executor import OnnxExecutor
+from pass_lsp.decoding.graphs.executor import FusedExecutor, TracedExecutor
 from pass_lsp.decoding.graphs.export import export
+from pass_lsp.decoding.graphs.fused import build, buildable
 from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.model import output_table, table_of
 from pass_lsp.decoding.torch_executor import TorchExecutor
 
-FORMAT = 1
+FORMAT = 2
 MIN_BYTES, MAX_BYTES = 10_000_000, 2_000_000_000
 CACHE_BYTES = 8_000_000_000
 TOLERANCE = 1e-3
-QUANTIZED_BLOCK = 32
+QUANTIZED_BLOCK = 64
+
+_REFUSED = "refused"
+
+GraphExecutor = FusedExecutor | TracedExecutor
+_KINDS: dict[str, type[GraphExecutor]] = {"fused": FusedExecutor, "traced": TracedExecutor}
+"""By the name of the graph's file, in the order in which they are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +77,19 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
 def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | None) -> bool:
     """Make the graph of `model` (float32, on the CPU) and check it against the model; False when it cannot be made.
 
-    Whatever the exporter raises means that this family stays with the stock forward.
+    Built by hand where the family is known, traced otherwise. Whatever goes wrong with both
+    means that this model stays with the stock forward.
     """
-    executor = TorchExecutor(model, lookahead)
+    stock = TorchExecutor(model, lookahead)
     wanted.folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(str(wanted.folder) + ".lock"):
-        if wanted.done:
-            return True
-        shutil.rmtree(wanted.folder, ignore_errors=True)
-        wanted.folder.mkdir()
-        try:
-            export(model, executor.gate, wanted.folder / "model.onnx")
-            if not _agrees(wanted.folder / "model.onnx", executor, lookahead):
-                return False
-        except Exception:  # the exporter's own errors have no common base
+        if wanted.done or (wanted.folder / _REFUSED).exists():
+            return wanted.done
+        if not any(_made(wanted.folder, name, stock, lookahead) for name in _KINDS):
+            (wanted.folder / _REFUSED).touch()  # so that the next start does not try for seconds again
             return False
         if wanted.dtype == "int8":
-            _quantize(wanted.folder)
+            _quantize(_graph_in(wanted.folder))
         output, table = output_table(model), table_of(model)
         tables = {"table": table} if output is None or output is table else {"table": table, "output": output}
         save_file({name: tensor.detach().clone() for name, tensor in tables.items()}, wanted.folder / "tables.new")
@@ -95,18 +98,39 @@ def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | N
     return True
 
 
-def executor_of(done: Conversion, config: Any, lookahead: Lookahead | None, threads: int) -> OnnxExecutor:
+def executor_of(done: Conversion, config: Any, lookahead: Lookahead | None, threads: int) -> GraphExecutor:
     """The executor of a finished conversion; `config` is the model's text config."""
     os.utime(done.folder)
     tables = load_file(done.folder / "tables.safetensors")
-    graph = done.folder / "model.onnx"
-    return OnnxExecutor(graph, config, tables["table"], tables.get("output", tables["table"]), lookahead, threads)
+    graph = _graph_in(done.folder)
+    kind = _KINDS[graph.stem]
+    return kind(graph, config, tables["table"], tables.get("output", tables["table"]), lookahead, threads)
+
+
+def _graph_in(folder: Path) -> Path:
+    return next(folder.glob("*.onnx"))
+
+
+def _made(folder: Path, name: str, stock: TorchExecutor, lookahead: Lookahead | None) -> bool:
+    """Whether the graph of this kind could be made, alone in `folder`, and agrees with the model."""
+    changes = lookahead.lora if lookahead is not None else None
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    graph = folder / f"{name}.onnx"
+    try:
+        if name == "traced":
+            export(stock.model, stock.gate, graph)
+        elif buildable(stock.model, changes):
+            build(stock.model, changes, graph)
+        return graph.exists() and _agrees(graph, stock, lookahead)
+    except Exception:  # the exporter's own errors have no common base
+        return False
 
 
 def _agrees(graph: Path, stock: TorchExecutor, lookahead: Lookahead | None) -> bool:
     """Whether graph and stock model give the same logits for cached, drafted and look-ahead rows."""
     config = stock.model.config.get_text_config()
-    other = OnnxExecutor(graph, config, stock.table, stock.output_table, lookahead, 1)
+    other = _KINDS[graph.stem](graph, config, stock.table, stock.output_table, lookahead, 1)
     groups = ((0, 1), (2, min(2, lookahead.length))) if lookahead else ()
     ids = [(7 * i + 3) % stock.table.size(0) for i in range(12)]
     found = []
@@ -120,18 +144,18 @@ def _agrees(graph: Path, stock: TorchExecutor, lookahead: Lookahead | None) -> b
     return bool((found[0] - found[1]).abs().max() <= TOLERANCE * spread)
 
 
-def _quantize(folder: Path) -> None:
+def _quantize(graph: Path) -> None:
     """8-bit weights in blocks; activations are quantised a row at a time inside the product."""
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.ERROR)
     quantizer = MatMulNBitsQuantizer(
-        onnx.load(str(folder / "model.onnx")), bits=8, block_size=QUANTIZED_BLOCK, is_symmetric=True, accuracy_level=4
+        onnx.load(str(graph)), bits=8, block_size=QUANTIZED_BLOCK, is_symmetric=True, accuracy_level=4
     )
     quantizer.process()
-    for old in folder.glob("model.onnx*"):
+    for old in graph.parent.glob(graph.name + "*"):
         old.unlink()
-    quantizer.model.save_model_to_file(str(folder / "model.onnx"), True)  # type: ignore[union-attr]
+    quantizer.model.save_model_to_file(str(graph), True)  # type: ignore[union-attr]
 
 
 def _remove_oldest(keep: Path) -> None:

@@ -1,9 +1,11 @@
-"""The fast executor on a CPU: one forward as an ONNX Runtime graph with prepacked weights.
+"""The fast executors on a CPU: one forward as an ONNX Runtime graph with prepacked weights.
 
-On the same weights it is several times faster than the stock forward, and extra rows are cheap,
+On the same weights they are several times faster than the stock forward, and extra rows are cheap,
 which is what speculative decoding lives on. `float32` computes what the model computes;
 `int8` holds 8-bit weights in blocks and quantises each row of activations by itself, so that
 nothing but the order of sums depends on the rows beside one: strategies agree except at near ties.
+
+`FusedExecutor` runs a graph that `fused.build` made, `TracedExecutor` one of `export.export`.
 """
 
 from __future__ import annotations
@@ -25,17 +27,17 @@ _HIDDEN = np.finfo(np.float32).min
 
 
 class OnnxSlots:
-    """Keys and values of every layer, `[H, capacity, D]` each, grown in blocks; hidden places are masked, not cut."""
+    """Keys and values of every layer, `[1, H, capacity, D]` each, grown in blocks; places are masked, not cut."""
 
     def __init__(self, shapes: Sequence[tuple[int, int]]) -> None:
         self._shapes = shapes
-        self.keys: list[np.ndarray] = [np.zeros((heads, BLOCK, width), np.float32) for heads, width in shapes]
+        self.keys: list[np.ndarray] = [np.zeros((1, heads, BLOCK, width), np.float32) for heads, width in shapes]
         self.values: list[np.ndarray] = [np.zeros_like(array) for array in self.keys]
 
     @property
     def capacity(self) -> int:
         """Number of slots there is room for."""
-        return self.keys[0].shape[1]
+        return self.keys[0].shape[2]
 
     @property
     def nbytes(self) -> int:
@@ -52,12 +54,35 @@ class OnnxSlots:
         capacity = -(-max(needed, self.capacity * 3 // 2) // BLOCK) * BLOCK
         for arrays in (self.keys, self.values):
             for layer, old in enumerate(arrays):
-                arrays[layer] = np.zeros((old.shape[0], capacity, old.shape[2]), np.float32)
-                arrays[layer][:, : old.shape[1]] = old
+                _, heads, held, width = old.shape
+                arrays[layer] = np.zeros((1, heads, capacity, width), np.float32)
+                arrays[layer][:, :, :held] = old
 
 
-class OnnxExecutor:
-    """Implements `Executor`."""
+class BoundSlots(OnnxSlots):
+    """Slots that a session writes into where they lie: the same memory is bound as its input and its output."""
+
+    def __init__(self, shapes: Sequence[tuple[int, int]], session: onnxruntime.InferenceSession) -> None:
+        super().__init__(shapes)
+        self.binding = session.io_binding()
+        self._bind()
+
+    def reserve(self, needed: int) -> None:
+        """Make room for `needed` slots."""
+        if needed > self.capacity:
+            super().reserve(needed)
+            self._bind()
+
+    def _bind(self) -> None:
+        for part, arrays in (("k", self.keys), ("v", self.values)):
+            for layer, array in enumerate(arrays):
+                held = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+                self.binding.bind_ortvalue_input(f"{part}{layer}", held)
+                self.binding.bind_ortvalue_output(f"new_{part}{layer}", held)
+
+
+class _GraphExecutor:
+    """What both executors share: the session, the look-ahead rows' embeddings, the masks."""
 
     def __init__(
         self,
@@ -73,10 +98,25 @@ class OnnxExecutor:
         self._session = _session(graph, threads)
         inputs = self._session.get_inputs()
         self._kinds = [i.name for i in inputs if i.name.endswith("_attention")]
-        num_layers = sum(i.name.startswith("k") and i.name[1:].isdigit() for i in inputs)
-        self._names = [f"{part}{layer}" for part in "kv" for layer in range(num_layers)]
-        self._shapes = [(i.shape[0], i.shape[2]) for i in inputs if i.name in self._names[:num_layers]]
+        keys = [i for i in inputs if i.name.startswith("k") and i.name[1:].isdigit()]
+        self._shapes = [(i.shape[-3], i.shape[-1]) for i in keys]
         self._extra = (lookahead.embeddings if lookahead else torch.zeros(1, table.size(1))).float().numpy()
+
+    def _masks(self, shape: Layout, positions: np.ndarray, start: int, capacity: int) -> dict[str, np.ndarray]:
+        """Additive masks `[R, capacity + R]` by kind; the forward's own rows are the last columns."""
+        full = np.full((shape.num_rows, capacity + shape.num_rows), _HIDDEN, np.float32)
+        full[:, :start] = 0
+        full[:, capacity:][shape.allowed.numpy()] = 0
+        masks = {"full_attention": full}
+        if "sliding_attention" in self._kinds and self._window:
+            keys = np.concatenate((np.arange(capacity), positions))
+            far = positions[:, None] - keys[None] >= self._window
+            masks["sliding_attention"] = np.where(far, _HIDDEN, full)
+        return {kind: masks[kind] for kind in self._kinds}
+
+
+class TracedExecutor(_GraphExecutor):
+    """Implements `Executor` with a graph that gives each layer's new keys and values."""
 
     def new_slots(self) -> OnnxSlots:
         """An empty store."""
@@ -88,30 +128,55 @@ class OnnxExecutor:
         start, end = cache.length, cache.length + shape.num_tokens
         slots.reserve(end)
         positions = start + shape.offsets.numpy()
+        layers = range(len(slots.keys))
         feeds = {
             "ids": np.asarray(token_ids, np.int64),
             "extra": self._extra[shape.steps.numpy()],  # [M, d]
             "positions": positions,
             "keep": np.arange(shape.num_tokens - num_logits, shape.num_rows),
             **self._masks(shape, positions, start, slots.capacity),
-            **dict(zip(self._names, (*slots.keys, *slots.values), strict=True)),
+            **{f"k{layer}": slots.keys[layer] for layer in layers},
+            **{f"v{layer}": slots.values[layer] for layer in layers},
         }
         logits, *new = cast(list[np.ndarray], self._session.run(None, feeds))
         for held, rows in zip((*slots.keys, *slots.values), new, strict=True):
-            held[:, start:end] = rows[:, : shape.num_tokens]
+            held[:, :, start:end] = rows[:, :, : shape.num_tokens]
         return torch.from_numpy(logits)
 
-    def _masks(self, shape: Layout, positions: np.ndarray, start: int, capacity: int) -> dict[str, np.ndarray]:
-        """Additive masks `[R, capacity + R]` by kind."""
-        full = np.full((shape.num_rows, capacity + shape.num_rows), _HIDDEN, np.float32)
-        full[:, :start] = 0
-        full[:, capacity:][shape.allowed.numpy()] = 0
-        masks = {"full_attention": full}
-        if "sliding_attention" in self._kinds and self._window:
-            keys = np.concatenate((np.arange(capacity), positions))
-            far = positions[:, None] - keys[None] >= self._window
-            masks["sliding_attention"] = np.where(far, _HIDDEN, full)
-        return {kind: masks[kind] for kind in self._kinds}
+
+class FusedExecutor(_GraphExecutor):
+    """Implements `Executor` with a graph that writes keys and values into the slots itself.
+
+    In the first forward of an empty cache the operator counts positions by itself: look-ahead rows
+    that do not hang on the last row then draft for wrong places, which costs those drafts.
+    """
+
+    def new_slots(self) -> BoundSlots:
+        """An empty store."""
+        return BoundSlots(self._shapes, self._session)
+
+    def forward(self, cache: KVCache, token_ids: Sequence[int], shape: Layout, num_logits: int) -> torch.Tensor:
+        """See `Executor.forward`."""
+        slots: BoundSlots = cache.slots
+        start, total = cache.length, cache.length + shape.num_rows
+        slots.reserve(total)
+        positions = start + shape.offsets.numpy()
+        masks = self._masks(shape, positions, start, start)
+        feeds = {
+            "ids": np.asarray(token_ids, np.int64),
+            "extra": self._extra[shape.steps.numpy()],  # [M, d]
+            "positions": positions[None],
+            "keep": np.arange(shape.num_tokens - num_logits, shape.num_rows),
+            "last": np.array([total - 1], np.int32),
+            "total": np.array(total, np.int32),
+            **{kind: mask[None, None] for kind, mask in masks.items()},
+        }
+        for name, array in feeds.items():
+            slots.binding.bind_cpu_input(name, array)
+        logits = np.empty((num_logits + shape.num_lookahead, self.table.size(0)), np.float32)
+        slots.binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
+        self._session.run_with_iobinding(slots.binding)
+        return torch.from_numpy(logits)
 
 
 def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:

@@ -1,7 +1,7 @@
 """A stock model → an ONNX graph of one forward: tokens and look-ahead rows in, logits and new keys and values out.
 
-The cache is explicit: each layer takes its slots `[H, S, D]` as they lie (hidden places are
-masked) and gives the new rows `[H, R, D]`; nothing is concatenated. The model's own code is
+The cache is explicit: each layer takes its slots `[1, H, S, D]` as they lie (hidden places are
+masked) and gives the new rows `[1, H, R, D]`; nothing is concatenated. The model's own code is
 traced, so any family whose attention goes through transformers' attention interface works.
 """
 
@@ -68,7 +68,7 @@ class _GivenSlots(Cache):
         self.new_keys.append(key_states)
         self.new_values.append(value_states)
         keys, values = self._slots
-        return (keys[layer_idx][None], key_states), (values[layer_idx][None], value_states)
+        return (keys[layer_idx], key_states), (values[layer_idx], value_states)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Positions are given, so nothing is counted here."""
@@ -76,7 +76,7 @@ class _GivenSlots(Cache):
 
 
 class _OneForward(nn.Module):
-    """The traced function; see `OnnxExecutor.forward` for the shapes."""
+    """The traced function; see `TracedExecutor.forward` for the shapes."""
 
     def __init__(self, model: PreTrainedModel, gate: Gate) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class _OneForward(nn.Module):
             use_cache=True,
             logits_to_keep=keep,
         ).logits[0]
-        return logits, [k[0] for k in cache.new_keys], [v[0] for v in cache.new_values]
+        return logits, cache.new_keys, cache.new_values
 
 
 def slot_shapes(model: PreTrainedModel) -> list[tuple[int, int]]:
@@ -133,13 +133,13 @@ def export(model: PreTrainedModel, gate: Gate, path: Path) -> None:
         torch.arange(rows),
         torch.arange(2),
         [torch.zeros(rows, slots + rows) for _ in kinds],
-        [torch.zeros(heads, slots, size) for heads, size in shapes],
-        [torch.zeros(heads, slots, size) for heads, size in shapes],
+        [torch.zeros(1, heads, slots, size) for heads, size in shapes],
+        [torch.zeros(1, heads, slots, size) for heads, size in shapes],
     )
     free = torch.export.Dim.DYNAMIC
     dynamic = (
         {0: free}, {0: free}, {0: free}, {0: free},
-        [{0: free, 1: free} for _ in kinds], [{1: free} for _ in shapes], [{1: free} for _ in shapes],
+        [{0: free, 1: free} for _ in kinds], [{2: free} for _ in shapes], [{2: free} for _ in shapes],
     )  # fmt: skip
     names = input_names(kinds, len(shapes))
     before = model.config._attn_implementation
