@@ -132,7 +132,7 @@ def cost_rows(engine: LocalEngine, costs: Costs) -> Rows:
             "rows": rows,
             "ms": round(1000 * taken, 3),
             "ratio": round(taken / costs(1), 2),
-            "auto_goes_by_ms": round(1000 * engine.costs(rows), 3),
+            "auto_goes_by_ms": round(1000 * engine.costs(rows, 0), 3),
         }
         for rows, taken in zip(costs.rows, costs.taken, strict=True)
     ]

@@ -1,4 +1,7 @@
-"""What a forward of k rows costs here, T(k): measured once for a machine, model and dtype, and kept."""
+"""What a cycle of k rows costs here, T(k): measured once for a machine, model and dtype, and kept.
+
+A cycle is a forward and what is made of its logits: on a small model the second is a good part.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -16,47 +19,65 @@ import torch
 
 from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.executor import Executor
-from pass_lsp.decoding.layout import layout
+from pass_lsp.decoding.forward import Forward
+from pass_lsp.domain import SamplingParams
 
 ROWS = (1, 2, 3, 4, 6, 9, 12, 16, 25, 36, 49, 64)
 BEHIND = 256
-ROUNDS = 7
-FORMAT = 2
+ROUNDS = 5
+FORMAT = 4
+AGAIN = 3
+"""Cycles of a kind follow each other, as they do in use: what many rows leave in the caches is of no use to one."""
 MAX_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Seconds of a forward by its rows, from measured points; straight lines between them and beyond."""
+    """Seconds of a cycle by its rows, from measured points; straight lines between them and beyond.
+
+    `chain` is what making one draft of a look-ahead row takes besides.
+    """
 
     rows: tuple[int, ...]
     taken: tuple[float, ...]
+    chain: float = 0.0
 
-    def __call__(self, rows: int) -> float:
-        """Seconds of a forward of `rows` rows."""
+    def __call__(self, rows: int, depth: int = 0) -> float:
+        """Seconds of a cycle of `rows` rows in all, after which `depth` drafts are made."""
         right = min(max(bisect.bisect_left(self.rows, rows), 1), len(self.rows) - 1)
         low, high = self.rows[right - 1], self.rows[right]
         share = (rows - low) / (high - low)
-        return self.taken[right - 1] + share * (self.taken[right] - self.taken[right - 1])
+        return self.taken[right - 1] + share * (self.taken[right] - self.taken[right - 1]) + depth * self.chain
 
 
-def measured(executor: Executor, context_length: int) -> Costs:
-    """Measure T(k): the least of a few rounds, since noise only ever adds; more rows never cost less."""
+def measured(executor: Executor, context_length: int, params: SamplingParams = SamplingParams()) -> Costs:
+    """Measure T(k) for answers drawn by `params`: the least of a few rounds, since noise only ever adds.
+
+    More rows never cost less.
+    """
     behind, on_gpu = min(BEHIND, context_length // 2), executor.table.device.type == "cuda"
     points = [rows for rows in ROWS if behind + rows <= context_length]
-    cache = KVCache(executor.new_slots)
-    executor.forward(cache, [0] * behind, layout(behind), 1)
-    cache.extend([0] * behind)
-    least = dict.fromkeys(points, float("inf"))
+    forward = Forward(executor, KVCache(executor.new_slots), None)
+    forward([0] * behind)
+    depth = forward.num_lookahead
+    cycles = [(rows, 0) for rows in points] + ([(1, depth)] if depth else [])
+    least = dict.fromkeys(cycles, float("inf"))
     began = time.perf_counter()
     for number in range(ROUNDS):
-        for rows in points:
-            cache.crop(behind)
-            taken = _seconds(lambda r=rows: executor.forward(cache, [0] * r, layout(r), r), on_gpu)
-            least[rows] = min(least[rows], taken)
+        for rows, ahead in cycles:
+            for _ in range(AGAIN):
+                taken = _seconds(lambda r=rows, m=ahead: _cycle(forward, params, r, m), on_gpu)
+                least[rows, ahead] = min(least[rows, ahead], taken)
+                forward.crop(behind)
         if number and time.perf_counter() - began > MAX_SECONDS:
             break
-    return Costs(tuple(points), tuple(accumulate((least[rows] for rows in points), max)))
+    plain = Costs(tuple(points), tuple(accumulate((least[rows, 0] for rows in points), max)))
+    return replace(plain, chain=max(0.0, least[1, depth] - plain(1 + depth)) / depth) if depth else plain
+
+
+def _cycle(forward: Forward, params: SamplingParams, rows: int, depth: int) -> None:
+    found = forward([0] * rows, ((0, depth),) if depth else (), num_logits=rows)
+    forward.settle(found, [0] * (rows - 1), params, forward.length)
 
 
 def kept(path: Path, key: str, measure: Callable[[], Costs]) -> Costs:
@@ -64,7 +85,7 @@ def kept(path: Path, key: str, measure: Callable[[], Costs]) -> Costs:
     key = f"{platform.machine()} {platform.processor()} {os.cpu_count()} {torch.__version__} {FORMAT} {key}"
     try:
         found = json.loads(path.read_text())[key]
-        return Costs(tuple(found["rows"]), tuple(found["seconds"]))
+        return Costs(tuple(found["rows"]), tuple(found["seconds"]), float(found["chain"]))
     except (OSError, ValueError, KeyError, TypeError):
         costs = measure()
     _keep(path, key, costs)
@@ -77,7 +98,7 @@ def _keep(path: Path, key: str, costs: Costs) -> None:
     except (OSError, ValueError):
         known = {}
     known = dict(list(known.items())[-63:]) if isinstance(known, dict) else {}
-    known[key] = {"rows": costs.rows, "seconds": costs.taken}
+    known[key] = {"rows": costs.rows, "seconds": costs.taken, "chain": costs.chain}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(f".{os.getpid()}")
@@ -87,7 +108,7 @@ def _keep(path: Path, key: str, costs: Costs) -> None:
         pass  # a cache that cannot be written is measured again next time
 
 
-def _seconds(run: Callable[[], torch.Tensor], on_gpu: bool) -> float:
+def _seconds(run: Callable[[], None], on_gpu: bool) -> float:
     # On a CPU the work itself is counted, so that a busy machine cannot spoil what is kept.
     clock = time.perf_counter if on_gpu else time.process_time
     began = clock()

@@ -96,7 +96,9 @@ class Forward:
         `rows` hold the pending token's row and one for each draft; `position` is that of the
         first new token. All of it happens on the device; one small copy brings the ids here.
         """
-        tokens = target_tokens(rows.real, params, position, drafts)  # [1 + D]
+        tokens = target_tokens(rows.real, params, position)  # [1 + D]
+        if not drafts and not rows.shape.groups:
+            return Settled(tokens.tolist(), 0, [])
         drafted = torch.tensor(drafts, dtype=torch.long, device=tokens.device)
         accepted = (tokens[:-1] == drafted).long().cumprod(0).sum()
         chain = self._chain(rows, tokens[accepted], accepted)

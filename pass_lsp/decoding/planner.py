@@ -1,4 +1,4 @@
-"""How much to draft: the shape that promises the most tokens a second, by what forwards cost and what was accepted.
+"""How much to draft: the shape that promises the most tokens a second, by what cycles cost and what was accepted.
 
 Two sources of drafts: look-ahead rows (depth m: m rows behind every real row, m drafts the next
 cycle) and copies of earlier text. Acceptance of each is a running estimate that starts from
@@ -11,20 +11,20 @@ import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-MARGIN = 1.03
+MARGIN = 1.05
 """Drafting must promise this much more than one token a forward before it is worth the noise of the estimate."""
 MAX_COPY = 32
 _MATCHES = (2, 3, 4, 6, 9, 16)
 _COPY_PRIOR = (0.15, 0.3, 0.45, 0.6, 0.75, 0.85, 0.92)
 _FORGET = 0.99
 
-Seconds = Callable[[int], float]
-"""What a forward of so many rows costs."""
+Seconds = Callable[[int, int], float]
+"""What a cycle of so many rows costs, after which so many look-ahead drafts are made."""
 
 
-def flat(rows: int) -> float:
+def flat(rows: int, depth: int = 0) -> float:
     """Rows that cost next to nothing, as on an idle GPU."""
-    return 1.0 + 0.001 * rows
+    return 1.0 + 0.001 * (rows + depth)
 
 
 @dataclass
@@ -80,12 +80,12 @@ class Planner:
         return self._depth
 
     def _best_depth(self) -> int:
-        best, promise = 0, MARGIN / self.seconds(1)
+        best, promise = 0, MARGIN / self.seconds(1, 0)
         expected, chance = 1.0, 1.0
         for depth, rate in enumerate(self._chain, start=1):
             chance *= rate.value
             expected += chance
-            speed = expected / self.seconds((1 + depth) ** 2)
+            speed = expected / self.seconds((1 + depth) ** 2, depth)
             if speed > promise:
                 best, promise = depth, speed
         return best
@@ -95,12 +95,14 @@ class Planner:
         if not self.copying or not available:
             return 0
         rate, depth = self._copies[bisect.bisect(_MATCHES, match)].value, self._depth
-        best, promise = 0, self._promise(drafts)
+        best, promise = 0, MARGIN * self._promise(drafts)
+        if 1 / max(1 - rate, 1e-3) < promise * self.seconds(2 + 2 * depth, depth):
+            return 0  # not even an endless copy would pay for its first row
         expected, chance = 1.0, 1.0
         for length in range(1, min(available, MAX_COPY) + 1):
             chance *= rate
             expected += chance
-            speed = expected / self.seconds(1 + length + 2 * depth)
+            speed = expected / self.seconds(1 + length + 2 * depth, depth)
             if speed > promise:
                 best, promise = length, speed
         return best
@@ -110,7 +112,7 @@ class Planner:
         for rate in self._chain[:drafts]:
             chance *= rate.value
             expected += chance
-        return expected / self.seconds((1 + drafts) * (1 + self._depth))
+        return expected / self.seconds((1 + drafts) * (1 + self._depth), self._depth)
 
     def learn(self, drafted: int, accepted: int, match: int = 0) -> None:
         """What became of a draft: from look-ahead rows, or copied after `match` tokens."""

@@ -1,13 +1,12 @@
 """From logits to a token: the one place where temperature, top-k and top-p are applied.
 
-Noise is a function of (seed, stream, absolute position, token id), not drawn in sequence: a
-token's noise does not depend on how many tokens a forward brought, so strategies can be
-compared token by token, on any device. Source of the mixing: Steele et al. 2014, SplitMix64.
+Noise is a function of (seed, stream, absolute position), not drawn in sequence: a token's noise
+does not depend on how many tokens a forward brought, so strategies can be compared token by token,
+on any device. One number a token, by inverting the law's sum: a number for each id of the vocabulary
+(Gumbel) cost as much as a small model's forward. Source of the mixing: Steele et al. 2014, SplitMix64.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 
@@ -40,23 +39,11 @@ def target_probs(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
     return logits.softmax(-1)
 
 
-def target_tokens(
-    logits: torch.Tensor, params: SamplingParams, position: int, drafts: Sequence[int] = ()
-) -> torch.Tensor:
-    """The target's own token for `position` and on, one for each row of logits `[R, V]`, int64 `[R]` on the device.
-
-    Where the device need not be waited for, rows behind the first that disagrees with its draft are
-    not drawn and give -1: nobody asks for them, and a draw costs.
-    """
+def target_tokens(logits: torch.Tensor, params: SamplingParams, position: int) -> torch.Tensor:
+    """The target's own token for `position` and on, one for each row of logits `[R, V]`, int64 `[R]` on the device."""
     if params.temperature == 0:
         return logits.argmax(-1)
-    tokens: list[torch.Tensor] = []
-    for row, probs in enumerate(target_probs(logits, params)):
-        tokens.append(_drawn(probs, params, TARGET, position + row))
-        if not logits.is_cuda and row < len(drafts) and int(tokens[-1]) != drafts[row]:
-            break
-    undrawn = tokens[0].new_full((len(logits) - len(tokens),), -1)
-    return torch.cat((torch.stack(tokens), undrawn))
+    return _drawn(target_probs(logits, params), params, TARGET, position)
 
 
 def residual(target: torch.Tensor, draft: torch.Tensor) -> torch.Tensor:
@@ -68,31 +55,24 @@ def residual(target: torch.Tensor, draft: torch.Tensor) -> torch.Tensor:
 
 
 def draw(probs: torch.Tensor, params: SamplingParams, stream: int, position: int) -> int:
-    """One token of `probs` `[V]` by the Gumbel-max rule with the noise of `position`."""
-    return int(_drawn(probs, params, stream, position))
+    """One token of `probs` `[V]` with the noise of `position`."""
+    return int(_drawn(probs[None], params, stream, position))
 
 
 def _drawn(probs: torch.Tensor, params: SamplingParams, stream: int, position: int) -> torch.Tensor:
+    """One token for each row of `probs` `[R, V]`, of `position` and on: the first whose sum passes the noise."""
     if params.temperature == 0:
-        return probs.argmax()
-    # After top-k and top-p few ids are left to ask noise for; a GPU would have to be waited for to know them.
-    possible = torch.arange(probs.size(-1), device=probs.device) if probs.is_cuda else probs.nonzero()[:, 0]
-    gumbel = -(-uniforms(params.seed, stream, position, possible).log()).log()
-    return possible[(probs[possible].double().log() + gumbel).argmax()]
+        return probs.argmax(-1)
+    sums = probs.cumsum(-1, dtype=torch.float64)
+    noise = [uniform(params, position + row, stream) for row in range(len(probs))]
+    reached = torch.tensor(noise, dtype=torch.float64, device=probs.device)[:, None] * sums[:, -1:]
+    return torch.searchsorted(sums, reached, right=True)[:, 0]
 
 
-def uniform(params: SamplingParams, position: int) -> float:
-    """The acceptance noise of `position`, in (0, 1)."""
-    return float(uniforms(params.seed, ACCEPT, position, torch.zeros(1, dtype=torch.long)))
-
-
-def uniforms(seed: int, stream: int, position: int, ids: torch.Tensor) -> torch.Tensor:
-    """Independent uniform numbers in (0, 1), float64, one for each of `ids` (int64, any shape)."""
-    key = _mixed(_mixed(seed & _WORD) + ((position << 2) | stream))
-    bits = ids * _signed(_GOLDEN) + _signed(key)
-    for shift, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
-        bits = (bits ^ (bits >> shift & (1 << (64 - shift)) - 1)) * _signed(factor)
-    return ((bits >> 12 & (1 << 52) - 1).double() + 0.5) * 2.0**-52
+def uniform(params: SamplingParams, position: int, stream: int = ACCEPT) -> float:
+    """The noise of `position` in `stream`, in (0, 1); far enough from 1 that no sum is missed by rounding."""
+    word = _mixed(_mixed(params.seed & _WORD) + ((position << 2) | stream))
+    return ((word >> 16) + 0.5) * 2.0**-48
 
 
 def _mixed(word: int) -> int:
@@ -100,7 +80,3 @@ def _mixed(word: int) -> int:
     for shift, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
         word = (word ^ word >> shift) * factor & _WORD
     return word
-
-
-def _signed(word: int) -> int:
-    return word - 2**64 if word >= 2**63 else word

@@ -128,9 +128,8 @@ def _longest(
     if not planner.copying:
         return drafts, 0
     copy = text.propose(pending, min(MAX_COPY, room))
-    copied = _before_end(copy.token_ids, ends)
-    length = planner.copy_length(copy.match, len(copied), len(drafts))
-    return (copied[:length], copy.match) if length else (drafts, 0)
+    length = planner.copy_length(copy.match, len(copy.token_ids), len(drafts))
+    return (_before_end(copy.token_ids[:length], ends), copy.match) if length else (drafts, 0)
 
 
 def _before_end(drafts: list[int], ends: frozenset[int]) -> list[int]:

@@ -85,7 +85,7 @@ def load_engine(
         else:
             executor = TorchExecutor(loaded, artifact)
     key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place} {threads}"
-    costs = kept(user_cache() / "costs.json", key, lambda: measured(executor, limits.context_length))
+    costs = _costs(executor, limits, key)
     return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place))
 
 
@@ -111,6 +111,16 @@ def _converted(
     return executor_of(fast, limits.config, artifact, threads)
 
 
+def _costs(executor: Executor, limits: Limits, key: str) -> tuple[Seconds, Seconds]:
+    """What cycles cost here, of greedy and of sampled answers."""
+    path = user_cache() / "costs.json"
+    greedy, sampled = (
+        kept(path, f"{key} {params.temperature}", lambda p=params: measured(executor, limits.context_length, p))
+        for params in (SamplingParams(), SamplingParams(temperature=0.8))
+    )
+    return greedy, sampled
+
+
 def _threads(limits: Limits) -> int:
     """A small model's forward is too short to share: on a busy machine two threads wait for each other."""
     size = limits.config.hidden_size**2 * limits.config.num_hidden_layers
@@ -132,20 +142,20 @@ class LocalEngine:
         tokenizer: Any,
         limits: Limits,
         reference: Callable[[], PreTrainedModel],
-        costs: Seconds = flat,
+        costs: tuple[Seconds, Seconds] = (flat, flat),
         path: str = "",
         dtype: str = "float32",
         device: str = "cpu",
     ) -> None:
         self.tokenizer = tokenizer
         self.path, self.dtype, self.device = path, dtype, device
-        self.executor, self.lookahead, self.costs = executor, executor.lookahead, costs
+        self.executor, self.lookahead, self.costs = executor, executor.lookahead, costs[0]
         self.context_length = limits.context_length
         known = self.lookahead.acceptance if self.lookahead is not None else ()
-        self.planner = Planner(known, costs)
+        planners = Planner(known, costs[0]), Planner(known, costs[1])
+        self.planner = planners[0]
         self._reference = reference
         self._vocabulary = executor.table.size(0)
-        planners = (self.planner, Planner(known, costs))
         caches = CachePool(executor.new_slots, CACHE_BYTES)
         self._parts = Parts(executor, caches, planners, limits.context_length, limits.eos_ids)
         self._lock = threading.Lock()

@@ -36,7 +36,7 @@ from pass_lsp.train.sizes import new_model, saved_model, size_named
 from pass_lsp.train.tokenizer import read_tokenizer
 
 WARMUP_STEPS = 30
-DECAY_SHARE = 0.35
+DECAY_SHARE = 0.6
 EVAL_ROWS = 32
 CPU_TOKENS = 8192
 """Token places whose activations are held at once on a CPU; a small model's take about 3 GB."""

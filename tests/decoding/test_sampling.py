@@ -9,8 +9,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from pass_lsp.decoding import sampling
 from pass_lsp.decoding.generate import generate
-from pass_lsp.decoding.sampling import ACCEPT, DRAFT, TARGET, draw, residual, target_probs, target_tokens, uniforms
+from pass_lsp.decoding.sampling import ACCEPT, DRAFT, TARGET, draw, residual, target_probs, target_tokens, uniform
 from pass_lsp.domain import SamplingParams
 from tests.decoding.families import tiny_engine
 from tests.decoding.scripted import ScriptedExecutor, parts_of
@@ -121,30 +122,36 @@ def test_residual_of_equal_laws_falls_back_to_the_target():
     assert residual(torch.tensor([0.5, 0.5]), torch.tensor([0.9, 0.1])).tolist() == [0.0, 1.0]
 
 
-def test_noise_depends_on_seed_stream_position_and_id_alone():
-    ids = torch.arange(500)
-    values = [
-        uniforms(seed, stream, at, ids) for seed in (0, 1, -1) for stream in (TARGET, DRAFT, ACCEPT) for at in (0, 1, 9)
-    ]
-    everything = torch.cat(values)
+def noise(seed: int, stream: int, positions: range) -> torch.Tensor:
+    return torch.tensor([uniform(SamplingParams(seed=seed), at, stream) for at in positions], dtype=torch.float64)
+
+
+def test_noise_depends_on_seed_stream_and_position_alone():
+    everything = torch.cat(
+        [noise(seed, stream, range(500)) for seed in (0, 1, -1, 2**63) for stream in (TARGET, DRAFT, ACCEPT)]
+    )
     assert everything.unique().numel() == everything.numel()
     assert everything.min() > 0 and everything.max() < 1
-    torch.testing.assert_close(uniforms(1, TARGET, 9, ids[7:9]), uniforms(1, TARGET, 9, ids)[7:9], rtol=0, atol=0)
+    assert torch.equal(noise(1, TARGET, range(7, 9)), noise(1, TARGET, range(20))[7:9])
 
 
 def test_noise_is_uniform_and_neighbours_are_independent():
-    ids = torch.arange(4000)
-    here, there = uniforms(3, TARGET, 5, ids), uniforms(3, TARGET, 6, ids)
-    for one, other in ((here, there), (here[:-1], here[1:]), (here, uniforms(4, TARGET, 5, ids))):
-        cells = torch.histogramdd(torch.stack((one, other), 1), bins=[8, 8], range=[0.0, 1.0, 0.0, 1.0]).hist
+    here, other = noise(3, TARGET, range(4000)), noise(3, DRAFT, range(4000))
+    for one, two in ((here[:-1], here[1:]), (here, other), (here, noise(4, TARGET, range(4000)))):
+        cells = torch.histogramdd(torch.stack((one, two), 1), bins=[8, 8], range=[0.0, 1.0, 0.0, 1.0]).hist
         assert chisquare(cells.flatten().numpy()).pvalue > 1e-3
 
 
-def test_rows_behind_a_disagreement_are_not_drawn():
-    logits = torch.randn(4, 30, generator=torch.Generator().manual_seed(2))
-    params = SamplingParams(temperature=1.0, seed=3)
+def test_a_row_is_drawn_the_same_alone_and_among_others():
+    logits = torch.randn(6, 300, generator=torch.Generator().manual_seed(2)) * 2
+    params = SamplingParams(temperature=1.0, top_k=40, top_p=0.9, seed=3)
     every = target_tokens(logits, params, 5).tolist()
-    wrong = (every[1] + 1) % 30
-    assert target_tokens(logits, params, 5, [every[0], wrong, every[2]]).tolist() == [*every[:2], -1, -1]
-    assert target_tokens(logits, params, 5, every[:3]).tolist() == every
-    assert target_tokens(logits, SamplingParams(), 5, [wrong, 0, 0]).tolist() == logits.argmax(-1).tolist()
+    assert [target_tokens(row[None], params, 5 + at).item() for at, row in enumerate(logits)] == every
+    assert target_tokens(logits, SamplingParams(), 5).tolist() == logits.argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("number", [2.0**-49, 0.5, 1 - 2.0**-49])
+def test_what_has_no_probability_is_never_drawn(number, monkeypatch):
+    monkeypatch.setattr(sampling, "uniform", lambda *given: number)
+    probs = torch.tensor([0.0, 0.0, 0.3, 0.0, 0.7, 0.0])
+    assert draw(probs, SamplingParams(temperature=1.0), TARGET, 0) == (2 if number < 0.3 else 4)
