@@ -30,7 +30,7 @@ demo: $(READY) ## a real completion of a real file through the real server, with
 test: $(READY) ## run all tests
 	@$(BIN)/python -m pytest
 
-soak: $(READY) ## an hour of typing in compressed time: memory must not grow (minutes)
+soak: $(READY) ## two hours of typing in compressed time: memory must not grow (a minute or two)
 	@$(BIN)/python -m pytest -m soak
 
 check: $(READY) ## lint, format and types; the layers are tested in `make test`

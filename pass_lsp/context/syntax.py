@@ -28,7 +28,8 @@ WINDOW_LINES = 6_000
 _WINDOW_STEP = 2_000
 _HEAD_LINES = 400
 _DEEPEST = 1_000
-_CHUNK = 1 << 16
+_LONG = 1 << 17
+_QUICK_S, _SMALL_EDIT = 0.1, 1 << 13
 PATIENCE_S = 0.4
 """After this long a text is not parsed but trimmed by lines, and tried again no sooner than `_AGAIN_S` later."""
 _AGAIN_S = 30.0
@@ -72,10 +73,11 @@ def path_to(root: tree_sitter.Node, point: Point) -> list[tree_sitter.Node]:
 
 @dataclass(slots=True)
 class _Parsed:
-    """A text and its tree; None and when that was, if it took too long."""
+    """A text, its tree, and how long it took; no tree, and when that was, if it took too long."""
 
     source: bytes
     tree: tree_sitter.Tree | None
+    taken: float = 0.0
     failed: float = 0.0
 
 
@@ -125,24 +127,38 @@ def parsed_once(language: str, source: bytes) -> tree_sitter.Node | None:
 
 
 def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
-    now = time.monotonic()
-    if last and last.tree is None and now - last.failed < _AGAIN_S:
-        return _Parsed(source, None, last.failed)
+    began = time.monotonic()
+    if last and last.tree is None and began - last.failed < _AGAIN_S:
+        return _Parsed(source, None, failed=last.failed)
     parser = tree_sitter.Parser(grammar(row_of(language).grammar))
-
-    def read(at: int, _: object) -> bytes:
-        return source[at : at + _CHUNK]
-
-    def too_long(*_: object) -> bool:
-        return time.monotonic() - now > PATIENCE_S
-
     try:
         if last and last.tree:
             _edit(last.tree, last.source, source)
-            return _Parsed(source, parser.parse(read, last.tree, progress_callback=too_long))
-        return _Parsed(source, parser.parse(read, progress_callback=too_long))
+            quick = last.taken < _QUICK_S and abs(len(source) - len(last.source)) < _SMALL_EDIT
+            tree = parser.parse(source, last.tree) if quick else _patiently(parser, source, last.tree)
+        else:
+            tree = _patiently(parser, source)
     except ValueError:
-        return _Parsed(source, None, now)
+        return _Parsed(source, None, failed=time.monotonic())
+    return _Parsed(source, tree, time.monotonic() - began)
+
+
+def _patiently(parser: tree_sitter.Parser, source: bytes, *old: tree_sitter.Tree) -> tree_sitter.Tree:
+    """Parse, but not longer than `PATIENCE_S`; raises ValueError then.
+
+    Only a text that is read through a callback can be given up. py-tree-sitter 0.25 and 0.26 never
+    let go of what that returns, so it returns single bytes, objects that Python has anyway. A long
+    text is handed over in parts, whose memory is lost: byte by byte it would take too long.
+    """
+    began, part = time.monotonic(), 1 if len(source) < _LONG else _LONG
+
+    def read(at: int, _: object) -> bytes:
+        return source[at : at + part]
+
+    def too_long(*_: object) -> bool:
+        return time.monotonic() - began > PATIENCE_S
+
+    return parser.parse(read, *old, progress_callback=too_long)
 
 
 def one_byte_each(text: str) -> bytes:
