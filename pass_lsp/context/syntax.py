@@ -143,7 +143,7 @@ def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
     return _Parsed(source, tree, time.monotonic() - began)
 
 
-def _patiently(parser: tree_sitter.Parser, source: bytes, *old: tree_sitter.Tree) -> tree_sitter.Tree:
+def _patiently(parser: tree_sitter.Parser, source: bytes, old: tree_sitter.Tree | None = None) -> tree_sitter.Tree:
     """Parse, but not longer than `PATIENCE_S`; raises ValueError then.
 
     Only a text that is read through a callback can be given up. py-tree-sitter 0.25 and 0.26 never
@@ -158,7 +158,7 @@ def _patiently(parser: tree_sitter.Parser, source: bytes, *old: tree_sitter.Tree
     def too_long(*_: object) -> bool:
         return time.monotonic() - began > PATIENCE_S
 
-    return parser.parse(read, *old, progress_callback=too_long)
+    return parser.parse(read, old, progress_callback=too_long)
 
 
 def one_byte_each(text: str) -> bytes:
