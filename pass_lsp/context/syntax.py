@@ -158,7 +158,8 @@ def _patiently(parser: tree_sitter.Parser, source: bytes, old: tree_sitter.Tree 
     def too_long(*_: object) -> bool:
         return time.monotonic() - began > PATIENCE_S
 
-    return parser.parse(read, old, progress_callback=too_long)
+    given = (read,) if old is None else (read, old)
+    return parser.parse(*given, progress_callback=too_long)  # type: ignore[arg-type]
 
 
 def one_byte_each(text: str) -> bytes:
