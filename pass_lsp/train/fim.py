@@ -29,9 +29,10 @@ LINE_SHARE, BLOCK_SHARE = 0.55, 0.38  # of the middles; the rest are short spans
 CLOSED_SHARE = 0.25
 """Of the rests of lines, those whose closing brackets, quotes and last mark stay behind the cursor."""
 NO_SUFFIX_SHARE = 0.1
-ECHO_SHARE = 0.1
-"""Of the windows, those that hold some of their lines twice. Near-duplicate files are dropped from
-the corpus, so little else teaches a small model to go on copying what it has seen before."""
+ECHO_SHARE = 0.2
+"""Of the windows, those that hold some of their lines twice; the cursor then stands in the second.
+Near-duplicate files are dropped from the corpus, so little else teaches a small model to go on
+copying what stands in the prompt."""
 MIN_ECHO_LINES, MAX_ECHO_LINES = 2, 12
 MAX_BLOCK_LINES = 12
 MIDDLE_WEIGHT = 2.0
@@ -49,9 +50,12 @@ class Example:
     weights: list[float]
 
 
-def split_middle(text: str, rng: random.Random) -> tuple[str, str, str]:
-    """(prefix, middle, suffix) as an editor would cut `text`; the middle may be empty."""
-    start = _cursor(text, rng)
+def split_middle(text: str, rng: random.Random, within: range | None = None) -> tuple[str, str, str]:
+    """(prefix, middle, suffix) as an editor would cut `text`; the middle may be empty.
+
+    The cursor stands `within` these characters, or where its line begins; anywhere when None.
+    """
+    start = _cursor(text, rng, range(len(text) + 1) if within is None else within)
     kind = rng.random()
     if kind < LINE_SHARE:
         end = _line_end(text, start)
@@ -65,18 +69,19 @@ def split_middle(text: str, rng: random.Random) -> tuple[str, str, str]:
     return text[:start], text[start:end], suffix
 
 
-def echoed(text: str, rng: random.Random) -> str:
-    """`text` with a few of its lines once more at another line; as it is when it is too short for that."""
+def echoed(text: str, rng: random.Random) -> tuple[str, range | None]:
+    """`text` with a few of its lines once more at another line, and where those are; as it is when it is too short."""
     lines = text.splitlines(keepends=True)
     count = rng.randint(MIN_ECHO_LINES, MAX_ECHO_LINES)
     if len(lines) < 2 * count:
-        return text
+        return text, None
     start, goal = rng.randrange(len(lines) - count), rng.randrange(len(lines))
-    return "".join(lines[:goal] + lines[start : start + count] + lines[goal:])
+    before, again = "".join(lines[:goal]), "".join(lines[start : start + count])
+    return before + again + text[len(before) :], range(len(before), len(before) + len(again))
 
 
-def _cursor(text: str, rng: random.Random) -> int:
-    offset = rng.randrange(len(text) + 1)
+def _cursor(text: str, rng: random.Random, within: range) -> int:
+    offset = rng.choice(within)
     if rng.random() < 0.5:  # half of all requests come at the start of a line, after its indentation
         offset = text.rfind("\n", 0, offset) + 1
         while offset < len(text) and text[offset] in " \t":
@@ -126,14 +131,13 @@ class Examples:
     def __getitem__(self, index: int) -> Example:
         rng = random.Random(self._seed * 1_000_003 + index)
         path, text = self._window(rng)
-        if rng.random() < ECHO_SHARE:
-            text = echoed(text, rng)
+        text, echo = echoed(text, rng) if rng.random() < ECHO_SHARE else (text, None)
         kind = rng.random()
         header = [self._ids[FILE], *self._encode(short_path(path) + "\n")]
         if kind >= SPM_SHARE + PSM_SHARE:
             ids = header + self._encode(text)
             return self._clipped(ids, [1.0] * len(ids))
-        prefix, middle, suffix = split_middle(text, rng)
+        prefix, middle, suffix = split_middle(text, rng, echo)
         before = [self._ids[FIM_PREFIX], *self._encode(prefix)]
         after = [self._ids[FIM_SUFFIX], *self._encode(suffix)]
         asked = header + (after + before if kind < SPM_SHARE else before + after) + [self._ids[FIM_MIDDLE]]

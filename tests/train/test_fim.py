@@ -51,14 +51,17 @@ def test_middles_are_rests_of_lines_rests_of_blocks_and_short_spans() -> None:
     assert all("def g" not in middle or len(middle) <= 160 for middle in block)
 
 
-def test_an_echo_repeats_some_lines_and_changes_nothing_else() -> None:
+def test_an_echo_repeats_some_lines_and_the_cursor_stands_in_them() -> None:
     lines = [f"line {number}\n" for number in range(40)]
     for seed in range(100):
-        told = echoed("".join(lines), random.Random(seed)).splitlines(keepends=True)
-        assert 2 <= len(told) - len(lines) <= 12
-        again = [line for line in told if told.count(line) == 2]
-        assert len(again) == 2 * (len(told) - len(lines)) and sorted(set(told)) == sorted(lines)
-    assert echoed("one\ntwo\n", random.Random(0)) == "one\ntwo\n"
+        text, echo = echoed("".join(lines), random.Random(seed))
+        assert echo is not None
+        again = text[echo.start : echo.stop].splitlines(keepends=True)
+        assert 2 <= len(again) <= 12 and set(again) <= set(lines)
+        assert text[: echo.start] + text[echo.stop :] == "".join(lines)
+        prefix, _, _ = split_middle(text, random.Random(seed), echo)
+        assert len(prefix) in echo
+    assert echoed("one\ntwo\n", random.Random(0)) == ("one\ntwo\n", None)
 
 
 def test_a_closed_line_keeps_its_closers_behind_the_cursor() -> None:
