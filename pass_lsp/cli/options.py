@@ -6,17 +6,27 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from pass_lsp.config import Settings
 from pass_lsp.domain import STRATEGIES, Strategy
 from pass_lsp.errors import ConfigError
 
 if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine
+    from pass_lsp.engines.remote import RemoteEngine
 
 Model = Annotated[str, typer.Option(help="'embedded', a Hugging Face model directory, or a hub id.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, int8.")]
 Lookahead = Annotated[str, typer.Option(help="auto, none, random, or an artifact's directory.")]
-Engine = Annotated[str, typer.Option(metavar="URL", help="A remote engine instead of a model here.")]
+Engine = Annotated[
+    str, typer.Option(metavar="URL", help="An engine elsewhere (http, https, unix), or 'shared': one for all editors.")
+]
+EngineKind = Annotated[
+    str, typer.Option(help="The kind of server at --engine: auto, pass-lsp, vllm, llamacpp, ollama …")
+]
+EngineTemplate = Annotated[
+    str, typer.Option(help="The prompt's template there: auto, qwen-coder, starcoder2, infill …")
+]
 LogLevel = Annotated[str, typer.Option(help="debug, info, warning, error.")]
 StrategyName = Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")]
 
@@ -28,10 +38,18 @@ def strategy_of(name: str) -> Strategy:
     return next(strategy for strategy in get_args(Strategy) if strategy == name)
 
 
-def refuse_remote(engine: str) -> None:
-    """Remote engines are not in this version; say so before anything is loaded."""
-    if engine:
-        raise ConfigError("Remote engines (--engine) are not available in this version; name a model with --model.")
+def remote_engine(settings: Settings) -> RemoteEngine:
+    """The engine elsewhere that the settings name; nothing is asked of it yet. Raises `ConfigError`."""
+    from pass_lsp.engines.remote import Address, RemoteEngine, Wishes
+    from pass_lsp.prompt.text import TextTokenizer, family_named, family_of
+
+    def speller(template: str, model: str) -> TextTokenizer:
+        return TextTokenizer(family_named(template) if template else family_of(model))
+
+    # The default names the model of this process; what a server offers is its own affair.
+    model = "" if settings.model == "embedded" else settings.model
+    wishes = Wishes(speller, model, settings.engine_kind, settings.engine_template)
+    return RemoteEngine(Address.of(settings.engine), wishes)
 
 
 def local_engine(

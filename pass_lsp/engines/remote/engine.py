@@ -1,0 +1,217 @@
+"""An engine elsewhere: keeps the promises of `domain.Engine` over HTTP.
+
+The caller is a thread that waits, and it must stop waiting within milliseconds of a cancel
+while the server says nothing at all. A blocking read cannot be woken for that, so each
+request runs on an event loop that the engine owns and the calling thread drives; between
+two looks at the cancel flag it sleeps for `_LOOK_S`. No further thread, nothing to hand over.
+Cancelling is closing the connection: every server that is known ends its decode then.
+
+One request at a time. A connection that breaks off in mid-answer is asked for the rest once
+(another replica may answer), at most once a second; a server that is away or busy is left alone
+for as long as it says, and found anew at the first request after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import httpx2
+
+from pass_lsp.domain import CancelToken, Generation, OnCommit, SamplingParams, Stop
+from pass_lsp.engines.remote.answer import Answer, generation_of, values_of
+from pass_lsp.engines.remote.discovery import Peer, Wishes, discover
+from pass_lsp.engines.remote.wire import Address, client_for, events, failure, refusal, trouble
+from pass_lsp.errors import EngineError, PromptError
+
+_LOOK_S = 0.004
+_STOP_EVERY_S = 0.02
+_RETRY_S = 1.0
+_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError, OSError)
+
+
+class RemoteEngine:
+    """Implements `domain.Engine` with a server at `address`.
+
+    `revive` starts a server that nobody listens at, if it is ours to start; it may raise `EngineError`.
+    """
+
+    def __init__(self, address: Address, wishes: Wishes, revive: Callable[[], None] | None = None) -> None:
+        self.address = address
+        self._wishes, self._revive = wishes, revive
+        self._peer: Peer | None = None
+        self._runner = asyncio.Runner()
+        self._client = client_for(address)
+        self._lock = threading.RLock()
+        self._resting: tuple[float, EngineError] | None = None
+        self._retried_s = -_RETRY_S
+
+    # --- what is served there ---------------------------------------------------
+
+    @property
+    def peer(self) -> Peer:
+        """The server as it was found. Raises `EngineError` while it is away."""
+        with self._lock:
+            if self._peer is None:
+                with self._rested():
+                    self._peer = self._found()
+            return self._peer
+
+    @property
+    def tokenizer(self) -> Any:
+        """The server's own tokenizer where it gives it away, else one of characters."""
+        return self.peer.tokenizer
+
+    @property
+    def context_length(self) -> int:
+        """In tokens; 0 where the server does not say."""
+        return self.peer.context_length
+
+    def session(self, *names: str) -> Session:
+        """This engine for one document: the server may keep its cache where the same names come from."""
+        return Session(self, hashlib.sha256("\0".join(names).encode("utf-8", "replace")).hexdigest()[:32])
+
+    def close(self) -> None:
+        """Let the connections go; the engine cannot be used after it."""
+        with self._lock:
+            self._runner.run(self._client.aclose())
+            self._runner.close()
+
+    def _found(self) -> Peer:
+        try:
+            return self._runner.run(discover(self._client, self.address, self._wishes))
+        except EngineError as error:
+            if self._revive is None or not isinstance(error.__cause__, httpx2.ConnectError):
+                raise
+        self._revive()
+        return self._runner.run(discover(self._client, self.address, self._wishes))
+
+    # --- one request ------------------------------------------------------------
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams = SamplingParams(),
+        *,
+        cancel: CancelToken | None = None,
+        on_commit: OnCommit | None = None,
+        stop: Stop | None = None,
+        session: str = "",
+    ) -> Generation:
+        """Have the server decode after `prompt_ids`. Raises `EngineError`, `PromptError`."""
+        ids = [int(token) for token in prompt_ids]
+        if not ids:
+            raise PromptError("The prompt is empty; give at least one token id.")
+        with self._lock:
+            peer = self.peer
+            per_token = getattr(peer.tokenizer, "ids_per_token", 1)
+            # A stand-in's ids are characters, of which a token may hold many; this bounds a server that goes on.
+            limit = params.max_new_tokens * (1 if per_token == 1 else 8 * per_token)
+            answer = Answer(params, on_commit, stop, limit)
+            if params.max_new_tokens:
+                with self._rested():
+                    self._runner.run(self._watched(peer, ids, answer, cancel, session))
+        return generation_of(answer, len(ids))
+
+    @contextlib.contextmanager
+    def _rested(self) -> Iterator[None]:
+        """Not before the server may be asked again; a failure in here says when that is."""
+        if self._resting is not None and time.monotonic() < self._resting[0]:
+            raise EngineError(str(self._resting[1]))
+        try:
+            yield
+        except EngineError as error:
+            self._peer = None
+            self._resting = (time.monotonic() + error.rest_s, error)
+            raise
+        self._resting = None
+
+    async def _watched(
+        self, peer: Peer, ids: list[int], answer: Answer, cancel: CancelToken | None, session: str
+    ) -> None:
+        """Stream until the answer ends, the flag is set or time is up, whatever the server does meanwhile."""
+        work, looked_s = asyncio.ensure_future(self._asked(peer, ids, answer, session)), time.monotonic()
+        try:
+            while not work.done() and answer.finish is None:
+                await asyncio.wait((work,), timeout=_LOOK_S)
+                if cancel is not None and cancel.cancelled:
+                    answer.finish = "cancelled"
+                elif not work.done() and time.monotonic() - looked_s >= _STOP_EVERY_S:
+                    looked_s = time.monotonic()
+                    answer.look()
+        finally:
+            if not work.done():
+                work.cancel()
+            await asyncio.wait((work,))
+        if not work.cancelled() and answer.finish != "cancelled":
+            work.result()
+
+    async def _asked(self, peer: Peer, ids: list[int], answer: Answer, session: str) -> None:
+        try:
+            await self._stream(peer, ids, answer, session)
+        except EngineError as error:
+            now = time.monotonic()
+            if not error.lost or not answer.awaited or now - self._retried_s < _RETRY_S:
+                raise
+            self._retried_s = now
+            # The rest of the answer, from whoever is there now.
+            await self._stream(peer, [*ids, *answer.ids], answer, session)
+
+    async def _stream(self, peer: Peer, ids: list[int], answer: Answer, session: str) -> None:
+        """One HTTP request; commits as text comes in."""
+        headers = {"x-request-id": uuid.uuid4().hex} | ({"x-session-id": session} if session else {})
+        body = peer.adapter.body(values_of(peer, ids, answer))
+        try:
+            async with self._client.stream("POST", peer.adapter.path, json=body, headers=headers) as response:
+                if response.status_code != 200:
+                    raise await refusal(response, self.address)
+                async for event in events(response):
+                    if (error := trouble(event)) is not None:
+                        raise error
+                    text, over = peer.adapter.heard(event)
+                    if answer.finish is None:
+                        answer.push(peer.adapter.ids(event) or (peer.tokenizer.answer(text) if text else []))
+                    answer.finish = answer.finish or over
+                    if answer.finish is not None:
+                        return
+        except _ERRORS as error:
+            raise failure(error, self.address) from error
+        raise EngineError(
+            f"The engine at {self.address.shown} ended an answer before it was over; see its log.", lost=True
+        )
+
+
+class Session:
+    """A `RemoteEngine` as one document's requests see it: they carry its key, from which no path can be read."""
+
+    def __init__(self, engine: RemoteEngine, key: str) -> None:
+        self._engine, self.key = engine, key
+
+    @property
+    def tokenizer(self) -> Any:
+        """As of the engine."""
+        return self._engine.tokenizer
+
+    @property
+    def context_length(self) -> int:
+        """As of the engine."""
+        return self._engine.context_length
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams = SamplingParams(),
+        *,
+        cancel: CancelToken | None = None,
+        on_commit: OnCommit | None = None,
+        stop: Stop | None = None,
+    ) -> Generation:
+        """As of the engine."""
+        given = {"cancel": cancel, "on_commit": on_commit, "stop": stop}
+        return self._engine.generate(prompt_ids, params, session=self.key, **given)  # type: ignore[arg-type]
