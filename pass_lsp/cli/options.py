@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from pass_lsp.config import Settings
 from pass_lsp.domain import STRATEGIES, Strategy
-from pass_lsp.errors import ConfigError
+from pass_lsp.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine
@@ -38,14 +40,24 @@ def strategy_of(name: str) -> Strategy:
     return next(strategy for strategy in get_args(Strategy) if strategy == name)
 
 
-def remote_engine(settings: Settings) -> RemoteEngine:
-    """The engine elsewhere that the settings name; nothing is asked of it yet. Raises `ConfigError`."""
+def remote_engine(settings: Settings, report: Callable[[str], None] = lambda _: None) -> RemoteEngine:
+    """The engine elsewhere that the settings name; nothing is asked of it yet. Raises `ConfigError`.
+
+    The shared one is started if need be, and `report` told how far that is.
+    """
     from pass_lsp.engines.remote import Address, RemoteEngine, Wishes
+    from pass_lsp.engines.shared import NAME, SharedEngine
     from pass_lsp.prompt.text import TextTokenizer, family_named, family_of
 
     def speller(template: str, model: str) -> TextTokenizer:
         return TextTokenizer(family_named(template) if template else family_of(model))
 
+    if settings.engine == NAME:
+        shared = SharedEngine(settings)
+        # What goes wrong with it is said again with the first request, which also tries again.
+        with contextlib.suppress(EngineError):
+            shared.ensure(report)
+        return RemoteEngine(Address("http://localhost", str(shared.socket)), Wishes(speller), shared.revive)
     # The default names the model of this process; what a server offers is its own affair.
     model = "" if settings.model == "embedded" else settings.model
     wishes = Wishes(speller, model, settings.engine_kind, settings.engine_template)

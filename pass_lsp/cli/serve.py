@@ -53,7 +53,7 @@ def load(settings: Settings, report: Callable[[str], None]) -> Engine:
     """Load the engine that the settings describe, and warm it up; runs on the engine thread."""
     if settings.engine:
         report(f"Looking for the engine at {settings.engine}")
-        engine: Engine = options.remote_engine(settings)
+        engine: Engine = options.remote_engine(settings, report)
     else:
         report(f"Loading {settings.model}")
         engine = _no_model() if settings.model == NAME else _local(settings)

@@ -20,7 +20,7 @@ _FIRST_MARKER = 0x110000
 _ANY_MARKER = r"<[|｜][\w▁ -]{1,40}[|｜]>"
 _WRITTEN = {"▁<PRE>": "<PRE> ", "▁<SUF>": " <SUF>", "▁<MID>": " <MID>", "▁<EOT>": "<EOT>"}
 """As their models' authors write them, where that is not the token's own text."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_TEXT = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
 def family_of(model: str) -> Family:
@@ -81,8 +81,8 @@ class TextTokenizer:
         return _WRITTEN.get(marker, marker)
 
     def answer(self, text: str) -> list[int]:
-        """Ids of what a server said."""
-        return list(map(ord, _SURROGATE.sub("\ufffd", text)))
+        """Ids of what a server said; the answer ends before what no text holds."""
+        return list(map(ord, _NO_TEXT.sub("\ufffd", text)))
 
     def sections(self, ids: Sequence[int]) -> Iterator[tuple[str, str]]:
         """Each marker with the text behind it, in which nothing looks like a marker; "" stands before the first."""

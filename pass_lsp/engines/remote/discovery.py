@@ -119,7 +119,7 @@ class _Asked:
 
     def chosen(self, models: list[dict[str, Any]]) -> str:
         """The model that the user named, else the first one served."""
-        names = [name for model in models if isinstance(name := model.get("id"), str)]
+        names = _names(models)
         wanted = self.wishes.model
         if not wanted:
             return names[0] if names else ""
@@ -186,6 +186,11 @@ class _Asked:
 def _models(told: Any) -> list[dict[str, Any]]:
     data = told.get("data") if isinstance(told, dict) else None
     return [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
+
+
+def _names(models: list[dict[str, Any]]) -> list[str]:
+    # What cannot be printed can be neither shown nor sent.
+    return [name for model in models if isinstance(name := model.get("id"), str) and name and name.isprintable()]
 
 
 def _number(facts: Mapping[str, Any], *names: str) -> int:

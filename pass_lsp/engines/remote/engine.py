@@ -39,7 +39,7 @@ _ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError
 class RemoteEngine:
     """Implements `domain.Engine` with a server at `address`.
 
-    `revive` starts a server that nobody listens at, if it is ours to start; it may raise `EngineError`.
+    `revive` sees to it that somebody listens there again, if that is ours to do; it may say so by an `EngineError`.
     """
 
     def __init__(self, address: Address, wishes: Wishes, revive: Callable[[], None] | None = None) -> None:
@@ -87,10 +87,9 @@ class RemoteEngine:
         try:
             return self._runner.run(discover(self._client, self.address, self._wishes))
         except EngineError as error:
-            if self._revive is None or not isinstance(error.__cause__, httpx2.ConnectError):
-                raise
-        self._revive()
-        return self._runner.run(discover(self._client, self.address, self._wishes))
+            if self._revive is not None and isinstance(error.__cause__, httpx2.ConnectError):
+                self._revive()
+            raise
 
     # --- one request ------------------------------------------------------------
 

@@ -154,6 +154,8 @@ async def refusal(response: httpx2.Response, address: Address) -> EngineError:
         sentence = (
             f"{address.shown} knows no completions ({code}{said}); check --engine (the base, without /v1) and --model."
         )
+    elif 300 <= code < 400:
+        sentence = f"{address.shown} points elsewhere ({code}); give --engine the address where the engine itself is."
     elif code >= 500:
         sentence = f"The engine failed ({code}{said}); see its log."
     else:
