@@ -18,22 +18,22 @@ import contextlib
 import hashlib
 import threading
 import time
-import uuid
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import httpx2
 
 from pass_lsp.domain import CancelToken, Generation, OnCommit, SamplingParams, Stop
-from pass_lsp.engines.remote.answer import Answer, generation_of, values_of
+from pass_lsp.engines.remote.answer import Answer, generation_of
 from pass_lsp.engines.remote.discovery import Peer, Wishes, discover
-from pass_lsp.engines.remote.wire import Address, client_for, events, failure, refusal, trouble
+from pass_lsp.engines.remote.stream import stream
+from pass_lsp.engines.remote.wire import Address, client_for
 from pass_lsp.errors import EngineError, PromptError
 
 _LOOK_S = 0.004
 _STOP_EVERY_S = 0.02
 _RETRY_S = 1.0
-_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError, OSError)
 
 
 class RemoteEngine:
@@ -48,6 +48,8 @@ class RemoteEngine:
         self._peer: Peer | None = None
         self._runner = asyncio.Runner()
         self._client = client_for(address)
+        self.close = weakref.finalize(self, _close, self._runner, self._client)
+        """Lets the connections go; the engine cannot be used after it."""
         self._lock = threading.RLock()
         self._resting: tuple[float, EngineError] | None = None
         self._retried_s = -_RETRY_S
@@ -76,12 +78,6 @@ class RemoteEngine:
     def session(self, *names: str) -> Session:
         """This engine for one document: the server may keep its cache where the same names come from."""
         return Session(self, hashlib.sha256("\0".join(names).encode("utf-8", "replace")).hexdigest()[:32])
-
-    def close(self) -> None:
-        """Let the connections go; the engine cannot be used after it."""
-        with self._lock:
-            self._runner.run(self._client.aclose())
-            self._runner.close()
 
     def _found(self) -> Peer:
         try:
@@ -153,37 +149,14 @@ class RemoteEngine:
 
     async def _asked(self, peer: Peer, ids: list[int], answer: Answer, session: str) -> None:
         try:
-            await self._stream(peer, ids, answer, session)
+            await stream(self._client, self.address, peer, ids, answer, session)
         except EngineError as error:
             now = time.monotonic()
             if not error.lost or not answer.awaited or now - self._retried_s < _RETRY_S:
                 raise
             self._retried_s = now
             # The rest of the answer, from whoever is there now.
-            await self._stream(peer, [*ids, *answer.ids], answer, session)
-
-    async def _stream(self, peer: Peer, ids: list[int], answer: Answer, session: str) -> None:
-        """One HTTP request; commits as text comes in."""
-        headers = {"x-request-id": uuid.uuid4().hex} | ({"x-session-id": session} if session else {})
-        body = peer.adapter.body(values_of(peer, ids, answer))
-        try:
-            async with self._client.stream("POST", peer.adapter.path, json=body, headers=headers) as response:
-                if response.status_code != 200:
-                    raise await refusal(response, self.address)
-                async for event in events(response):
-                    if (error := trouble(event)) is not None:
-                        raise error
-                    text, over = peer.adapter.heard(event)
-                    if answer.finish is None:
-                        answer.push(peer.adapter.ids(event) or (peer.tokenizer.answer(text) if text else []))
-                    answer.finish = answer.finish or over
-                    if answer.finish is not None:
-                        return
-        except _ERRORS as error:
-            raise failure(error, self.address) from error
-        raise EngineError(
-            f"The engine at {self.address.shown} ended an answer before it was over; see its log.", lost=True
-        )
+            await stream(self._client, self.address, peer, [*ids, *answer.ids], answer, session)
 
 
 class Session:
@@ -214,3 +187,11 @@ class Session:
         """As of the engine."""
         given = {"cancel": cancel, "on_commit": on_commit, "stop": stop}
         return self._engine.generate(prompt_ids, params, session=self.key, **given)  # type: ignore[arg-type]
+
+
+def _close(runner: asyncio.Runner, client: httpx2.AsyncClient) -> None:
+    with contextlib.suppress(RuntimeError):  # closed already
+        # In the middle of a request it is the process that ends, and with it everything.
+        if not runner.get_loop().is_running():
+            runner.run(client.aclose())
+            runner.close()
