@@ -25,7 +25,7 @@ COMMANDS = [
     ["complete"],
     ["doctor"],
     ["stats"],
-    *(["bench", *name] for name in ([], ["decode"], ["infill"], ["latency"])),
+    *(["bench", *name] for name in ([], ["decode"], ["infill"], ["latency"], ["load"])),
     *(["train", *name] for name in ([], ["corpus"], ["tokenizer"], ["base"], ["export"], ["lookahead"])),
     *(["train", *name] for name in (["card"], ["sources"])),
 ]

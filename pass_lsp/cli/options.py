@@ -14,7 +14,7 @@ from pass_lsp.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine
-    from pass_lsp.engines.remote import RemoteEngine
+    from pass_lsp.engines.remote import RemoteEngine, Wishes
 
 Model = Annotated[str, typer.Option(help="'embedded', a Hugging Face model directory, or a hub id.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
@@ -45,23 +45,31 @@ def remote_engine(settings: Settings, report: Callable[[str], None] = lambda _: 
 
     The shared one is started if need be, and `report` told how far that is.
     """
-    from pass_lsp.engines.remote import Address, RemoteEngine, Wishes
+    from pass_lsp.engines.remote import Address, RemoteEngine
     from pass_lsp.engines.shared import NAME, SharedEngine
+
+    wishes = wishes_of(settings)
+    if settings.engine != NAME:
+        return RemoteEngine(Address.of(settings.engine), wishes)
+    shared = SharedEngine(settings)
+    # What goes wrong with it is said again with the first request, which also tries again.
+    with contextlib.suppress(EngineError):
+        shared.ensure(report)
+    return RemoteEngine(Address("http://localhost", str(shared.socket)), wishes, shared.revive)
+
+
+def wishes_of(settings: Settings) -> Wishes:
+    """How the settings want an engine elsewhere to be asked. Raises `ConfigError`."""
+    from pass_lsp.engines.remote import Wishes
+    from pass_lsp.engines.shared import NAME
     from pass_lsp.prompt.text import TextTokenizer, family_named, family_of
 
     def speller(template: str, model: str) -> TextTokenizer:
         return TextTokenizer(family_named(template) if template else family_of(model))
 
-    if settings.engine == NAME:
-        shared = SharedEngine(settings)
-        # What goes wrong with it is said again with the first request, which also tries again.
-        with contextlib.suppress(EngineError):
-            shared.ensure(report)
-        return RemoteEngine(Address("http://localhost", str(shared.socket)), Wishes(speller), shared.revive)
-    # The default names the model of this process; what a server offers is its own affair.
-    model = "" if settings.model == "embedded" else settings.model
-    wishes = Wishes(speller, model, settings.engine_kind, settings.engine_template)
-    return RemoteEngine(Address.of(settings.engine), wishes)
+    # The default and the shared engine's own name the model of one process; a server has its own names.
+    model = "" if settings.engine == NAME or settings.model == "embedded" else settings.model
+    return Wishes(speller, model, settings.engine_kind, settings.engine_template)
 
 
 def local_engine(

@@ -110,7 +110,6 @@ class Fake:
                 return ""
 
         if uds is None:
-            ThreadingHTTPServer.allow_reuse_address = True
             self.server: Any = ThreadingHTTPServer(("127.0.0.1", port), Handler)
             self.port = self.server.server_address[1]
             self.url = f"http://127.0.0.1:{self.port}"
@@ -118,6 +117,8 @@ class Fake:
             self.server = ThreadingUnixStreamServer(str(uds), Handler)
             self.port, self.url = 0, f"unix://{uds}"
         self.server.daemon_threads = True
+        # Clients that hang up in the middle are what is tested.
+        self.server.handle_error = lambda *_: None
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
