@@ -143,13 +143,13 @@ class _Desk:
             await stream(self.client, self.address, self.peer, ids, answer, session.replace("/", "-"))
         except asyncio.CancelledError:
             self.tally.cancelled += 1
-            self.tally.thrown_away += answer.forwards
+            self.tally.thrown_away += len(answer.pieces)
             raise
         except EngineError as error:
             self.tally.failures[str(error).partition(";")[0]] += 1
         else:
             self.tally.answered.append((time.perf_counter() - began) * 1000)
-            self.tally.pieces += answer.forwards
+            self.tally.pieces += len(answer.pieces)
 
     def answer(self) -> Answer:
         """One that ends with its first line, and notes when its first text came."""

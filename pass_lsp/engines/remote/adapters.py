@@ -52,10 +52,10 @@ class Adapter:
             over = "length" if finish in ("length", "limit") else "eos"
         return text if isinstance(text, str) else "", over
 
-    def ids(self, event: Mapping[str, Any]) -> list[int]:
-        """The ids in an event, of a server that gives them."""
+    def ids(self, event: Mapping[str, Any]) -> list[int] | None:
+        """The ids in an event, None of a server that gives text alone."""
         found = _at(event, self.tokens) if self.tokens else None
-        return [i for i in found if isinstance(i, int) and i >= 0] if isinstance(found, list) else []
+        return [i for i in found if isinstance(i, int) and i >= 0] if isinstance(found, list) else None
 
 
 def _at(value: Any, way: Way) -> Any:
@@ -98,7 +98,8 @@ _LLAMA_FIXED = {"stream": True, "cache_prompt": True, "min_p": 0.0}
 OURS = Adapter(
     "pass-lsp",
     "/v1/completions",
-    _OPENAI | {"prompt": "ids", "top_k": "top_k"},
+    {key: name for key, name in _OPENAI.items() if key != "stop"}
+    | {"prompt": "ids", "top_k": "top_k", "stop_token_ids": "stop_ids", "strategy": "strategy"},
     tokens=("choices", 0, "token_ids"),
 )
 VLLM = Adapter("vllm", "/v1/completions", _OPENAI | {"top_k": "top_k_if_any"})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pass_lsp.domain import Finish, Generation, OnCommit, SamplingParams, Step, Stop
+from pass_lsp.domain import Finish, Generation, OnCommit, SamplingParams, Step, Stop, Strategy
 from pass_lsp.engines.remote.discovery import Peer
+
+_FIGURES = ("forwards", "drafted", "accepted", "cached_tokens", "prefilled_tokens")
 
 
 @dataclass
@@ -20,7 +22,8 @@ class Answer:
     limit: int
     ids: list[int] = field(default_factory=list)
     finish: Finish | None = None
-    forwards: int = 0
+    pieces: list[int] = field(default_factory=list)
+    figures: dict[str, int] = field(default_factory=dict)
 
     @property
     def awaited(self) -> bool:
@@ -32,7 +35,7 @@ class Answer:
         run = run[: self.limit - len(self.ids)]
         if not run:
             return
-        self.forwards += 1
+        self.pieces.append(len(run))
         self.ids.extend(run)
         self.look()
         if self.on_commit is not None:
@@ -51,7 +54,7 @@ class Answer:
 def values_of(peer: Peer, ids: list[int], answer: Answer) -> dict[str, Any]:
     """What there is to send; the adapter takes what its server knows."""
     params, tokenizer = answer.params, peer.tokenizer
-    done = answer.forwards if hasattr(tokenizer, "sections") else len(answer.ids)
+    done = len(answer.pieces) if hasattr(tokenizer, "sections") else len(answer.ids)
     values: dict[str, Any] = {
         "model": peer.model,
         "ids": ids,
@@ -89,9 +92,20 @@ def _texts(tokenizer: Any, ids: list[int], stop_ids: Sequence[int]) -> dict[str,
     }
 
 
-def generation_of(answer: Answer, prompt_length: int) -> Generation:
-    """What is known of how: the server's figures where it gives them, else a step for each piece that came."""
-    steps = tuple(Step(1, 0, 0, 1) for _ in range(answer.forwards))
-    return Generation(
-        answer.ids, answer.finish or "length", answer.forwards, prefilled_tokens=prompt_length, steps=steps
-    )
+def figures_of(event: Mapping[str, Any]) -> dict[str, int]:
+    """What our own engine says of its work, with the last event."""
+    told = event.get("pass_lsp")
+    told = told if isinstance(told, dict) else {}
+    return {key: value for key in _FIGURES if isinstance(value := told.get(key), int)}
+
+
+def generation_of(answer: Answer, prompt_length: int, by_token: bool) -> Generation:
+    """What is known of how: the engine's own figures if it gave them, else a forward for each piece that came."""
+    figures = {"forwards": len(answer.pieces), "prefilled_tokens": prompt_length} | answer.figures
+    if answer.figures:
+        forwards, drafted, accepted = (figures.get(key, 0) for key in ("forwards", "drafted", "accepted"))
+        steps = (Step(forwards, drafted, accepted, sum(answer.pieces)),)
+    else:
+        steps = tuple(Step(1, 0, 0, piece if by_token else 1) for piece in answer.pieces)
+    strategy: Strategy = answer.params.strategy if by_token else "autoregressive"
+    return Generation(answer.ids, answer.finish or "length", strategy=strategy, steps=steps, **figures)

@@ -26,7 +26,8 @@ from pass_lsp.engines.remote.vocabulary import Vocabulary
 from pass_lsp.engines.remote.wire import REST_S, Address, body_of, failure, refusal
 from pass_lsp.errors import ConfigError, EngineError
 
-DISCOVERY_S = 4.0
+DISCOVERY_S = 20.0
+_SILENCE_S = 4.0
 _OLLAMA_CONTEXT = 4096
 """What Ollama gives a model unless it is told otherwise."""
 _OWNERS = {"vllm": VLLM, "sglang": SGLANG, "llamacpp": LLAMA_INFILL, "library": OLLAMA, "organization_owner": LM_STUDIO}
@@ -177,7 +178,9 @@ class _Asked:
 
     async def get(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON that a route answers with, None if there is no such route. Raises `EngineError`."""
-        async with self.client.stream("GET" if body is None else "POST", path, json=body) as response:
+        async with self.client.stream(
+            "GET" if body is None else "POST", path, json=body, timeout=_SILENCE_S
+        ) as response:
             if response.status_code in (401, 403, 429, 500, 502, 503, 504):
                 raise await refusal(response, self.address)
             return await body_of(response) if response.status_code == 200 else None

@@ -112,7 +112,7 @@ class RemoteEngine:
             if params.max_new_tokens:
                 with self._rested():
                     self._runner.run(self._watched(peer, ids, answer, cancel, session))
-        return generation_of(answer, len(ids))
+        return generation_of(answer, len(ids), by_token=per_token == 1)
 
     @contextlib.contextmanager
     def _rested(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ import uuid
 
 import httpx2
 
-from pass_lsp.engines.remote.answer import Answer, values_of
+from pass_lsp.engines.remote.answer import Answer, figures_of, values_of
 from pass_lsp.engines.remote.discovery import Peer
 from pass_lsp.engines.remote.wire import Address, events, failure, refusal, trouble
 from pass_lsp.errors import EngineError
@@ -31,8 +31,10 @@ async def stream(
                 if (error := trouble(event)) is not None:
                     raise error
                 text, over = peer.adapter.heard(event)
+                ids_given = peer.adapter.ids(event)
                 if answer.finish is None:
-                    answer.push(peer.adapter.ids(event) or (peer.tokenizer.answer(text) if text else []))
+                    answer.push(peer.tokenizer.answer(text) if ids_given is None else ids_given)
+                answer.figures |= figures_of(event)
                 answer.finish = answer.finish or over
                 if answer.finish is not None:
                     return

@@ -28,6 +28,8 @@ REST_S = 1.0
 LONGEST_REST_S = 60.0
 _MAX_LINE = 1 << 20
 _MAX_BYTES = 8 << 20
+_MAX_FACTS = 64 << 20
+"""A large vocabulary is 10 MB."""
 _MAX_ERROR = 1 << 16
 
 
@@ -132,7 +134,7 @@ async def body_of(response: httpx2.Response) -> Any:
     read = b""
     async for chunk in response.aiter_bytes():
         read += chunk
-        if len(read) > _MAX_BYTES:
+        if len(read) > _MAX_FACTS:
             return None
     try:
         return json.loads(read)
