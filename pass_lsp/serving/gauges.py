@@ -1,0 +1,49 @@
+"""The figures of one engine, for Prometheus. Rates and ratios are the reader's: tokens per forward is one counter
+over another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from pass_lsp.domain import Generation
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Gauges:
+    """A registry of its own, so that two engines of one process do not meet. `load` says how many are queued."""
+
+    def __init__(self, load: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        own = {"registry": self._registry}
+        self._requests = Counter("pass_lsp_requests", "Completion requests by status", ["status"], **own)
+        self._cancels = Counter("pass_lsp_cancels", "Answers given up because the client went away", **own)
+        Gauge("pass_lsp_queue", "Requests that wait or are decoded", **own).set_function(load)
+        self._first = Histogram("pass_lsp_first_token_seconds", "To the first token", buckets=_SECONDS, **own)
+        self._whole = Histogram("pass_lsp_request_seconds", "To the last token", buckets=_SECONDS, **own)
+        names = ("tokens", "forwards", "drafted", "accepted", "cached_tokens", "prefilled_tokens")
+        self._counts = {name: Counter(f"pass_lsp_{name}", f"Sum of {name} of all answers", **own) for name in names}
+
+    def refused(self, status: int) -> None:
+        """A request that was not served."""
+        self._requests.labels(status).inc()
+
+    def first(self, seconds: float) -> None:
+        """The first token of an answer came."""
+        self._first.observe(seconds)
+
+    def done(self, made: Generation, seconds: float) -> None:
+        """An answer is over."""
+        self._requests.labels(200).inc()
+        self._whole.observe(seconds)
+        if made.finish == "cancelled":
+            self._cancels.inc()
+        for name, counter in self._counts.items():
+            counter.inc(len(made.token_ids) if name == "tokens" else getattr(made, name))
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self._registry)

@@ -1,0 +1,151 @@
+"""`pass-lsp engine`: one service on an address or a socket, until a signal, or until nobody has asked for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pass_lsp.domain import Engine
+from pass_lsp.errors import ConfigError
+from pass_lsp.serving.service import Limits, Service
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 0.2
+_GRACE_S = 2
+
+
+def run(
+    listener: socket.socket, limits: Limits, load: Callable[[], Engine], *, idle_minutes: float = 0, where: str = ""
+) -> None:
+    """Serve on `listener`; returns after a signal. Raises what loading the model raised."""
+    service = Service(limits)
+    failures: list[Exception] = []
+    config = uvicorn.Config(
+        app_of(service),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=75,
+    )
+    server = _Server(config)
+
+    def loaded(error: Exception | None) -> None:
+        if error is not None:
+            failures.append(error)
+            server.should_exit = True
+        else:
+            service.used_s = time.monotonic()
+            log.info("The model is loaded.")
+
+    log.info("Listening on %s.", where)
+    service.start(load, loaded)
+    asyncio.run(_served(server, service, listener, idle_minutes * 60))
+    service.scheduler.close()
+    if failures:
+        raise failures[0]
+
+
+def app_of(service: Service) -> ASGIApp:
+    """The service for an ASGI server."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await service(Request(scope, receive))
+        await response(scope, receive, send)
+
+    return app
+
+
+async def _served(server: uvicorn.Server, service: Service, listener: socket.socket, idle_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+    idle = asyncio.ensure_future(_idle(server, service, idle_s)) if idle_s else None
+    await server.serve(sockets=[listener])
+    if idle is not None:
+        idle.cancel()
+
+
+async def _idle(server: uvicorn.Server, service: Service, idle_s: float) -> None:
+    while service.scheduler.load or not service.ready or time.monotonic() - service.used_s < idle_s:
+        await asyncio.sleep(_LOOK_S)
+    log.info("Nobody has asked for a while; the engine ends.")
+    server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: uvicorn raises them again at the end, and a clean end is code 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+# --- where to listen -------------------------------------------------------------------
+
+
+def tcp(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `ConfigError`."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except (OSError, OverflowError, UnicodeError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise ConfigError(f"Cannot listen on {host}:{port} ({said}); choose another --host or --port.") from error
+    return listener
+
+
+@contextlib.contextmanager
+def unix(path: Path) -> Iterator[socket.socket]:
+    """A listening socket for this user alone, removed afterwards. Raises `ConfigError`."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _stale(path):
+            path.unlink()
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        listener.listen(128)
+        ours = path.stat().st_ino
+    except OSError as error:
+        said = error.strerror or error
+        raise ConfigError(f"Cannot listen on the socket {path} ({said}); choose another --uds.") from error
+    try:
+        yield listener
+    finally:
+        with contextlib.suppress(OSError):
+            if path.stat().st_ino == ours:
+                path.unlink()
+
+
+def _stale(path: Path) -> bool:
+    """Whether a socket lies there that nobody listens on. Raises `OSError` if anything else does."""
+    if not path.exists():
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        if not path.is_socket():
+            raise OSError(0, "something that is no socket lies there")
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+    raise OSError(0, "another engine listens there")

@@ -1,0 +1,208 @@
+"""One model and many who ask: the engine thread, a bounded queue, and turns.
+
+A turn ends after `QUANTUM` tokens if somebody else waits; the next one goes on with the prompt and
+what came so far. That changes no token: greedy decoding knows only the text, and sampling's noise belongs to an
+absolute position. Few requests take turns at a time, the others wait, so that the keys and values
+of those in turn stay in the engine's pool and a turn costs no second prefill.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from pass_lsp.domain import CancelToken, Engine, Generation, SamplingParams, Stop
+from pass_lsp.serving.wire import Refused
+
+log = logging.getLogger(__name__)
+
+QUANTUM = 16
+IN_TURN = 4
+"""Below the number of documents that an engine's pool keeps."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One request. `heard` gets runs of ids, `over` the generation or the failure; both on the engine thread."""
+
+    session: str
+    prompt_ids: list[int]
+    params: SamplingParams
+    heard: Callable[[list[int]], None]
+    over: Callable[[Generation | Exception], None]
+    stop: Stop | None = None
+    end_s: float = float("inf")
+    token: CancelToken = field(default_factory=CancelToken)
+    so_far: Generation | None = None
+
+    def cancel(self) -> None:
+        """End it before the next forward; from any thread."""
+        self.token.cancel()
+
+
+class Scheduler:
+    """Owns the engine. `submit` may be called from any thread."""
+
+    def __init__(self, max_queue: int = 16) -> None:
+        self.max_queue = max_queue
+        self.engine: Engine | None = None
+        self.beat_s = time.monotonic()
+        self._wake = threading.Condition()
+        self._waiting: deque[Job] = deque()
+        self._turns: deque[Job] = deque()
+        self._running: Job | None = None
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def start(self, load: Callable[[], Engine], loaded: Callable[[Exception | None], None]) -> None:
+        """Load the engine on its thread, say so (None, or the failure), and serve."""
+        self._thread = threading.Thread(target=self._main, args=(load, loaded), name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a request. Raises `Refused` where the queue is full or the model is not there yet."""
+        with self._wake:
+            if self._closed or self.engine is None:
+                raise Refused(503, "The model is being loaded; ask again shortly.", retry_s=1)
+            if self.load > self.max_queue:
+                raise Refused(429, "The queue is full; ask again shortly.", retry_s=1)
+            self._waiting.append(job)
+            self._wake.notify()
+
+    @property
+    def load(self) -> int:
+        """Requests that wait, take turns or run and that nobody has cancelled."""
+        with self._wake:
+            running = [self._running] if self._running else []
+            return sum(not job.token.cancelled for job in (*self._waiting, *self._turns, *running))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread is there and has come past its loop or a token lately."""
+        stuck = self._running is not None and time.monotonic() - self.beat_s > 30
+        return self._thread is not None and self._thread.is_alive() and not stuck
+
+    def close(self) -> None:
+        """Cancel everything and end the thread within one forward."""
+        with self._wake:
+            self._closed = True
+            for job in (*self._waiting, *self._turns, *([self._running] if self._running else [])):
+                job.cancel()
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    # --- the engine thread -----------------------------------------------------------
+
+    def _main(self, load: Callable[[], Engine], loaded: Callable[[Exception | None], None]) -> None:
+        try:
+            engine = load()
+        except Exception as error:
+            loaded(error)
+            return
+        with self._wake:
+            self.engine = engine
+        loaded(None)
+        while (job := self._next()) is not None:
+            self._turn(engine, job)
+
+    def _next(self) -> Job | None:
+        with self._wake:
+            self._running = None
+            while not (self._waiting or self._turns):
+                if self._closed:
+                    return None
+                self._wake.wait()
+            self._admit()
+            self._running = self._turns.popleft()
+            self.beat_s = time.monotonic()
+            return self._running
+
+    def _admit(self) -> None:
+        """Let those who wait into the turns: of each session one at a time, in the order they came."""
+        kept: deque[Job] = deque()
+        sessions = {job.session for job in self._turns}
+        # Cancelled ones go through as well, so that whoever waits for them hears of it.
+        for job in self._waiting:
+            if len(self._turns) < IN_TURN and job.session not in sessions:
+                sessions.add(job.session)
+                self._turns.append(job)
+            else:
+                kept.append(job)
+        self._waiting = kept
+
+    def _turn(self, engine: Engine, job: Job) -> None:
+        rest = _Rest(job, self)
+        before = job.so_far or Generation([], "length")
+        if job.token.cancelled:
+            job.over(replace(before, finish="cancelled"))
+            return
+        params = replace(job.params, max_new_tokens=job.params.max_new_tokens - len(before.token_ids))
+        try:
+            prompt = [*job.prompt_ids, *before.token_ids]
+            made = engine.generate(prompt, params, cancel=job.token, on_commit=rest.heard, stop=rest)
+        except Exception as error:
+            log.debug("A request failed.", exc_info=True)
+            job.over(error)
+            return
+        job.so_far = _joined(before, made, first=job.so_far is None)
+        if rest.ends == "turn" and not job.token.cancelled:
+            with self._wake:
+                self._turns.append(job)
+            return
+        if rest.ends == "time":
+            job.so_far = replace(job.so_far, finish="length")
+        job.over(job.so_far)
+
+    def others(self, job: Job) -> bool:
+        """Whether somebody could have the next turn."""
+        with self._wake:
+            room = len(self._turns) + 1 < IN_TURN
+            return bool(self._turns) or (room and any(each.session != job.session for each in self._waiting))
+
+
+class _Rest:
+    """The stop rule of one turn: the request's own, its time, and the turn's length while others wait."""
+
+    def __init__(self, job: Job, scheduler: Scheduler) -> None:
+        self._job, self._scheduler = job, scheduler
+        self._before = list(job.so_far.token_ids) if job.so_far else []
+        self.ends = ""
+
+    def __call__(self, token_ids: list[int]) -> int | None:
+        job, now = self._job, time.monotonic()
+        self._scheduler.beat_s = now
+        if job.stop is not None:
+            keep = job.stop([*self._before, *token_ids])
+            if keep is not None:
+                return max(keep - len(self._before), 0)
+        if now > job.end_s:
+            self.ends = "time"
+        elif len(token_ids) >= QUANTUM and self._left(token_ids) and self._scheduler.others(job):
+            self.ends = "turn"
+        return len(token_ids) if self.ends else None
+
+    def heard(self, token_ids: list[int]) -> None:
+        """Hand a run on."""
+        self._job.heard(token_ids)
+
+    def _left(self, token_ids: list[int]) -> int:
+        return self._job.params.max_new_tokens - len(self._before) - len(token_ids)
+
+
+def _joined(before: Generation, made: Generation, *, first: bool) -> Generation:
+    """Two turns as one generation; the prompt's figures are those of the first."""
+    return replace(
+        made,
+        token_ids=[*before.token_ids, *made.token_ids],
+        forwards=before.forwards + made.forwards,
+        drafted=before.drafted + made.drafted,
+        accepted=before.accepted + made.accepted,
+        cached_tokens=made.cached_tokens if first else before.cached_tokens,
+        prefilled_tokens=made.prefilled_tokens if first else before.prefilled_tokens,
+        steps=(*before.steps, *made.steps),
+    )

@@ -1,0 +1,60 @@
+"""A request's prompt as ids of the model, and what a client needs to make such ids itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pass_lsp.domain import Context, Engine, Mode
+from pass_lsp.errors import PromptError
+from pass_lsp.prompt import render, template_for
+from pass_lsp.prompt.families import SUFFIX
+from pass_lsp.prompt.template import encode
+from pass_lsp.serving.wire import MODEL_ID, Ask, Refused
+
+
+def context_length(engine: Engine) -> int:
+    """Of the model, in tokens; 0 where it has none."""
+    return getattr(engine, "context_length", 0)
+
+
+def spelled(engine: Engine, ask: Ask) -> list[int]:
+    """Ids for the request's prompt. Raises `Refused`."""
+    length = context_length(engine)
+    if isinstance(ask.prompt, list):
+        ids = ask.prompt
+    else:
+        template = template_for(engine.tokenizer)
+        if ask.suffix is not None:
+            if SUFFIX not in template.family.layout:
+                raise Refused(400, "This model cannot fill in; leave the suffix out.", param="suffix")
+            context = Context(ask.prompt, ask.suffix, Mode.MULTI_LINE)
+            room = max(length - ask.max_tokens, length // 2) if length else 2**20
+            ids = list(render(context, template, engine.tokenizer, room).token_ids)
+        else:
+            ids = [*template.bos, *encode(engine.tokenizer, template, ask.prompt)]
+    if not ids:
+        raise Refused(400, "The prompt is empty; give at least one token.", param="prompt")
+    if length and len(ids) > length:
+        raise Refused(
+            400, f"The prompt has {len(ids)} tokens and the model's context {length}; shorten it.", param="prompt"
+        )
+    if not 0 <= min(ids) <= max(ids) < len(engine.tokenizer):
+        raise Refused(400, "The prompt holds ids that the model does not know; see /v1/engine.", param="prompt")
+    return ids
+
+
+def described(engine: Engine) -> dict[str, Any]:
+    """What `/v1/engine` tells."""
+    template = template_for(engine.tokenizer)
+    backend = getattr(engine.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise PromptError("The model's tokenizer is not a fast one, so it cannot be served; choose another model.")
+    return {
+        "model": MODEL_ID,
+        "context_length": context_length(engine),
+        "template": template.name,
+        "markers": template.ids,
+        "stop_token_ids": list(template.stop_ids),
+        "tokenizer": json.loads(backend.to_str()),
+    }
