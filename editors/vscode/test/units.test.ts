@@ -72,10 +72,10 @@ test('the status bar says the state and the reason', () => {
   const empty = render({
     busy: false,
     kind: 'Normal',
-    message: 'No suggestion: deadline.',
+    message: 'No suggestion. Nothing was decoded before the deadline.',
     reason: 'deadline',
   });
-  assert.match(empty.tooltip, /No suggestion: deadline\.\n\nReason code: deadline/);
+  assert.match(empty.tooltip, /before the deadline\.\n\nReason code: deadline/);
   assert.equal(render({ busy: false, kind: 'Error', message: 'x' }).severity, 'error');
   assert.equal(render({ busy: false, kind: 'Warning', message: 'x' }).severity, 'warning');
   assert.match(render({ busy: false, kind: 'Inactive', message: 'off' }).text, /slash/);
