@@ -46,6 +46,12 @@ def until(holds: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
     return value
 
 
+def keep(name: str, screen: str) -> None:
+    """Keep what was on the screen of a failed test."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    (SHOTS / name).write_text(screen, "utf-8")
+
+
 def setup_in_readme(language: str, heading: str) -> str:
     """The code block of `language` that follows `heading` in the README, with this checkout in place of its path."""
     text = (ROOT / "README.md").read_text("utf-8")

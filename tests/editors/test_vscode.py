@@ -7,12 +7,12 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pass_lsp.domain import Reason
-
 from tests.editors.conftest import ROOT, SHOTS, Hole, Home, setup_in_readme, until
 from tests.editors.vscode import ASKED, VsCode
 
@@ -97,9 +97,14 @@ def vscode(watched: VsCode, trusted: VsCode, home: Home, project: Hole, request:
 def to_the_hole(vscode: VsCode, home: Home, project: Hole) -> None:
     """Wait for the server, and go to where something is missing."""
     until(home.wire.ready, "the model is loaded")
-    vscode.do("press", "Escape")
-    vscode.revert()
-    vscode.go_to(project.line + 1)
+
+    def is_there() -> bool:
+        vscode.do("press", "Escape")
+        vscode.command("File: Revert File")
+        vscode.go_to(project.line + 1)
+        return vscode.place() == f"Ln {project.line + 1}, Col {len(project.indent)}"
+
+    until(is_there, "the text is as it was, and the cursor in the hole")
     home.wire.forget()
 
 
@@ -173,11 +178,12 @@ def test_typing_along_keeps_the_suggestion(vscode: VsCode, home: Home, project: 
 def test_a_part_is_accepted_and_told(vscode: VsCode, home: Home, project: Hole, key: str, part: str) -> None:
     ghost, item = fill(vscode, home, project)
     vscode.do("press", key)
-    told = until(lambda: home.wire.messages("client", "textDocument/didPartiallyAcceptCompletion"), f"the {part} is told")
-    taken = told[0]["params"]["acceptedLength"] - (len(item["insertText"]) - len(ghost))
+    told = partial(home.wire.messages, "client", "textDocument/didPartiallyAcceptCompletion")
+    [note] = until(told, f"the {part} is told")
+    taken = note["params"]["acceptedLength"] - (len(item["insertText"]) - len(ghost))
     assert 0 < taken < len(ghost)
     assert part == "word" or ghost[:taken].strip() == ghost.split("\n")[0].strip()
-    assert told[0]["params"]["item"]["insertText"] == item["insertText"]
+    assert note["params"]["item"]["insertText"] == item["insertText"]
     becomes(vscode, project, project.with_(ghost[:taken]))
 
 
@@ -249,8 +255,7 @@ def test_the_menu_switches_off_and_on_for_a_language(vscode: VsCode, home: Home,
     pick(vscode, "Switch on for python")
     until(lambda: "Ready" in vscode.status(), "the status bar")
     assert [each["disabled_languages"] for each in told(home)] == [["python"], []]
-    vscode.revert()
-    vscode.go_to(project.line + 1)
+    to_the_hole(vscode, home, project)
     assert fill(vscode, home, project)
 
 
@@ -279,7 +284,7 @@ def test_a_picked_model_is_used_at_once(vscode: VsCode, home: Home, project: Hol
 
 def test_the_log_is_shown(vscode: VsCode) -> None:
     pick(vscode, "Show the log")
-    until(lambda: "pass-lsp" in " ".join(vscode.seen(".panel .part-title, .part.panel .title")), "the log")
+    until(lambda: vscode.do("attribute", ".part.panel select", "title") == "pass-lsp", "the log")
     vscode.command("View: Hide Panel")
 
 
@@ -287,7 +292,7 @@ def test_the_statistics_are_shown(vscode: VsCode) -> None:
     pick(vscode, "Statistics")
     words = re.compile(r"accepted|Nothing is recorded")
     until(lambda: words.search(" ".join(vscode.seen(".monaco-editor .view-line"))), "the figures")
-    vscode.command("View: Close Editor")
+    vscode.command("View: Revert and Close Editor")
 
 
 def test_the_walkthrough_leads_to_the_doctor(vscode: VsCode) -> None:

@@ -115,6 +115,10 @@ class VsCode:
         until(lambda: self.do("seen", row), f"the entry {title!r}")
         self.do("pressIn", ASKED, "Enter")
 
+    def place(self) -> str:
+        """Where the status bar says that the cursor is."""
+        return " ".join(self.seen("#status\\.editor\\.selection"))
+
     def open(self, file: str) -> None:
         """Open a file of the folder."""
         self.do("click", f'.explorer-folders-view .monaco-list-row[aria-label*="{file}"]', 2)
@@ -123,20 +127,11 @@ class VsCode:
     def go_to(self, line: int) -> None:
         """The cursor at the end of a line, from 1."""
         self.ask(f":{line}")
-        until(lambda: f"line {line}" in " ".join(self.seen(".quick-input-widget .monaco-list-row")), "the line is found")
+        rows = ".quick-input-widget .monaco-list-row"
+        until(lambda: f"line {line}" in " ".join(self.seen(rows)), "the line is found")
         self.do("pressIn", ASKED, "Enter")
-        until(lambda: f"Ln {line}," in " ".join(self.seen("#status\\.editor\\.selection")), f"line {line}")
+        until(lambda: f"Ln {line}," in self.place(), f"line {line}")
         self.do("press", "End")
-
-    def revert(self) -> None:
-        """The file as it is on the disk."""
-
-        def is_clean() -> bool:
-            if self.seen(".tab.active.dirty"):
-                self.command("Revert File")
-            return not self.seen(".tab.active.dirty")
-
-        until(is_clean, "nothing is left to save")
 
     def save(self, wanted: Callable[[], bool], what: str) -> None:
         """Save until the file is as it is wanted."""

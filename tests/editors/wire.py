@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 
@@ -24,7 +25,10 @@ def held(log: Path) -> Path:
 
 
 def pump(source: BinaryIO, target: BinaryIO, who: str, log: Path) -> None:
-    """Hand frames on until the source ends."""
+    """Write frames down and hand them on, until the source ends."""
+    bodies: SimpleQueue[bytes | None] = SimpleQueue()
+    handing_on = threading.Thread(target=hand_on, args=(bodies, target, who, log), daemon=True)
+    handing_on.start()
     while header := source.readline():
         length = 0
         while header.strip():
@@ -36,6 +40,14 @@ def pump(source: BinaryIO, target: BinaryIO, who: str, log: Path) -> None:
         handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(handle, line.encode())
         os.close(handle)
+        bodies.put(body)
+    bodies.put(None)
+    handing_on.join()
+
+
+def hand_on(bodies: SimpleQueue[bytes | None], target: BinaryIO, who: str, log: Path) -> None:
+    """Write bodies to the other side, as frames, until there is None."""
+    while (body := bodies.get()) is not None:
         while who == "client" and held(log).exists():
             time.sleep(0.01)
         target.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
