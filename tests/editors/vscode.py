@@ -24,6 +24,7 @@ SETTINGS = {
     "editor.autoClosingQuotes": "never",
     "extensions.autoUpdate": False,
     "files.autoSave": "off",
+    "remote.autoForwardPorts": False,
     "security.workspace.trust.startupPrompt": "never",
     "telemetry.telemetryLevel": "off",
     "workbench.secondarySideBar.defaultVisibility": "hidden",
