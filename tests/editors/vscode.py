@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,15 +132,6 @@ class VsCode:
         self.do("pressIn", ASKED, "Enter")
         until(lambda: f"Ln {line}," in self.place(), f"line {line}")
         self.do("press", "End")
-
-    def save(self, wanted: Callable[[], bool], what: str) -> None:
-        """Save until the file is as it is wanted."""
-
-        def holds() -> bool:
-            self.do("press", "Control+s")
-            return wanted()
-
-        until(holds, what)
 
     def trust(self) -> None:
         """Trust the folder."""
