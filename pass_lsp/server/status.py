@@ -59,8 +59,7 @@ class StatusBoard:
         if self.reason is Reason.FAILED or self.reason is Reason.ENGINE_AWAY:
             return Status(False, "Warning", self.failure, self.reason.value)
         if self.reason is not None:
-            said = self.reason.value.replace("-", " ")
-            return Status(False, "Normal", f"No suggestion: {said}.", self.reason.value)
+            return Status(False, "Normal", f"No suggestion. {self.reason.meaning}", self.reason.value)
         return Status(False, "Normal", "Ready.")
 
     def as_dict(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pass_lsp.config import Settings
+from pass_lsp.engines.embedded import user_cache
 from tests.editors.wire import Wire
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,12 @@ def until(holds: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
         assert time.monotonic() < end, f"not within {limit_s:.0f} s: {what}"
         time.sleep(0.05)
     return value
+
+
+def keep(name: str, screen: str) -> None:
+    """Keep what was on the screen of a failed test."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    (SHOTS / name).write_text(screen, "utf-8")
 
 
 def setup_in_readme(language: str, heading: str) -> str:
@@ -142,6 +149,10 @@ def make_home(folder: Path) -> Home:
     real = f"'{Path(sys.executable).with_name('pass-lsp')}'"
     script.write_text(f'#!/bin/sh\n[ "$1" = serve ] && exec {wire} {real} "$@"\nexec {real} "$@"\n')
     script.chmod(0o755)
+    # What the model is converted to is made once, not for every home.
+    user_cache().mkdir(parents=True, exist_ok=True)
+    (folder / "cache").mkdir()
+    (folder / "cache" / "pass-lsp").symlink_to(user_cache())
     folders = {f"XDG_{name.upper()}_HOME": str(folder / name) for name in ("config", "data", "state", "cache")}
     path = f"{programs}:{os.environ['PATH']}"
     env = {**os.environ, **folders, "HOME": str(folder), "PATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

@@ -87,6 +87,11 @@ class Nvim:
         """The suggestion, as soon as there is one."""
         return until(self.ghost, "ghost text")
 
+    def screen(self) -> str:
+        """What there is to be seen, for whoever looks into a failure."""
+        parts = {"mode": self.call("get_mode")["mode"], "messages": self.messages(), "ghost": self.ghost()}
+        return "\n".join(f"--- {name}\n{part}" for name, part in (parts | {"buffer": self.text()}).items())
+
     def messages(self) -> str:
         """All messages so far, errors among them."""
         return self.call("exec2", "messages", {"output": True})["output"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.editors.conftest import Hole, Home, need, until
+from tests.editors.conftest import Hole, Home, keep, need, until
 from tests.editors.recipes import recipe
 
 pytestmark = pytest.mark.timeout(600)
@@ -41,17 +41,20 @@ class Terminal:
 
 
 @pytest.fixture
-def helix(home: Home, project: Hole) -> Iterator[Terminal]:
-    """Helix with the file of the hole, set up by the recipe."""
+def helix(home: Home, project: Hole, request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    """Helix with the file of the hole, set up by the recipe. The screen of a failure is kept."""
     program = need("bin/hx")
     config = home.folder / "config" / "helix"
     config.mkdir(parents=True)
     (config / "languages.toml").write_text(recipe("Helix", "toml"))
     (config / "config.toml").write_text("[editor]\nauto-pairs = false\n")
     terminal = Terminal(home, str(program), f"{project.path}:{project.line + 1}")
+    failed = request.session.testsfailed
     try:
         yield terminal
     finally:
+        if request.session.testsfailed > failed:
+            keep("helix.txt", terminal.screen())
         terminal.close()
 
 

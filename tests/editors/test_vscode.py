@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import pytest
 
+from pass_lsp.domain import Reason
 from tests.editors.conftest import ROOT, SHOTS, Hole, Home, setup_in_readme, until
-from tests.editors.vscode import VsCode
+from tests.editors.vscode import ASKED, VsCode
 
 pytestmark = pytest.mark.timeout(600)
 
 
+CHOSEN = {"lookahead": "auto"}
+"""The server's settings as this user has set them, in `vscode.py`."""
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a workspace brings along: settings, and an environment with a `pass-lsp` that leaves a mark when it runs."""
+
+    program: Path
+    mark: Path
+
+
 @pytest.fixture(scope="module")
-def started(home: Home, hole: Hole) -> Iterator[VsCode]:
-    """One VS Code with the file of the hole for all tests."""
+def brought(home: Home, hole: Hole) -> Brought:
+    """A workspace that would like to choose the program and the model."""
+    project = hole.path.parent
+    brought = Brought(project / ".venv" / "bin" / "pass-lsp", home.folder / "mark")
+    brought.program.parent.mkdir(parents=True)
+    brought.program.with_name("python").symlink_to(sys.executable)
+    brought.program.write_text(f"#!/bin/sh\ntouch '{brought.mark}'\nexec '{home.folder}/.local/bin/pass-lsp' \"$@\"\n")
+    brought.program.chmod(0o755)
+    (project / ".vscode").mkdir()
+    wishes = {"pass-lsp.path": str(brought.program), "pass-lsp.model": str(project), "pass-lsp.ledger": False}
+    (project / ".vscode" / "settings.json").write_text(json.dumps(wishes))
     hole.path.write_text(hole.before + hole.after, "utf-8")
+    return brought
+
+
+@pytest.fixture(scope="module")
+def started(home: Home, hole: Hole, brought: Brought) -> Iterator[VsCode]:
+    """One VS Code with the file of the hole for all tests."""
     vscode = VsCode(home, hole.path.parent)
     try:
         vscode.install(setup_in_readme("sh", "**VS Code**"), ROOT)
@@ -27,24 +60,52 @@ def started(home: Home, hole: Hole) -> Iterator[VsCode]:
         vscode.close()
 
 
+@pytest.fixture(scope="module")
+def trusted(started: VsCode, home: Home) -> VsCode:
+    """The same, once the user trusts the folder; the server is then another."""
+    until(home.wire.ready, "the model is loaded")
+    starts = home.wire.starts()
+    started.trust()
+    until(lambda: home.wire.starts() > starts, "a new server")
+    return started
+
+
 @pytest.fixture
-def vscode(started: VsCode, home: Home, project: Hole, request: pytest.FixtureRequest) -> Iterator[VsCode]:
-    """VS Code at the hole, the server ready; at the end nothing must have popped up. Pictures of failures are kept."""
+def watched(started: VsCode, home: Home, request: pytest.FixtureRequest) -> Iterator[VsCode]:
+    """At the end nothing must have popped up, and nobody have complained. Pictures of failures are kept."""
     failed = request.session.testsfailed
-    try:
-        until(home.wire.ready, "the model is loaded")
-        started.do("press", "Escape")
-        started.command("Revert File")
-        started.go_to(project.line + 1)
-        home.wire.forget()
-    except AssertionError:
-        picture(started, request.node.name)
-        raise
+    started.notifications()
     yield started
     if request.session.testsfailed > failed:
         picture(started, request.node.name)
-    assert started.notifications() == []
-    assert home.wire.complaints() == []
+    else:
+        assert started.notifications() == []
+        assert home.wire.complaints() == []
+
+
+@pytest.fixture
+def vscode(watched: VsCode, trusted: VsCode, home: Home, project: Hole, request: pytest.FixtureRequest) -> VsCode:
+    """VS Code at the hole, the server ready."""
+    try:
+        to_the_hole(trusted, home, project)
+    except AssertionError:
+        picture(trusted, request.node.name)
+        raise
+    return trusted
+
+
+def to_the_hole(vscode: VsCode, home: Home, project: Hole) -> None:
+    """Wait for the server, and go to where something is missing."""
+    until(home.wire.ready, "the model is loaded")
+
+    def is_there() -> bool:
+        vscode.do("press", "Escape")
+        vscode.command("File: Revert File")
+        vscode.go_to(project.line + 1)
+        return vscode.place() == f"Ln {project.line + 1}, Col {len(project.indent)}"
+
+    until(is_there, "the text is as it was, and the cursor in the hole")
+    home.wire.forget()
 
 
 def picture(vscode: VsCode, name: str) -> None:
@@ -53,13 +114,17 @@ def picture(vscode: VsCode, name: str) -> None:
     vscode.do("picture", str(SHOTS / f"{name}.png"))
 
 
-def fill(vscode: VsCode, home: Home, project: Hole) -> str:
-    """Type the blank; the suggestion that then stands there, whole."""
+def fill(vscode: VsCode, home: Home, project: Hole) -> tuple[str, dict]:
+    """Type the blank; the suggestion that then stands there, whole, and the item that it is."""
     vscode.do("type", " ")
-    until(home.wire.items, "an answer")
-    expected = after_cursor(home.wire.items()[-1], project)
-    until(lambda: vscode.ghost() == expected, f"the ghost text {expected!r}")
-    return expected
+    place = (project.line, len(project.indent))
+
+    def shown() -> dict | None:
+        item = home.wire.offered(*place)
+        return item if item and vscode.ghost() == after_cursor(item, project) else None
+
+    item = until(shown, "the answer as ghost text")
+    return after_cursor(item, project), item
 
 
 def after_cursor(item: dict, project: Hole) -> str:
@@ -68,122 +133,186 @@ def after_cursor(item: dict, project: Hole) -> str:
     return item["insertText"][len(project.indent) - start :]
 
 
-def saved(vscode: VsCode, project: Hole) -> str:
-    """The file, saved."""
-    before = project.path.stat().st_mtime_ns
+def becomes(vscode: VsCode, project: Hole, text: str) -> None:
+    """The file, saved once, is `text`. A second save might come after the next test has put the file back."""
     vscode.do("press", "Control+s")
-    until(lambda: project.path.stat().st_mtime_ns != before, "the file is saved")
-    return project.path.read_text("utf-8")
+    until(lambda: project.path.read_bytes() == text.encode(), f"the file is {text!r}")
+
+
+def test_a_folder_that_is_not_trusted_gets_suggestions_and_chooses_nothing(
+    started: VsCode, watched: VsCode, home: Home, project: Hole, brought: Brought
+) -> None:
+    to_the_hole(started, home, project)
+    [initialize] = [sent for sent in home.wire.everything("client") if sent.get("method") == "initialize"]
+    assert initialize["params"]["initializationOptions"] == {"pass-lsp": CHOSEN}
+    assert fill(started, home, project)
+    assert not brought.mark.exists()
+
+
+def test_a_trusted_folder_brings_its_environment_and_still_chooses_no_model(
+    vscode: VsCode, home: Home, brought: Brought
+) -> None:
+    assert brought.mark.exists()
+    sent = [sent for sent in home.wire.everything("client") if sent.get("method") == "initialize"][-1]
+    assert sent["params"]["initializationOptions"] == {"pass-lsp": CHOSEN}
 
 
 def test_several_lines_are_shown_and_accepted_byte_for_byte(vscode: VsCode, home: Home, project: Hole) -> None:
-    ghost = fill(vscode, home, project)
+    ghost, item = fill(vscode, home, project)
     assert "\n" in ghost
-    item = home.wire.items()[-1]
     vscode.do("press", "Tab")
-    until(lambda: vscode.ghost() != ghost, "the suggestion is taken")
-    assert saved(vscode, project) == project.with_(ghost)
-    if item.get("command"):
-        [command] = until(
-            lambda: home.wire.messages("client", "workspace/executeCommand"), "the accept reaches the server"
-        )
-        assert command["params"]["command"] == item["command"]["command"]
+    [command] = until(lambda: home.wire.messages("client", "workspace/executeCommand"), "the accept reaches the server")
+    assert command["params"]["command"] == item["command"]["command"]
+    assert command["params"]["arguments"] == item["command"]["arguments"]
+    becomes(vscode, project, project.with_(ghost))
 
 
 def test_typing_along_keeps_the_suggestion(vscode: VsCode, home: Home, project: Hole) -> None:
-    ghost = fill(vscode, home, project)
+    ghost, _ = fill(vscode, home, project)
     vscode.do("type", ghost[:3])
     until(lambda: vscode.ghost() == ghost[3:], "the rest stays")
     vscode.do("press", "Tab")
-    until(lambda: vscode.ghost() != ghost[3:], "the rest is taken")
-    assert saved(vscode, project).startswith(project.before + " " + ghost)
+    until(lambda: home.wire.messages("client", "workspace/executeCommand"), "the accept reaches the server")
+    becomes(vscode, project, project.with_(ghost))
 
 
 @pytest.mark.parametrize(("key", "part"), [("Control+ArrowRight", "word"), ("Control+Alt+ArrowRight", "line")])
 def test_a_part_is_accepted_and_told(vscode: VsCode, home: Home, project: Hole, key: str, part: str) -> None:
-    ghost = fill(vscode, home, project)
-    item = home.wire.items()[-1]
+    ghost, item = fill(vscode, home, project)
     vscode.do("press", key)
-    [note] = until(
-        lambda: home.wire.messages("client", "textDocument/didPartiallyAcceptCompletion"), f"the {part} is told"
-    )
+    told = partial(home.wire.messages, "client", "textDocument/didPartiallyAcceptCompletion")
+    [note] = until(told, f"the {part} is told")
     taken = note["params"]["acceptedLength"] - (len(item["insertText"]) - len(ghost))
     assert 0 < taken < len(ghost)
     assert part == "word" or ghost[:taken].strip() == ghost.split("\n")[0].strip()
     assert note["params"]["item"]["insertText"] == item["insertText"]
-    assert saved(vscode, project) == project.with_(ghost[:taken])
+    becomes(vscode, project, project.with_(ghost[:taken]))
 
 
 def test_ten_fast_keys_leave_one_running_decode(vscode: VsCode, home: Home, project: Hole) -> None:
-    vscode.do("type", " if_the_xyz")
+    last = {"line": project.line, "character": len(project.indent) + 10}
+
+    def asked() -> list:
+        answers = home.wire.answers("textDocument/inlineCompletion")
+        return answers if answers and answers[-1][0]["params"]["position"] == last else []
 
     def settled() -> list:
-        answers = home.wire.answers("textDocument/inlineCompletion")
-        position = answers[-1][0]["params"]["position"] if answers else {}
-        done = position.get("character") == len(project.indent) + 10 and all(reply for _, reply in answers)
-        return answers if done else []
+        return [reply for _, reply in asked()] if all(reply for _, reply in asked()) else []
 
-    answers = until(settled, "every request is answered")
-    served = [reply for _, reply in answers[:-1] if (reply.get("result") or {}).get("items")]
+    with home.wire.hold():
+        vscode.do("type", " if_the_xyz")
+        assert len(until(asked, "the last key is asked about")) > 1
+    replies = until(settled, "every request is answered")
+    served = [reply for reply in replies[:-1] if (reply.get("result") or {}).get("items")]
     assert len(served) <= 1, "what came before the last key was given up"
-    assert "result" in answers[-1][1]
+    assert "result" in replies[-1]
 
 
 def test_the_status_bar_says_why_nothing_came(vscode: VsCode, home: Home, project: Hole) -> None:
     vscode.do("press", "Control+Home")
     vscode.do("press", "Control+ArrowRight")
     vscode.command("Trigger Inline Suggestion")
-    said = until(lambda: home.wire.messages("server", "didChangeStatus"), "the server says why")[-1]["params"]
-    assert said["reason"]
-    until(lambda: said["message"] in vscode.status() and said["reason"] in vscode.status(), "so does the status bar")
+
+    def said() -> dict | None:
+        states = [state["params"] for state in home.wire.messages("server", "didChangeStatus")]
+        return states[-1] if states and states[-1]["reason"] else None
+
+    why = until(said, "the server says why")
+    assert why["message"] == f"No suggestion. {Reason(why['reason']).meaning}"
+    until(lambda: why["message"] in vscode.status(), "so does the status bar")
+
+
+def pick(vscode: VsCode, *entries: str) -> None:
+    """Click the status bar and choose from the menu, and from what opens then."""
+    vscode.do("click", '.statusbar-item[id$="pass-lsp.status"] a')
+    for entry in entries:
+        vscode.do("fill", ASKED, entry)
+        vscode.choose(entry)
+
+
+def told(home: Home) -> list[dict]:
+    """The settings that were sent since."""
+    sent = home.wire.messages("client", "workspace/didChangeConfiguration")
+    return [each["params"]["settings"]["pass-lsp"] for each in sent]
 
 
 def test_the_menu_switches_off_and_on(vscode: VsCode, home: Home, project: Hole) -> None:
-    first = ".quick-input-widget .monaco-list-row.focused"
-    for off in (True, False):
-        vscode.do("click", '.statusbar-item[id$="pass-lsp.status"] a')
-        until(lambda off=off: f"Switch {'off' if off else 'on'}" in " ".join(vscode.seen(first)), "the menu")
-        vscode.do("press", "Enter")
-        until(lambda off=off: ("switched off" in vscode.status()) is off, "the status bar")
-    told = home.wire.messages("client", "workspace/didChangeConfiguration")
-    assert [each["params"]["settings"]["pass-lsp"]["enabled"] for each in told] == [False, True]
+    pick(vscode, "Switch off")
+    until(lambda: "switched off" in vscode.status(), "the status bar")
+    pick(vscode, "Switch on")
+    until(lambda: "Ready" in vscode.status(), "the status bar")
+    assert told(home) == [CHOSEN | {"enabled": False}, CHOSEN | {"enabled": True}]
     vscode.go_to(project.line + 1)
-    home.wire.forget()
+    assert fill(vscode, home, project)
+
+
+def test_the_menu_switches_off_and_on_for_a_language(vscode: VsCode, home: Home, project: Hole) -> None:
+    pick(vscode, "Switch off for python")
+    until(lambda: "off for python" in vscode.status(), "the status bar, at once")
+    vscode.go_to(project.line + 1)
+    vscode.do("type", " ")
+    until(lambda: home.wire.answers("textDocument/inlineCompletion"), "a request")
+    until(lambda: home.wire.answers("textDocument/inlineCompletion")[-1][1], "its answer")
+    assert not home.wire.items() and vscode.ghost() is None
+    pick(vscode, "Switch on for python")
+    until(lambda: "Ready" in vscode.status(), "the status bar")
+    assert [each["disabled_languages"] for each in told(home)] == [["python"], []]
+    to_the_hole(vscode, home, project)
     assert fill(vscode, home, project)
 
 
 def test_restart_brings_back_the_suggestions(vscode: VsCode, home: Home, project: Hole) -> None:
     starts = home.wire.starts()
-    vscode.command("pass-lsp: Restart the Server")
+    pick(vscode, "Restart the server")
     until(lambda: home.wire.starts() == starts + 1, "a new server")
     until(home.wire.ready, "the model is loaded again")
     vscode.go_to(project.line + 1)
     assert fill(vscode, home, project)
 
 
-def test_only_what_the_user_set_is_sent(started: VsCode, home: Home) -> None:
-    until(home.wire.ready, "the model is loaded")
-    starts = home.wire.starts()
-    started.command("pass-lsp: Restart the Server")
+def test_a_picked_model_is_used_at_once(vscode: VsCode, home: Home, project: Hole) -> None:
+    model, starts = str(ROOT / "models" / "pass-cpu"), home.wire.starts()
+    pick(vscode, "Pick a model", "A folder")
+    until(lambda: vscode.seen(".quick-input-widget .quick-input-action .monaco-button"), "the question for a folder")
+    vscode.do("fill", ASKED, model)
+    vscode.do("click", ".quick-input-widget .quick-input-action .monaco-button")
     until(lambda: home.wire.starts() == starts + 1, "a new server")
-    until(home.wire.ready, "the model is loaded again")
     [initialize] = home.wire.messages("client", "initialize")
-    sent = initialize["params"]["initializationOptions"]["pass-lsp"]
-    # `enabled` was set by the menu, if its test ran before.
-    assert sent | {"enabled": True} == {"enabled": True, "lookahead": "auto"}
-    started.configure({"pass-lsp.strategy": "autoregressive"})
-    told = until(lambda: home.wire.messages("client", "workspace/didChangeConfiguration"), "the change is told")
-    assert told[-1]["params"]["settings"]["pass-lsp"]["strategy"] == "autoregressive"
+    assert initialize["params"]["initializationOptions"]["pass-lsp"]["model"] == model
+    until(home.wire.ready, "the model is loaded")
+    vscode.go_to(project.line + 1)
+    assert fill(vscode, home, project)
 
 
-def test_the_doctor_reports_beside_the_file(started: VsCode, home: Home) -> None:
-    started.command("pass-lsp: Doctor")
-    until(lambda: re.search(r"ok\s+python", " ".join(started.seen(".monaco-editor .view-line"))), "the report")
+def test_the_log_is_shown(vscode: VsCode) -> None:
+    pick(vscode, "Show the log")
+    until(lambda: vscode.do("attribute", ".part.panel select", "title") == "pass-lsp", "the log")
+    vscode.command("View: Hide Panel")
 
 
-def test_a_missing_server_is_offered_with_its_command(started: VsCode, home: Home) -> None:
+def test_the_statistics_are_shown(vscode: VsCode) -> None:
+    pick(vscode, "Statistics")
+    words = re.compile(r"accepted|Nothing is recorded")
+    until(lambda: words.search(" ".join(vscode.seen(".monaco-editor .view-line"))), "the figures")
+    vscode.command("View: Revert and Close Editor")
+
+
+def test_the_walkthrough_leads_to_the_doctor(vscode: VsCode) -> None:
+    vscode.command("Welcome: Open Walkthrough...")
+    vscode.do("fill", ASKED, "Start with pass-lsp")
+    vscode.choose("Start with pass-lsp")
+    steps = ["Install the server", "Take a suggestion", "Pick a model", "When nothing comes"]
+    until(lambda: vscode.seen(".getting-started-step .step-title") == steps, "the steps")
+    vscode.do("click", '.getting-started-step[data-step-id$="doctor"]')
+    vscode.do("click", '.getting-started-step[data-step-id$="doctor"] .monaco-button')
+    until(lambda: re.search(r"ok\s+python", " ".join(vscode.seen(".monaco-editor .view-line"))), "the report")
+
+
+def test_a_missing_server_is_offered_with_its_command(trusted: VsCode, home: Home, brought: Brought) -> None:
     (home.folder / ".local" / "bin" / "pass-lsp").unlink()
-    started.command("pass-lsp: Restart the Server")
-    [said] = until(started.notifications, "a notification")
-    assert re.search(r"pass-lsp is not installed\. Run: (pipx|.*pip) install pass-lsp", said)
-    assert {"Install", "Set its path"} <= set(started.seen(".notification-toast .monaco-button"))
+    brought.program.unlink()
+    trusted.notifications()
+    trusted.command("pass-lsp: Restart the Server")
+    [said] = until(trusted.notifications, "a notification")
+    assert re.search(r"pass-lsp is not installed\. Run: .*python -m pip install pass-lsp", said)
+    assert {"Install", "Set its path"} <= set(trusted.seen(".notification-toast .monaco-button"))

@@ -23,11 +23,14 @@ SETTINGS = {
     "editor.autoClosingQuotes": "never",
     "extensions.autoUpdate": False,
     "files.autoSave": "off",
-    "security.workspace.trust.enabled": False,
+    "remote.autoForwardPorts": False,
+    "security.workspace.trust.startupPrompt": "never",
     "telemetry.telemetryLevel": "off",
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.startupEditor": "none",
 }
+ASKED = ".quick-input-widget .quick-input-box input"
+"""Where one types what is asked for at the top of the window."""
 OF_THE_MACHINE = {"pass-lsp.lookahead": "auto"}
 
 
@@ -42,9 +45,8 @@ class VsCode:
         self.home, self.user = home, home.folder / "vscode"
         for where in ("User", "Machine"):
             (self.user / where).mkdir(parents=True)
-        self.settings: dict[str, Any] = {}
         self._running: list[subprocess.Popen[str]] = []
-        self.configure(SETTINGS)
+        (self.user / "User" / "settings.json").write_text(json.dumps(SETTINGS))
         # Settings of scope `machine` live here, as the window is another machine's to VS Code.
         (self.user / "Machine" / "settings.json").write_text(json.dumps(OF_THE_MACHINE))
         with socket.socket() as free:
@@ -55,29 +57,6 @@ class VsCode:
         self._folder = folder
         url = f"http://127.0.0.1:{self._port}/?folder={folder}"
         self._driver = [str(node), str(Path(__file__).with_suffix(".cjs")), str(playwright), chromium, url]
-
-    def configure(self, settings: dict[str, Any]) -> None:
-        """Change the user's settings, before the start or, as a user would, in their file."""
-        self.settings |= settings
-        text = json.dumps(self.settings)
-        if not self._running:
-            (self.user / "User" / "settings.json").write_text(text)
-            return
-        self.command("Open User Settings (JSON)")
-
-        def is_open() -> bool:
-            return "telemetryLevel" in "".join(self.seen(".monaco-editor .view-line"))
-
-        def is_left() -> bool:
-            self.do("press", "Escape")
-            return not is_open()
-
-        until(is_open, "the settings open")
-        self.do("press", "Control+a")
-        self.do("insert", text)
-        self.do("press", "Control+s")
-        until(lambda: (self.user / "User" / "settings.json").read_text().startswith(text), "the settings are saved")
-        until(is_left, "the window of the settings, which lies over the workbench, is closed")
 
     def install(self, commands: str, cwd: Path) -> None:
         """Run what the README says, with `code` on the PATH."""
@@ -90,7 +69,7 @@ class VsCode:
 
     def start(self) -> None:
         """Open the folder."""
-        quiet = ["--disable-telemetry", "--disable-update-check", "--disable-workspace-trust"]
+        quiet = ["--disable-telemetry", "--disable-update-check"]
         command = [*self._command(), *quiet, "--disable-getting-started-override", str(self._folder)]
         log = (self.home.folder / "vscode.log").open("w")
         with log:
@@ -120,14 +99,25 @@ class VsCode:
         """What the status bar says on hovering over it."""
         return self.do("attribute", '.statusbar-item[id$="pass-lsp.status"] a', "aria-label") or ""
 
+    def ask(self, text: str) -> None:
+        """Put `text` into the palette."""
+        self.do("press", "F1")
+        self.do("fill", ASKED, text)
+
     def command(self, title: str) -> None:
         """Run a command by its title, from the palette."""
-        self.do("press", "F1")
-        until(lambda: self.do("seen", ".quick-input-widget .monaco-list-row"), "the palette opens")
-        self.do("type", title)
+        self.ask(f">{title}")
+        self.choose(title)
+
+    def choose(self, title: str) -> None:
+        """Take the entry of a list that is offered, as soon as it is the first."""
         row = f'.quick-input-widget .monaco-list-row.focused[aria-label*="{title}"]'
-        until(lambda: self.do("seen", row), f"the command {title!r}")
-        self.do("press", "Enter")
+        until(lambda: self.do("seen", row), f"the entry {title!r}")
+        self.do("pressIn", ASKED, "Enter")
+
+    def place(self) -> str:
+        """Where the status bar says that the cursor is."""
+        return " ".join(self.seen("#status\\.editor\\.selection"))
 
     def open(self, file: str) -> None:
         """Open a file of the folder."""
@@ -136,12 +126,26 @@ class VsCode:
 
     def go_to(self, line: int) -> None:
         """The cursor at the end of a line, from 1."""
-        self.do("press", "Control+g")
-        until(lambda: self.do("seen", ".quick-input-widget input"), "the question for a line")
-        self.do("type", str(line))
-        self.do("press", "Enter")
-        until(lambda: f"Ln {line}," in " ".join(self.seen("#status\\.editor\\.selection")), f"line {line}")
+        self.ask(f":{line}")
+        rows = ".quick-input-widget .monaco-list-row"
+        until(lambda: f"line {line}" in " ".join(self.seen(rows)), "the line is found")
+        self.do("pressIn", ASKED, "Enter")
+        until(lambda: f"Ln {line}," in self.place(), f"line {line}")
         self.do("press", "End")
+
+    def trust(self) -> None:
+        """Trust the folder."""
+        page = ".workspace-trust-editor"
+        self.command("Workspaces: Manage Workspace Trust")
+        until(lambda: self.seen(f"{page} .workspace-trust-buttons"), "the page about trust")
+        self.do("press", "Control+Enter")
+        until(lambda: not self.seen("#status\\.workspaceTrust"), "the folder is trusted")
+
+        def is_closed() -> bool:
+            self.do("press", "Escape")
+            return not self.seen(page)
+
+        until(is_closed, "the page, which lies over the workbench, is closed")
 
     def ghost(self) -> str | None:
         """The suggestion on the screen, if there is one."""
@@ -150,8 +154,8 @@ class VsCode:
         return "\n".join([first, *more]) if first or more else None
 
     def notifications(self) -> list[str]:
-        """What pops up."""
-        return self.seen(".notification-toast .notification-list-item-message")
+        """What has popped up since the last look."""
+        return self.do("popups")
 
     def close(self) -> None:
         """End browser and server, whatever state they are in."""

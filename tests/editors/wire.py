@@ -5,18 +5,30 @@ One JSON line a message: who sent it, and the message. Bytes go through as they 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 
+def held(log: Path) -> Path:
+    """A file; as long as it is there, what the client sends is written down and waits."""
+    return log.with_suffix(".held")
+
+
 def pump(source: BinaryIO, target: BinaryIO, who: str, log: Path) -> None:
-    """Hand frames on until the source ends."""
+    """Write frames down and hand them on, until the source ends."""
+    bodies: SimpleQueue[bytes | None] = SimpleQueue()
+    handing_on = threading.Thread(target=hand_on, args=(bodies, target, who, log), daemon=True)
+    handing_on.start()
     while header := source.readline():
         length = 0
         while header.strip():
@@ -28,6 +40,16 @@ def pump(source: BinaryIO, target: BinaryIO, who: str, log: Path) -> None:
         handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(handle, line.encode())
         os.close(handle)
+        bodies.put(body)
+    bodies.put(None)
+    handing_on.join()
+
+
+def hand_on(bodies: SimpleQueue[bytes | None], target: BinaryIO, who: str, log: Path) -> None:
+    """Write bodies to the other side, as frames, until there is None."""
+    while (body := bodies.get()) is not None:
+        while who == "client" and held(log).exists():
+            time.sleep(0.01)
         target.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
         target.flush()
 
@@ -54,6 +76,17 @@ class Wire:
     def __init__(self, log: Path) -> None:
         self.log = log
         self._forgotten = 0
+        self._seen: list[dict[str, Any]] = []
+        self._read = 0
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep what the client sends from the server, to hand it over all at once."""
+        held(self.log).touch()
+        try:
+            yield
+        finally:
+            held(self.log).unlink()
 
     def forget(self) -> None:
         """Look only at what comes from now on."""
@@ -63,6 +96,10 @@ class Wire:
         """All that `who` sent, in order; of one method, if that is named."""
         sent = [entry["message"] for entry in self._entries() if entry["from"] == who]
         return [message for message in sent if method is None or message.get("method") == method]
+
+    def everything(self, who: str) -> list[dict[str, Any]]:
+        """All that `who` ever sent."""
+        return [entry["message"] for entry in self._all() if entry["from"] == who]
 
     def starts(self) -> int:
         """How often the server was started."""
@@ -82,6 +119,14 @@ class Wire:
             found += items[:1]
         return found
 
+    def offered(self, line: int, character: int) -> dict[str, Any] | None:
+        """The first item for the newest inline request, if that was made at this place and has one."""
+        answers = self.answers("textDocument/inlineCompletion")
+        asked, reply = answers[-1] if answers else ({}, None)
+        items = ((reply or {}).get("result") or {}).get("items") or []
+        here = asked and asked["params"]["position"] == {"line": line, "character": character}
+        return items[0] if here and items else None
+
     def complaints(self) -> list[str]:
         """What the server showed to the user, and every error it answered but for the client's own cancels."""
         said = [message["params"]["message"] for message in self.messages("server", "window/showMessage")]
@@ -95,8 +140,14 @@ class Wire:
         return bool(states) and states[-1]["kind"] == "Normal" and not states[-1]["busy"]
 
     def _all(self) -> list[dict[str, Any]]:
-        lines = self.log.read_text("utf-8").splitlines(keepends=True) if self.log.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        if self.log.exists():
+            with self.log.open("rb") as log:
+                log.seek(self._read)
+                whole = log.read().rpartition(b"\n")[0]
+            if whole:
+                self._read += len(whole) + 1
+                self._seen += map(json.loads, whole.split(b"\n"))
+        return self._seen
 
     def _start(self) -> int:
         """Where the last start of the server is."""

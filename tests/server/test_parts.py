@@ -45,6 +45,7 @@ def test_the_status_is_sent_on_change_only_and_the_model_comes_first() -> None:
         ("Normal", False, ""),
         ("Error", False, "model-failed"),
     ]
+    assert Reason.MID_WORD.meaning in sent[3]["message"]
     assert sent[4]["message"] == "It broke." and sent[-1]["message"] == "No model."
 
 

@@ -3,7 +3,7 @@ import * as vscode from 'vscode';
 import type { Middleware } from 'vscode-languageclient/node';
 import { type Offer, taken } from './accepts';
 import { installCommand } from './find';
-import { menu, pickModel, report, toggle, toggleLanguage } from './menu';
+import { menu, pickModel, report, silentLanguage, toggle, toggleLanguage } from './menu';
 import { SECTION, Server } from './server';
 import { render, type Status } from './status';
 
@@ -35,6 +35,8 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     command('stats', () => report(server, 'stats')),
     command('acceptWord', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextWord')),
     command('acceptLine', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextLine')),
+    vscode.window.onDidChangeActiveTextEditor(bar.draw),
+    vscode.workspace.onDidChangeConfiguration(bar.draw),
     vscode.workspace.onDidChangeConfiguration((event) => server.reconfigure(event)),
     vscode.workspace.onDidGrantWorkspaceTrust(() => server.restart()),
   );
@@ -45,18 +47,23 @@ function statusBar() {
   const item = vscode.window.createStatusBarItem('pass-lsp.status', vscode.StatusBarAlignment.Right, 100);
   item.name = 'pass-lsp';
   item.command = 'pass-lsp.menu';
-  const show = (status: Status | undefined) => {
-    const shown = render(status);
+  let last: Status | undefined;
+  const draw = () => {
+    const shown = render(last, silentLanguage());
     item.text = shown.text;
     item.tooltip = shown.tooltip;
     item.backgroundColor =
       shown.severity === 'none'
         ? undefined
         : new vscode.ThemeColor(`statusBarItem.${shown.severity}Background`);
-    item.show();
   };
-  show(undefined);
-  return { item, show };
+  const show = (status: Status | undefined) => {
+    last = status;
+    draw();
+  };
+  draw();
+  item.show();
+  return { item, show, draw };
 }
 
 /** Say that the server is missing, with the command that brings it. */

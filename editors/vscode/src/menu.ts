@@ -9,7 +9,6 @@ type Act = () => Thenable<unknown>;
 export async function menu(server: Server): Promise<void> {
   const settings = vscode.workspace.getConfiguration(SECTION);
   const language = vscode.window.activeTextEditor?.document.languageId;
-  const silent = settings.get<string[]>('disabled_languages', []);
   const run = (command: string) => () => vscode.commands.executeCommand(`pass-lsp.${command}`);
   const entries: (vscode.QuickPickItem & { act: Act })[] = [
     {
@@ -18,7 +17,7 @@ export async function menu(server: Server): Promise<void> {
     },
   ];
   if (language !== undefined) {
-    const off = silent.includes(language);
+    const off = silentLanguage() !== undefined;
     entries.push({
       label: `${off ? '$(check) Switch on' : '$(circle-slash) Switch off'} for ${language}`,
       act: run('toggleLanguage'),
@@ -54,6 +53,13 @@ async function set(key: string, value: unknown): Promise<void> {
   const own = settings.inspect(key)?.workspaceValue !== undefined;
   const target = own ? vscode.ConfigurationTarget.Workspace : vscode.ConfigurationTarget.Global;
   await settings.update(key, value, target);
+}
+
+/** The language of the active editor, if suggestions are off for it. */
+export function silentLanguage(): string | undefined {
+  const language = vscode.window.activeTextEditor?.document.languageId;
+  const silent = vscode.workspace.getConfiguration(SECTION).get<string[]>('disabled_languages', []);
+  return language !== undefined && silent.includes(language) ? language : undefined;
 }
 
 /** Suggestions off everywhere, or on again. */

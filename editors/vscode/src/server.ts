@@ -1,6 +1,7 @@
 /** The language client: one server, started, restarted and told of settings, never two at a time. */
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import * as vscode from 'vscode';
 import {
   type Middleware,
@@ -19,6 +20,7 @@ export class Server implements vscode.Disposable {
   readonly log = vscode.window.createOutputChannel('pass-lsp', { log: true });
   client: LanguageClient | undefined;
   program: string | undefined;
+  private path = '';
   private sent: Record<string, unknown> = {};
   private queue: Promise<void> = Promise.resolve();
 
@@ -39,16 +41,16 @@ export class Server implements vscode.Disposable {
     return this.queue;
   }
 
-  /** Take in changed settings: most at once, those of the engine with a new server. */
+  /** Take in changed settings: most at once, those of the engine with a new server. What has no effect is no change. */
   async reconfigure(event: vscode.ConfigurationChangeEvent): Promise<void> {
-    if ([...OF_THE_ENGINE, 'path'].some((key) => event.affectsConfiguration(`${SECTION}.${key}`))) {
+    if (!event.affectsConfiguration(SECTION)) {
+      return;
+    }
+    await this.queue; // a server that is just starting is told afterwards
+    const now = chosen(this.keys, inspect);
+    if (path() !== this.path || OF_THE_ENGINE.some((key) => now[key] !== this.sent[key])) {
       await this.restart();
-    } else if (event.affectsConfiguration(SECTION)) {
-      await this.queue; // a server that is just starting is told afterwards
-      if (!this.client?.isRunning()) {
-        return;
-      }
-      const now = chosen(this.keys, inspect);
+    } else if (this.client?.isRunning() && !isDeepStrictEqual(now, this.sent)) {
       const settings = { [SECTION]: update(this.sent, now, inspect) };
       this.sent = now;
       await this.client.sendNotification('workspace/didChangeConfiguration', { settings });
@@ -63,8 +65,9 @@ export class Server implements vscode.Disposable {
 
   private async start(): Promise<void> {
     const pythons = await activePythons();
+    this.path = path();
     this.program = findServer({
-      setting: vscode.workspace.getConfiguration(SECTION).get('path', ''),
+      setting: this.path,
       pythons,
       searchPath: process.env.PATH ?? '',
       windows: process.platform === 'win32',
@@ -109,6 +112,10 @@ export class Server implements vscode.Disposable {
       middleware: this.middleware,
     };
   }
+}
+
+function path(): string {
+  return vscode.workspace.getConfiguration(SECTION).get('path', '');
 }
 
 function inspect(key: string): Inspected | undefined {

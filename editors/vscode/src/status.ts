@@ -17,10 +17,20 @@ export interface Shown {
 
 const ICONS = { Normal: 'sparkle', Warning: 'warning', Error: 'error', Inactive: 'circle-slash' };
 
-/** The status bar for what the server said last; undefined while there is no server. */
-export function render(status: Status | undefined): Shown {
+/**
+ * The status bar for what the server said last; undefined while there is no server. `silent`: the language of
+ * the active editor, if suggestions are off for it.
+ */
+export function render(status: Status | undefined, silent?: string): Shown {
   if (status === undefined) {
     return { text: '$(circle-slash) pass-lsp', tooltip: 'pass-lsp is not running.', severity: 'none' };
+  }
+  if (silent !== undefined && status.kind === 'Normal' && !status.busy) {
+    return {
+      text: '$(circle-slash) pass-lsp',
+      tooltip: `pass-lsp: Suggestions are off for ${silent}.`,
+      severity: 'none',
+    };
   }
   const icon = status.busy ? 'loading~spin' : ICONS[status.kind];
   const severity = status.kind === 'Error' ? 'error' : status.kind === 'Warning' ? 'warning' : 'none';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { taken } from '../src/accepts';
 import { findServer, installCommand, type Surroundings } from '../src/find';
 import { chosen, type Inspected, update } from '../src/settings';
-import { render } from '../src/status';
+import { render, type Status } from '../src/status';
 
 const around = (files: string[], more: Partial<Surroundings> = {}): Surroundings => ({
   setting: '',
@@ -72,10 +72,13 @@ test('the status bar says the state and the reason', () => {
   const empty = render({
     busy: false,
     kind: 'Normal',
-    message: 'No suggestion: deadline.',
+    message: 'No suggestion. Nothing was decoded before the deadline.',
     reason: 'deadline',
   });
-  assert.match(empty.tooltip, /No suggestion: deadline\.\n\nReason code: deadline/);
+  assert.match(empty.tooltip, /before the deadline\.\n\nReason code: deadline/);
+  const ready: Status = { busy: false, kind: 'Normal', message: 'Ready.' };
+  assert.match(render(ready, 'python').tooltip, /off for python/);
+  assert.equal(render({ ...ready, kind: 'Error' }, 'python').severity, 'error');
   assert.equal(render({ busy: false, kind: 'Error', message: 'x' }).severity, 'error');
   assert.equal(render({ busy: false, kind: 'Warning', message: 'x' }).severity, 'warning');
   assert.match(render({ busy: false, kind: 'Inactive', message: 'off' }).text, /slash/);
