@@ -29,6 +29,7 @@ from pass_lsp.domain import (
     Reason,
     SamplingParams,
 )
+from pass_lsp.errors import EngineError
 from pass_lsp.metrics.laps import Laps
 
 SELF_TEST = "def add(a, b):\n    return \n"
@@ -65,7 +66,7 @@ def complete_document(
     where nothing is closed yet, what closes first, until `manual_deadline_ms` at the latest.
     `workspace` is what else may help.
     """
-    laps = Laps()
+    laps, engine = Laps(), _of_document(engine, document, workspace)
     # Into the text, and out of the middle of a line end: the answer's offsets are counted from here.
     offset = document.offset(*document.position(offset, "utf-32"), "utf-32")
     context, question = _question(document, offset, engine, settings, workspace)
@@ -119,6 +120,7 @@ def prefill_document(
     workspace: Workspace = Workspace(),
 ) -> Generation | None:
     """Have the engine read what a request at `offset` would ask, so that the request pays for decoding alone."""
+    engine = _of_document(engine, document, workspace)
     _, question = _question(document, offset, engine, settings, workspace)
     if question is None:
         return None
@@ -147,7 +149,10 @@ def alternatives_at(
             break
         hurried = replace(settings, deadline_ms=left_ms if settings.deadline_ms else 0)
         params = replace(sampled, seed=seed)
-        outcome = complete_document(document, offset, engine, hurried, params, cancel, workspace=workspace)
+        try:
+            outcome = complete_document(document, offset, engine, hurried, params, cancel, workspace=workspace)
+        except EngineError:  # it went away: what there is by now is good
+            break
         if outcome.reason is Reason.CANCELLED:
             break
         if outcome.completion is not None and outcome.completion not in found:
@@ -171,6 +176,12 @@ def complete(
     """
     document = Document("", text, language=language or language_of(path, ""), path=path)
     return complete_document(document, document.offset(line, character), engine, Settings(deadline_ms=0)).completion
+
+
+def _of_document(engine: Engine, document: Document, workspace: Workspace) -> Engine:
+    """The engine as one document's: one that serves many keeps a document together with its cache."""
+    session = getattr(engine, "session", None)
+    return session(*workspace.roots, document.uri) if session is not None else engine
 
 
 def _question(

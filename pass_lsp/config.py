@@ -13,7 +13,9 @@ from dataclasses import dataclass, fields, replace
 
 from pass_lsp.domain import STRATEGIES, Strategy
 
-OF_THE_ENGINE = frozenset({"model", "engine", "device", "dtype", "lookahead", "trust_remote_code"})
+OF_THE_ENGINE = frozenset(
+    {"model", "engine", "engine_kind", "engine_template", "device", "dtype", "lookahead", "trust_remote_code"}
+)
 USER_ONLY = OF_THE_ENGINE | {"ledger"}
 SOURCES = ("path", "definitions", "edits", "similar", "open")
 """What a prompt may say beside the document: its path, and what others have, each by one way to find it."""
@@ -29,6 +31,8 @@ class Settings:
     lookahead: str = "auto"
     trust_remote_code: bool = False
     engine: str = ""
+    engine_kind: str = "auto"
+    engine_template: str = "auto"
     strategy: Strategy = "auto"
     enabled: bool = True
     disabled_languages: tuple[str, ...] = ()

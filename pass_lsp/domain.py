@@ -68,6 +68,7 @@ class Reason(StrEnum):
     SUPERSEDED = "superseded", "A newer request for the document came in."
     CANCELLED = "cancelled", "The editor cancelled the request."
     DEADLINE = "deadline", "Nothing was decoded before the deadline."
+    ENGINE_AWAY = "engine-away", "The remote engine gave no answer; the status and `pass-lsp doctor` say why."
     FAILED = "internal-error", "Something went wrong; the log has the place."
 
 

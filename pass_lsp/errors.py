@@ -5,6 +5,7 @@
     ├── ModelError         the model directory is missing, broken or of an unsupported kind
     │   └── LookaheadError the look-ahead artifact does not fit the model
     ├── PromptError        the prompt is empty, too long or holds ids the model does not know
+    ├── EngineError        the remote engine is away, busy, or answers as no engine does
     └── TrainError         a training step lacks its input, or its input is unusable
 
 Each message is one sentence for the user, with the remedy in it. Expected
@@ -30,6 +31,17 @@ class LookaheadError(ModelError):
 
 class PromptError(PassLspError):
     """The prompt is empty, longer than the context, or holds unknown token ids."""
+
+
+class EngineError(PassLspError):
+    """The remote engine is away, busy, or answers as no engine does; `rest_s` is how long to leave it alone.
+
+    `lost` says that the connection ended in mid-answer, so that another replica may know the rest.
+    """
+
+    def __init__(self, message: str, *, rest_s: float = 0.0, lost: bool = False) -> None:
+        super().__init__(message)
+        self.rest_s, self.lost = rest_s, lost
 
 
 class TrainError(PassLspError):

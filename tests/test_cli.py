@@ -17,6 +17,7 @@ import pytest
 
 import pass_lsp
 from pass_lsp import cli
+from tests.engines import fakes
 
 COMMANDS = [
     [],
@@ -24,7 +25,7 @@ COMMANDS = [
     ["complete"],
     ["doctor"],
     ["stats"],
-    *(["bench", *name] for name in ([], ["decode"], ["infill"], ["latency"])),
+    *(["bench", *name] for name in ([], ["decode"], ["infill"], ["latency"], ["load"])),
     *(["train", *name] for name in ([], ["corpus"], ["tokenizer"], ["base"], ["export"], ["lookahead"])),
     *(["train", *name] for name in (["card"], ["sources"])),
 ]
@@ -377,3 +378,25 @@ def test_stats_of_nothing_and_of_something(run: Run, tmp_path: Path, monkeypatch
     assert found["retained"]["after_30_s"] == {"characters": 15, "of": 20, "share": 0.75}
     plain = run("stats").out
     assert "still there after 30 s" in plain and "75%" in plain and "inside-a-word 1" in plain
+
+
+def test_doctor_looks_at_an_engine_elsewhere(run: Run) -> None:
+    with fakes.serving(fakes.sglang()) as fake:
+        checks = {check["name"]: check for check in json.loads(run("doctor", "--json", "--engine", fake.url).out)}
+    assert (
+        checks["engine"]["ok"]
+        and "sglang, model deepseek-ai/deepseek-coder-1.3b-base, 16384" in checks["engine"]["found"]
+    )
+    assert checks["template"]["found"].endswith("deepseek-coder") and checks["warm"]["ok"]
+    done = run("doctor", "--json", "--engine", fake.url)
+    away = {check["name"]: check for check in json.loads(done.out)}["engine"]
+    assert done.code == 1 and not away["ok"] and "start it there" in away["remedy"]
+
+
+def test_complete_asks_an_engine_elsewhere(run: Run, tmp_path: Path) -> None:
+    source = tmp_path / "add.py"
+    source.write_text("def add(a, b):\n    return \n")
+    with fakes.serving(fakes.ollama()) as fake:
+        assert run("complete", f"{source}:2:12", "--engine", fake.url).out == "a + b\n"
+    done = run("complete", f"{source}:2:12", "--engine", fake.url)
+    assert done.code == 1 and done.out == "" and "No engine can be reached" in done.err

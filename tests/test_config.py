@@ -16,6 +16,8 @@ GOOD: dict[str, Any] = {
     "lookahead": "none",
     "trust_remote_code": True,
     "engine": "http://localhost:8000",
+    "engine_kind": "vllm",
+    "engine_template": "starcoder2",
     "strategy": "pass",
     "enabled": False,
     "disabled_languages": ["markdown", "rust"],

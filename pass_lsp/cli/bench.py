@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pass_lsp.cli import options
+from pass_lsp.config import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Measure decoding, latency and quality on this machine.")
 
@@ -38,13 +39,14 @@ def decode(
     json_file: JsonFile = None,
 ) -> None:
     """Tokens per second and per forward: every strategy, and transformers' own loops, on the same weights."""
-    from pass_lsp.bench.decode import Settings, bench_decode, run_study
+    from pass_lsp.bench.decode import Settings as Decoding
+    from pass_lsp.bench.decode import bench_decode, run_study
     from pass_lsp.bench.pictures import draw
     from pass_lsp.bench.texts import code_holes, copy_holes, prose_holes
 
     wanted = holes or (6 if study else 20)
     engine = options.local_engine(model, device, dtype, lookahead, threads=threads)
-    settings = Settings(max_new_tokens, repeats, tuple(temperature or (0.0, 0.8)), threads)
+    settings = Decoding(max_new_tokens, repeats, tuple(temperature or (0.0, 0.8)), threads)
     if study:
         code = _holes(data, wanted) if data else code_holes(wanted)
         found = run_study(engine, {"code": code, "prose": prose_holes(wanted)}, settings, draft, samples)
@@ -64,6 +66,7 @@ def infill(
     ] = None,
     holes: Holes = 210,
     against: Annotated[str, typer.Option(metavar="MODEL", help="Another model, to compare with.")] = "",
+    engine: options.Engine = "",
     seed: Annotated[int, typer.Option(help="Which holes are cut.")] = 0,
     model: options.Model = "embedded",
     device: options.Device = "auto",
@@ -75,9 +78,10 @@ def infill(
     from pass_lsp.bench.infill import bench_infill
 
     cut, said = _infill_holes(data, holes, seed)
-    engine = options.local_engine(model, device, dtype, lookahead)
+    there = Settings(model=model, device=device, dtype=dtype, lookahead=lookahead, engine=engine)
+    asked = options.remote_engine(there) if engine else options.local_engine(model, device, dtype, lookahead)
     other = (Path(against).name, options.local_engine(against, device, dtype, lookahead)) if against else None
-    found = bench_infill(engine, cut, other)
+    found = bench_infill(asked, cut, other)
     _report({"bench": "infill", "model": Path(model).name, "data": said, **found}, json_file)
 
 
@@ -92,6 +96,7 @@ def latency(
     pause_ms: Annotated[
         float | None, typer.Option(min=0, help="Type the next key that long after each answer instead.")
     ] = None,
+    engine: options.Engine = "",
     overhead: Annotated[bool, typer.Option(help="Also measure a server without a model.")] = True,
     fake: Annotated[bool, typer.Option("--fake", help="Replay against a server without a model.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the answers there.")] = None,
@@ -108,11 +113,45 @@ def latency(
     from pass_lsp.engines.echo import NAME
 
     given = ["--model", NAME if fake else model, "--device", device, "--dtype", dtype, "--lookahead", lookahead]
+    given += ["--engine", engine] if engine and not fake else []
     traces = load_traces(data, keystrokes)
     found, samples = bench_latency(given, traces, Pace(speed, wait_ms, pause_ms), overhead=overhead)
     if plot is not None:
         plot_latency(samples, plot)
     _report({"bench": "latency", "data": data.name if data else "held-out modules", **found}, json_file)
+
+
+@app.command()
+def load(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The engine's address (http, https, unix).")],
+    typists: Annotated[
+        list[int] | None, typer.Option(min=1, max=1000, help="How many type at once; several may be given.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="How long each number of them types.")] = 20.0,
+    speed: Annotated[float, typer.Option(min=0.1, max=100, help="Times as fast as a human.")] = 1.0,
+    wait_ms: Annotated[float, typer.Option(min=0, help="How long a key must stand before it is asked.")] = 75.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, max=1024, help="Tokens an answer may have.")] = 32,
+    goal_ms: Annotated[float, typer.Option(min=1, help="The p99 that counts as served well.")] = 500.0,
+    seed: Annotated[int, typer.Option(help="Of what is typed.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="A recorded trace (startContent, txns); .gz or not.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw times and shares there.")] = None,
+    model: options.Model = "embedded",
+    engine_kind: options.EngineKind = "auto",
+    engine_template: options.EngineTemplate = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """Many type at once against an engine: throughput, latency, cancelled work, failures."""
+    from pass_lsp.bench.load import Plan, bench_load
+    from pass_lsp.bench.plots import plot_load
+    from pass_lsp.bench.traces import read_trace
+
+    there = Settings(model=model, engine=url, engine_kind=engine_kind, engine_template=engine_template)
+    plan = Plan(tuple(typists or (1, 4, 16)), seconds, speed, wait_ms, max_new_tokens, seed, goal_ms)
+    traces = [read_trace(data, 100_000)] if data else []
+    found = bench_load(url, plan, options.wishes_of(there), traces)
+    if plot is not None:
+        plot_load(found["rows"], goal_ms, plot)
+    _report({"bench": "load", "data": data.name if data else "held-out modules", **found}, json_file)
 
 
 @app.command()

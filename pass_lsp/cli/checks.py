@@ -8,13 +8,14 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pass_lsp.domain import Reason
+from pass_lsp.config import Settings
+from pass_lsp.domain import Engine, Reason
 from pass_lsp.errors import PassLspError
 from pass_lsp.metrics.ledger import read
 from pass_lsp.metrics.percentiles import percentile
@@ -33,6 +34,7 @@ _REMEDIES = {
     Reason.TOO_LARGE: "the file is too large or minified",
     Reason.EXCLUDED: "the file's name says that it holds secrets",
     Reason.DEADLINE: "too slow here: a smaller model, a GPU, or a longer `deadline_ms`",
+    Reason.ENGINE_AWAY: "the engine elsewhere gave no answer; see the check 'engine' above, or start it",
     Reason.FAILED: "a bug; see the server's log",
 }
 
@@ -47,17 +49,49 @@ class Check:
     remedy: str = ""
 
 
-def checks_of(model: str, device: str, load: Callable[[], LocalEngine]) -> Iterator[Check]:
-    """All checks; those that need the engine only if it can be loaded."""
+def checks_of(settings: Settings) -> Iterator[Check]:
+    """All checks; those that need the engine only if it can be loaded or reached."""
     supported = sys.version_info >= (3, 11)
     yield Check("python", supported, platform.python_version(), "" if supported else "install Python 3.11 or newer")
     for name in ("torch", "transformers", "pygls", "tree-sitter"):
         yield _package(name)
+    yield from _elsewhere(settings) if settings.engine else _here(settings)
+    yield from _own_files()
+    yield _recent_answers()
+
+
+def _elsewhere(settings: Settings) -> Iterator[Check]:
+    """Whether the engine at an address can be reached, and what it is."""
+    from pass_lsp.cli.options import remote_engine
+
+    began = time.perf_counter()
+    try:
+        engine = remote_engine(settings)
+        peer = engine.peer
+    except PassLspError as error:
+        yield Check("engine", False, f"{settings.engine}: no answer", str(error))
+        return
+    took = (time.perf_counter() - began) * 1000
+    context = f", {peer.context_length} tokens of context" if peer.context_length else ""
+    served = f"{engine.address.shown}: {peer.adapter.name}, model {peer.model or 'unnamed'}{context}"
+    yield Check("engine", True, f"{served}, found in {took:.0f} ms")
+    try:
+        yield from _fim(engine)
+        yield from _speed(engine)
+    except PassLspError as error:
+        yield Check("answer", False, "no completion", str(error))
+
+
+def _here(settings: Settings) -> Iterator[Check]:
+    """Whether the model can be loaded in this process, and how it does."""
+    from pass_lsp.cli.options import local_engine
+
+    model, device = settings.model, settings.device
     files = _model_files(model)
     yield _memory(files)
     began = time.perf_counter()
     try:
-        engine = load()
+        engine = local_engine(model, device, settings.dtype, settings.lookahead)
     except PassLspError as error:
         yield Check("model", False, "cannot be loaded", str(error))
     else:
@@ -66,9 +100,8 @@ def checks_of(model: str, device: str, load: Callable[[], LocalEngine]) -> Itera
         yield _tokenizer(engine)
         yield from _fim(engine)
         yield _lookahead(engine)
+        engine.forget()
         yield from _speed(engine)
-    yield from _own_files()
-    yield _recent_answers()
 
 
 def _package(name: str) -> Check:
@@ -119,16 +152,16 @@ def _tokenizer(engine: LocalEngine) -> Check:
     return Check("tokenizer", exact, f"{len(engine.tokenizer)} tokens, gives back what it is given: {exact}", remedy)
 
 
-def _fim(engine: LocalEngine) -> Iterator[Check]:
+def _fim(engine: Engine) -> Iterator[Check]:
     from pass_lsp.completion import self_test
     from pass_lsp.prompt import template_for
 
     template = template_for(engine.tokenizer)
     if template.name == "left-to-right":
-        found = "the model cannot fill in the middle; it will not see what follows the cursor"
+        found = "left to right: the model will not see what follows the cursor"
         yield Check("template", True, found)
         return
-    yield Check("template", True, f"fill-in-the-middle, {template.name}; each marker is one token")
+    yield Check("template", True, f"fill-in-the-middle, {template.name}")
     problem = self_test(engine)
     yield Check("self-test", not problem, "markers in the answer" if problem else "an answer without markers", problem)
 
@@ -145,10 +178,9 @@ def _lookahead(engine: LocalEngine) -> Check:
     )
 
 
-def _speed(engine: LocalEngine) -> Iterator[Check]:
+def _speed(engine: Engine) -> Iterator[Check]:
     from pass_lsp.completion import complete
 
-    engine.forget()
     for name in ("cold", "warm"):
         began = time.perf_counter()
         complete(_SPEED_TEST, 4, 19, engine=engine, path="doctor.py")
@@ -197,7 +229,9 @@ def _recent_answers() -> Check:
     found = f"the last {len(answers)}: p50 {percentile(latencies, 50):.0f} ms; empty: {said or 'none'}"
     common = [reason for reason, count in reasons.most_common() if count * 4 >= len(answers)]
     remedy = "; ".join(text for reason, text in _REMEDIES.items() if reason.value in common)
-    wrong = any(reason.value in common for reason in (Reason.MODEL_FAILED, Reason.FAILED, Reason.DEADLINE))
+    wrong = any(
+        reason.value in common for reason in (Reason.MODEL_FAILED, Reason.FAILED, Reason.DEADLINE, Reason.ENGINE_AWAY)
+    )
     return Check("answers", not wrong, found, remedy)
 
 

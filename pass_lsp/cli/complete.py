@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from pass_lsp.completion import Outcome
     from pass_lsp.documents.document import Document
     from pass_lsp.documents.workspace import Workspace
-    from pass_lsp.domain import SamplingParams
-    from pass_lsp.engines.local import LocalEngine
+    from pass_lsp.domain import Engine, SamplingParams
 
 MAX_FILE_BYTES = 10_000_000
 UNHURRIED = Settings(deadline_ms=0)
@@ -32,6 +31,8 @@ def complete(
     place: Annotated[str, typer.Argument(metavar="FILE:LINE:COL", help="1-based; COL counts characters.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the text.")] = False,
     engine: options.Engine = "",
+    engine_kind: options.EngineKind = "auto",
+    engine_template: options.EngineTemplate = "auto",
     model: options.Model = "embedded",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -47,12 +48,12 @@ def complete(
     from pass_lsp.server import logs
 
     logs.configure(log_level)
-    options.refuse_remote(engine)
     params = SamplingParams(
         max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, strategy=options.strategy_of(strategy)
     )
     document, offset = _place(place)
-    loaded = options.local_engine(model, device, dtype, lookahead)
+    there = Settings(model=model, engine=engine, engine_kind=engine_kind, engine_template=engine_template)
+    loaded = options.remote_engine(there) if engine else options.local_engine(model, device, dtype, lookahead)
     began = time.perf_counter()
     outcome = _run(loaded, document, offset, params, live=not as_json)
     _print(outcome, (time.perf_counter() - began) * 1000, as_json)
@@ -85,7 +86,7 @@ def _place(text: str) -> tuple[Document, int]:
     return document, document.line_start(line - 1) + column - 1
 
 
-def _run(engine: LocalEngine, document: Document, offset: int, params: SamplingParams, live: bool) -> Outcome:
+def _run(engine: Engine, document: Document, offset: int, params: SamplingParams, live: bool) -> Outcome:
     from pass_lsp.completion import complete_document
 
     console, around = Console(), _workspace(document)

@@ -14,16 +14,25 @@ from pass_lsp.cli.checks import checks_of
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
-    model: options.Model = "embedded",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    lookahead: options.Lookahead = "auto",
+    model: options.Model = "",
+    device: options.Device = "",
+    dtype: options.Dtype = "",
+    lookahead: options.Lookahead = "",
+    engine: options.Engine = "",
+    engine_kind: options.EngineKind = "",
+    engine_template: options.EngineTemplate = "",
 ) -> None:
-    """Check Python, libraries, memory, model, tokenizer, look-ahead artifact, speed, folders and recent answers.
+    """Check Python, libraries, memory, model or engine, tokenizer, speed, folders and recent answers.
 
-    The exit code is 1 if anything is wrong.
+    What is not given is taken from your settings file. The exit code is 1 if anything is wrong.
     """
-    checks = list(checks_of(model, device, lambda: options.local_engine(model, device, dtype, lookahead)))
+    from pass_lsp.server.settings import Layers
+
+    given = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
+    given |= {"engine": engine, "engine_kind": engine_kind, "engine_template": engine_template}
+    layers = Layers({key: value for key, value in given.items() if value})
+    layers.read_files([])
+    checks = list(checks_of(layers.resolved()))
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks]))
     else:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from pass_lsp.config import Settings
 from pass_lsp.domain import STRATEGIES, Strategy
-from pass_lsp.errors import ConfigError
+from pass_lsp.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine
+    from pass_lsp.engines.remote import RemoteEngine, Wishes
 
 Model = Annotated[str, typer.Option(help="'embedded', a Hugging Face model directory, or a hub id.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, int8.")]
 Lookahead = Annotated[str, typer.Option(help="auto, none, random, or an artifact's directory.")]
-Engine = Annotated[str, typer.Option(metavar="URL", help="A remote engine instead of a model here.")]
+Engine = Annotated[
+    str, typer.Option(metavar="URL", help="An engine elsewhere (http, https, unix), or 'shared': one for all editors.")
+]
+EngineKind = Annotated[
+    str, typer.Option(help="The kind of server at --engine: auto, pass-lsp, vllm, llamacpp, ollama …")
+]
+EngineTemplate = Annotated[
+    str, typer.Option(help="The prompt's template there: auto, qwen-coder, starcoder2, infill …")
+]
 LogLevel = Annotated[str, typer.Option(help="debug, info, warning, error.")]
 StrategyName = Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")]
 
@@ -28,10 +40,36 @@ def strategy_of(name: str) -> Strategy:
     return next(strategy for strategy in get_args(Strategy) if strategy == name)
 
 
-def refuse_remote(engine: str) -> None:
-    """Remote engines are not in this version; say so before anything is loaded."""
-    if engine:
-        raise ConfigError("Remote engines (--engine) are not available in this version; name a model with --model.")
+def remote_engine(settings: Settings, report: Callable[[str], None] = lambda _: None) -> RemoteEngine:
+    """The engine elsewhere that the settings name; nothing is asked of it yet. Raises `ConfigError`.
+
+    The shared one is started if need be, and `report` told how far that is.
+    """
+    from pass_lsp.engines.remote import Address, RemoteEngine
+    from pass_lsp.engines.shared import NAME, SharedEngine
+
+    wishes = wishes_of(settings)
+    if settings.engine != NAME:
+        return RemoteEngine(Address.of(settings.engine), wishes)
+    shared = SharedEngine(settings)
+    # What goes wrong with it is said again with the first request, which also tries again.
+    with contextlib.suppress(EngineError):
+        shared.ensure(report)
+    return RemoteEngine(Address("http://localhost", str(shared.socket)), wishes, shared.revive)
+
+
+def wishes_of(settings: Settings) -> Wishes:
+    """How the settings want an engine elsewhere to be asked. Raises `ConfigError`."""
+    from pass_lsp.engines.remote import Wishes
+    from pass_lsp.engines.shared import NAME
+    from pass_lsp.prompt.text import TextTokenizer, family_named, family_of
+
+    def speller(template: str, model: str) -> TextTokenizer:
+        return TextTokenizer(family_named(template) if template else family_of(model))
+
+    # The default and the shared engine's own name the model of one process; a server has its own names.
+    model = "" if settings.engine == NAME or settings.model == "embedded" else settings.model
+    return Wishes(speller, model, settings.engine_kind, settings.engine_template)
 
 
 def local_engine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 from pass_lsp.cli import options
 from pass_lsp.config import Settings
 from pass_lsp.engines.echo import NAME, EchoEngine
-from pass_lsp.errors import ConfigError
+from pass_lsp.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from pass_lsp.domain import Engine
@@ -21,6 +22,8 @@ def serve(
     stdio: Annotated[bool, typer.Option("--stdio", help="Talk over stdin and stdout (the default).")] = False,
     tcp: Annotated[str, typer.Option(metavar="HOST:PORT", help="Listen there for one client, for debugging.")] = "",
     engine: options.Engine = "",
+    engine_kind: options.EngineKind = "",
+    engine_template: options.EngineTemplate = "",
     model: options.Model = "",
     device: options.Device = "",
     dtype: options.Dtype = "",
@@ -34,12 +37,12 @@ def serve(
     """Run the language server (stdio by default)."""
     from pass_lsp.server import app, logs
 
-    options.refuse_remote(engine)
     address = _address(tcp) if tcp else None
     if stdio and tcp:
         raise ConfigError("--stdio and --tcp exclude each other; give one of them.")
     logs.configure(log_level, log_file)
     given = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
+    given |= {"engine": engine, "engine_kind": engine_kind, "engine_template": engine_template}
     pinned = {key: value for key, value in given.items() if value}
     settings, _ = Settings().updated(pinned)
     server = app.create_server(load, settings, pinned=set(pinned))
@@ -48,11 +51,16 @@ def serve(
 
 def load(settings: Settings, report: Callable[[str], None]) -> Engine:
     """Load the engine that the settings describe, and warm it up; runs on the engine thread."""
-    options.refuse_remote(settings.engine)
-    report(f"Loading {settings.model}")
-    engine = _no_model() if settings.model == NAME else _local(settings)
+    if settings.engine:
+        report(f"Looking for the engine at {settings.engine}")
+        engine: Engine = options.remote_engine(settings, report)
+    else:
+        report(f"Loading {settings.model}")
+        engine = _no_model() if settings.model == NAME else _local(settings)
     report("Warming up")
-    _warm_up(engine)
+    # An engine elsewhere that is away may come later; the session says so.
+    with contextlib.suppress(EngineError):
+        _warm_up(engine)
     return engine
 
 

@@ -1,1 +1,1 @@
-"""Where completions are decoded: in this process (`local`), later also elsewhere."""
+"""Where completions are decoded: in this process (`local`), or by a server (`remote`)."""

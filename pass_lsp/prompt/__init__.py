@@ -32,13 +32,14 @@ _CLIP_STEPS = 16
 
 
 def room(engine: Engine, settings: Settings) -> int:
-    """Tokens that a prompt may have, so that the longest answer still fits the engine's `context_length`."""
+    """Ids that a prompt may have, so that the longest answer still fits the engine's `context_length`."""
     length = getattr(engine, "context_length", None)
+    ids_per_token = getattr(getattr(engine, "tokenizer", None), "ids_per_token", 1)
     if not isinstance(length, int) or length <= 0:
-        return max(settings.prompt_tokens, 1)
+        return max(settings.prompt_tokens, 1) * ids_per_token
     answer = max(settings.single_line_tokens, settings.multi_line_tokens)
     # A model with a tiny context keeps half of it for the prompt.
-    return max(min(settings.prompt_tokens, max(length - answer, length // 2)), 1)
+    return max(min(settings.prompt_tokens, max(length - answer, length // 2)), 1) * ids_per_token
 
 
 def characters(room: int, template: Template) -> int:

@@ -74,7 +74,10 @@ def template_for(tokenizer: Any) -> Template:
 
 
 def _template(tokenizer: Any) -> Template:
-    family = next((row for row in FAMILIES if _speaks(tokenizer, row)), LEFT_TO_RIGHT)
+    # One that stands in for a server's tokenizer says what it spells.
+    family = getattr(tokenizer, "family", None) or next(
+        (row for row in FAMILIES if _speaks(tokenizer, row)), LEFT_TO_RIGHT
+    )
     files = family.files if family.files and _knows(tokenizer, family.files.markers) else None
     wanted = (*family.stops, *family.markers, *(files.markers if files else ()))
     ids = {text: i for text in wanted if (i := marker_id(tokenizer, text)) is not None}

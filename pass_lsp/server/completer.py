@@ -256,9 +256,10 @@ class Completer:
     def _failed(self, ask: Ask | None, error: BaseException) -> None:
         if ask is None or ask.answer.done():
             return
-        self._status.answered(Reason.FAILED, str(error))
-        self._answers.answered(ask, Landing(), MODEL, Reason.FAILED, None)
-        ask.answer.set_exception(error if isinstance(error, JobFailed) else JobFailed(str(error)))
+        failed = error if isinstance(error, JobFailed) else JobFailed(str(error))
+        self._status.answered(failed.reason, str(failed))
+        self._answers.answered(ask, Landing(), MODEL, failed.reason, None)
+        ask.refuse(failed)
 
     # --- ahead of the user ----------------------------------------------------------
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from pass_lsp.errors import PassLspError
+from pass_lsp.domain import Reason
+from pass_lsp.errors import EngineError, PassLspError
 
 
 class JobFailed(Exception):
-    """A job of the engine thread raised, and was logged there; the message is the sentence for the user."""
+    """A job of the engine thread raised, and was logged there; the message is the sentence for the user.
+
+    `reason` says whether that was a fault here, or an engine elsewhere that is away: nobody's bug.
+    """
+
+    def __init__(self, message: str, reason: Reason = Reason.FAILED) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def job_failed(error: BaseException) -> JobFailed:
+    """What a job's exception means for those who wait."""
+    away = isinstance(error, EngineError)
+    return JobFailed(sentence(error), Reason.ENGINE_AWAY if away else Reason.FAILED)
 
 
 def sentence(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Engine, Generation, Reason
+from pass_lsp.server.failures import JobFailed
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.worker import post
 from pass_lsp.suggestions import agree, suggestion_at
@@ -51,6 +52,13 @@ class Ask:
         """When whole lines become the answer although more may follow."""
         limit = 0 if self.manual else self.settings.first_text_ms
         return self.arrived_s + limit / 1000 if limit else math.inf
+
+    def refuse(self, failed: JobFailed) -> None:
+        """Answer with an error, or with nothing where an engine elsewhere is away and nothing is wrong here."""
+        if failed.reason is Reason.ENGINE_AWAY:
+            self.answer.set_result(self.shape(())[0])
+        else:
+            self.answer.set_exception(failed)
 
     def no_more_timers(self) -> None:
         """Whatever was to happen later does not."""

@@ -19,7 +19,7 @@ from pass_lsp.documents.document import Document
 from pass_lsp.documents.store import Change, DocumentStore, key_of
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Engine, Reason
-from pass_lsp.errors import PassLspError
+from pass_lsp.errors import EngineError, PassLspError
 from pass_lsp.metrics.ledger import Ledger
 from pass_lsp.server.ahead import cursor_after
 from pass_lsp.server.answers import Answers
@@ -143,14 +143,21 @@ class Session:
         def load() -> Engine:
             engine = self._load(settings, report)
             # Part of getting ready, so that the first suggestion does not wait for imports.
-            if problem := self._the_flow().test(engine):
-                post(loop, self.say, problem)
+            try:
+                if problem := self._the_flow().test(engine):
+                    post(loop, self.say, problem)
+            except EngineError as error:
+                # An engine elsewhere may come later; until then each request says so.
+                away.append(error)
             return engine
 
         def loaded(failure: BaseException | None) -> None:
             progress.end("ready" if failure is None else "failed")
             self._loaded(failure)
+            if away and failure is None:
+                self.status.answered(Reason.ENGINE_AWAY, str(away[0]))
 
+        away: list[EngineError] = []
         self.status.engine_is(Model.LOADING)
         self.worker.start(load, loaded)
 

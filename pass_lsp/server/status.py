@@ -56,8 +56,8 @@ class StatusBoard:
             return Status(False, "Inactive", self.failure, Reason.LOAD_CANCELLED.value)
         if self.model is Model.ABSENT or self.reason is Reason.DISABLED:
             return Status(False, "Inactive", "Suggestions are switched off here.", Reason.DISABLED.value)
-        if self.reason is Reason.FAILED:
-            return Status(False, "Warning", self.failure, Reason.FAILED.value)
+        if self.reason is Reason.FAILED or self.reason is Reason.ENGINE_AWAY:
+            return Status(False, "Warning", self.failure, self.reason.value)
         if self.reason is not None:
             said = self.reason.value.replace("-", " ")
             return Status(False, "Normal", f"No suggestion: {said}.", self.reason.value)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pass_lsp.domain import CancelToken, Engine
-from pass_lsp.server.failures import JobFailed, sentence, where
+from pass_lsp.errors import EngineError
+from pass_lsp.server.failures import job_failed, sentence, where
 
 log = logging.getLogger(__name__)
 
@@ -124,14 +125,16 @@ class Worker:
         post(loop, loaded, failure)
         while failure is None and (job := self._next()) is not None:
             result, error = _caught(job.run, engine, job.token)
-            if error is not None:
+            if isinstance(error, EngineError):
+                log.info("%s", error)
+            elif error is not None:
                 log.error("A suggestion failed (%s).", where(error))
                 log.debug("%s", sentence(error))
             with self._wake:
                 self._running = None
                 if job.cancelled_s:
                     self.idle_after_ms.append((time.perf_counter() - job.cancelled_s) * 1000)
-            post(loop, _answer, job, result, JobFailed(sentence(error)) if error else None)
+            post(loop, _answer, job, result, job_failed(error) if error else None)
             del job, result, error  # an error holds its frames, and they hold tensors
 
     def _next(self) -> _Job | None:

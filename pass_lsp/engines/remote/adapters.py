@@ -1,0 +1,134 @@
+"""What each kind of server is sent and what it sends, as data: a server gets only members that it knows.
+
+`sends` maps the members of the body (dots nest) to names of `Wanted.values`; a value of None
+is left out. `text` and `finish` are the ways to them in an event. Sources: the servers' own
+documentation and request types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pass_lsp.domain import Finish
+
+Way = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One kind of server; `infills` says that it spells the prompt itself."""
+
+    name: str
+    path: str
+    sends: Mapping[str, str]
+    fixed: Mapping[str, Any] = field(default_factory=lambda: {"stream": True})
+    text: Way = ("choices", 0, "text")
+    finish: Way = ("choices", 0, "finish_reason")
+    tokens: Way = ()
+    infills: bool = False
+
+    def body(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The request."""
+        body: dict[str, Any] = dict(self.fixed)
+        for member, name in self.sends.items():
+            value = values[name]
+            if value is not None:
+                *way, last = member.split(".")
+                inner = body
+                for step in way:
+                    inner = inner.setdefault(step, {})
+                inner[last] = value
+        return body
+
+    def heard(self, event: Mapping[str, Any]) -> tuple[str, Finish | None]:
+        """The piece of text in an event, and whether the answer is over with it."""
+        text, finish = _at(event, self.text), _at(event, self.finish)
+        over: Finish | None = None
+        if finish is True:
+            finish = event.get("stop_type") or event.get("done_reason") or "stop"
+        if isinstance(finish, str) and finish:
+            over = "length" if finish in ("length", "limit") else "eos"
+        return text if isinstance(text, str) else "", over
+
+    def ids(self, event: Mapping[str, Any]) -> list[int] | None:
+        """The ids in an event, None of a server that gives text alone."""
+        found = _at(event, self.tokens) if self.tokens else None
+        return [i for i in found if isinstance(i, int) and i >= 0] if isinstance(found, list) else None
+
+
+def _at(value: Any, way: Way) -> Any:
+    for step in way:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+_OPENAI = {
+    "model": "model",
+    "prompt": "prompt",
+    "max_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "stop": "stop",
+}
+_LLAMA = {
+    "n_predict": "max_tokens",
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "seed": "seed",
+    "stop": "stop",
+}
+_OLLAMA = {
+    "model": "model",
+    "options.num_predict": "max_tokens",
+    "options.temperature": "temperature",
+    "options.top_k": "top_k",
+    "options.top_p": "top_p",
+    "options.seed": "seed",
+    "options.stop": "stop",
+}
+_LLAMA_FIXED = {"stream": True, "cache_prompt": True, "min_p": 0.0}
+
+OURS = Adapter(
+    "pass-lsp",
+    "/v1/completions",
+    {key: name for key, name in _OPENAI.items() if key != "stop"}
+    | {"prompt": "ids", "top_k": "top_k", "stop_token_ids": "stop_ids", "strategy": "strategy"},
+    tokens=("choices", 0, "token_ids"),
+)
+VLLM = Adapter("vllm", "/v1/completions", _OPENAI | {"top_k": "top_k_if_any"})
+SGLANG = Adapter("sglang", "/v1/completions", _OPENAI | {"top_k": "top_k_if_any"})
+LM_STUDIO = Adapter("lmstudio", "/v1/completions", _OPENAI | {"top_k": "top_k_if_any"})
+OPENAI = Adapter("openai", "/v1/completions", _OPENAI)
+LLAMA_INFILL = Adapter(
+    "llamacpp",
+    "/infill",
+    _LLAMA | {"input_prefix": "prefix", "input_suffix": "suffix", "input_extra": "files"},
+    _LLAMA_FIXED,
+    ("content",),
+    ("stop",),
+    infills=True,
+)
+LLAMA_RAW = Adapter("llamacpp-raw", "/completion", _LLAMA | {"prompt": "prompt"}, _LLAMA_FIXED, ("content",), ("stop",))
+OLLAMA = Adapter(
+    "ollama", "/api/generate", _OLLAMA | {"prompt": "prompt"}, {"stream": True, "raw": True}, ("response",), ("done",)
+)
+OLLAMA_INSERT = Adapter(
+    "ollama-insert",
+    "/api/generate",
+    _OLLAMA | {"prompt": "prefix", "suffix": "suffix_or_line"},
+    {"stream": True},
+    ("response",),
+    ("done",),
+    infills=True,
+)
+ADAPTERS = {
+    adapter.name: adapter
+    for adapter in (OURS, VLLM, SGLANG, LM_STUDIO, LLAMA_INFILL, LLAMA_RAW, OLLAMA, OLLAMA_INSERT, OPENAI)
+}

@@ -1,0 +1,111 @@
+"""One request to a server: what it is sent, what came so far, and what to make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pass_lsp.domain import Finish, Generation, OnCommit, SamplingParams, Step, Stop, Strategy
+from pass_lsp.engines.remote.discovery import Peer
+
+_FIGURES = ("forwards", "drafted", "accepted", "cached_tokens", "prefilled_tokens")
+
+
+@dataclass
+class Answer:
+    """What came so far."""
+
+    params: SamplingParams
+    on_commit: OnCommit | None
+    stop: Stop | None
+    limit: int
+    ids: list[int] = field(default_factory=list)
+    finish: Finish | None = None
+    pieces: list[int] = field(default_factory=list)
+    figures: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody listens; if not, the server is only to read the prompt."""
+        return self.on_commit is not None or self.stop is not None
+
+    def push(self, run: list[int]) -> None:
+        """Commit ids, as far as nothing ends the answer inside them."""
+        run = run[: self.limit - len(self.ids)]
+        if not run:
+            return
+        self.pieces.append(len(run))
+        self.ids.extend(run)
+        self.look()
+        if self.on_commit is not None:
+            self.on_commit(run)
+        if self.finish is None and len(self.ids) >= self.limit:
+            self.finish = "length"
+
+    def look(self) -> None:
+        """End where the stop rule says so; also called while nothing comes, because time passes."""
+        keep = self.stop(self.ids) if self.stop is not None and self.finish is None else None
+        if keep is not None:
+            del self.ids[keep:]
+            self.finish = "stop"
+
+
+def values_of(peer: Peer, ids: list[int], answer: Answer) -> dict[str, Any]:
+    """What there is to send; the adapter takes what its server knows."""
+    params, tokenizer = answer.params, peer.tokenizer
+    done = len(answer.pieces) if hasattr(tokenizer, "sections") else len(answer.ids)
+    values: dict[str, Any] = {
+        "model": peer.model,
+        "ids": ids,
+        "max_tokens": max(params.max_new_tokens - done, 1),
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "top_k": params.top_k,
+        "top_k_if_any": params.top_k or None,
+        "seed": params.seed,
+        "strategy": params.strategy,
+        "stop_ids": list(params.stop_ids) or None,
+    }
+    if hasattr(tokenizer, "sections"):
+        values |= _texts(tokenizer, ids, params.stop_ids)
+    return values
+
+
+def _texts(tokenizer: Any, ids: list[int], stop_ids: Sequence[int]) -> dict[str, Any]:
+    sections = list(tokenizer.sections(ids))
+    parts, files = dict(sections), []
+    for marker, text in sections:
+        if marker == "\0path\0":
+            files.append({"filename": text, "text": ""})
+        elif marker == "\0text\0" and files:
+            files[-1]["text"] = text
+    stops = [tokenizer.written(tokenizer.decode([i])).strip() for i in stop_ids]
+    suffix = parts.get("\0suffix\0", "")
+    return {
+        "prompt": tokenizer.text(ids),
+        "prefix": parts.get("\0prefix\0", ""),
+        "suffix": suffix,
+        "suffix_or_line": suffix or "\n",
+        "files": files or None,
+        "stop": [stop for stop in stops if "\0" not in stop] or None,
+    }
+
+
+def figures_of(event: Mapping[str, Any]) -> dict[str, int]:
+    """What our own engine says of its work, with the last event."""
+    told = event.get("pass_lsp")
+    told = told if isinstance(told, dict) else {}
+    return {key: value for key in _FIGURES if isinstance(value := told.get(key), int)}
+
+
+def generation_of(answer: Answer, prompt_length: int, by_token: bool) -> Generation:
+    """What is known of how: the engine's own figures if it gave them, else a forward for each piece that came."""
+    figures = {"forwards": len(answer.pieces), "prefilled_tokens": prompt_length} | answer.figures
+    if answer.figures:
+        forwards, drafted, accepted = (figures.get(key, 0) for key in ("forwards", "drafted", "accepted"))
+        steps = (Step(forwards, drafted, accepted, sum(answer.pieces)),)
+    else:
+        steps = tuple(Step(1, 0, 0, piece if by_token else 1) for piece in answer.pieces)
+    strategy: Strategy = answer.params.strategy if by_token else "autoregressive"
+    return Generation(answer.ids, answer.finish or "length", strategy=strategy, steps=steps, **figures)

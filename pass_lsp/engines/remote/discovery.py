@@ -1,0 +1,200 @@
+"""Which server is behind an address, which model it serves, and how that wants to be asked: from its own answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from pass_lsp.engines.remote.adapters import (
+    ADAPTERS,
+    LLAMA_INFILL,
+    LLAMA_RAW,
+    LM_STUDIO,
+    OLLAMA,
+    OLLAMA_INSERT,
+    OPENAI,
+    OURS,
+    SGLANG,
+    VLLM,
+    Adapter,
+)
+from pass_lsp.engines.remote.vocabulary import Vocabulary
+from pass_lsp.engines.remote.wire import REST_S, Address, body_of, failure, refusal
+from pass_lsp.errors import ConfigError, EngineError
+
+DISCOVERY_S = 20.0
+_SILENCE_S = 4.0
+_OLLAMA_CONTEXT = 4096
+"""What Ollama gives a model unless it is told otherwise."""
+_OWNERS = {"vllm": VLLM, "sglang": SGLANG, "llamacpp": LLAMA_INFILL, "library": OLLAMA, "organization_owner": LM_STUDIO}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user set: the model's name there, the kind of server, the template; `auto` asks the server.
+
+    `speller` makes a tokenizer's stand-in from a template's name (or "") and a model's.
+    """
+
+    speller: Callable[[str, str], Any]
+    model: str = ""
+    kind: str = "auto"
+    template: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.kind != "auto" and self.kind not in ADAPTERS:
+            raise ConfigError(f"Unknown engine_kind {self.kind!r}; use auto or one of {', '.join(ADAPTERS)}.")
+        if self.template != "auto":
+            self.speller(self.template, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server as it was found. `context_length` counts tokens, 0 where the server does not say."""
+
+    adapter: Adapter
+    model: str
+    context_length: int
+    tokenizer: Any
+
+
+async def discover(client: httpx2.AsyncClient, address: Address, wishes: Wishes) -> Peer:
+    """Ask a server what it is. Raises `EngineError`."""
+    try:
+        async with asyncio.timeout(DISCOVERY_S):
+            return await _Asked(client, address, wishes).peer()
+    except EngineError:
+        raise
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, TimeoutError, OSError, ValueError) as error:
+        raise failure(error, address) from error
+
+
+class _Asked:
+    """One round of questions."""
+
+    def __init__(self, client: httpx2.AsyncClient, address: Address, wishes: Wishes) -> None:
+        self.client, self.address, self.wishes = client, address, wishes
+
+    async def peer(self) -> Peer:
+        kind = self.wishes.kind
+        if kind in ("auto", OURS.name):
+            ours = await self.get("/v1/engine")
+            if isinstance(ours, dict) and "tokenizer" in ours:
+                return await self.ours(ours)
+        models = _models(await self.get("/v1/models"))
+        adapter = ADAPTERS[kind] if kind != "auto" else await self.kind_of(models)
+        model = self.chosen(models)
+        if adapter is LLAMA_INFILL or adapter is LLAMA_RAW:
+            return await self.llama(adapter, model)
+        if adapter is OLLAMA or adapter is OLLAMA_INSERT:
+            return await self.ollama(adapter, models, model)
+        if adapter is LM_STUDIO:
+            models = _models(await self.get("/api/v0/models")) or models
+            model = self.chosen(sorted(models, key=lambda each: each.get("state") != "loaded"))
+        if not model:
+            raise EngineError(f"{self.address.shown} serves no model; load one there.", rest_s=5 * REST_S)
+        facts = next((each for each in models if each.get("id") == model), {})
+        root = facts.get("root")
+        named = f"{model} {root}" if isinstance(root, str) else model
+        return self.spelt(adapter, model, named, _number(facts, "max_model_len", "max_context_length"))
+
+    async def kind_of(self, models: list[dict[str, Any]]) -> Adapter:
+        """By who owns the models, else by the routes that only one kind has."""
+        for owner in (str(model.get("owned_by", "")) for model in models):
+            if owner in _OWNERS:
+                return _OWNERS[owner]
+        if isinstance(await self.get("/api/version"), dict):
+            return OLLAMA
+        if isinstance(props := await self.get("/props"), dict) and "default_generation_settings" in props:
+            return LLAMA_INFILL
+        if models:
+            return OPENAI
+        raise EngineError(
+            f"{self.address.shown} answers, but not as an engine does; give --engine the base address of one.",
+            rest_s=5 * REST_S,
+        )
+
+    def chosen(self, models: list[dict[str, Any]]) -> str:
+        """The model that the user named, else the first one served."""
+        names = _names(models)
+        wanted = self.wishes.model
+        if not wanted:
+            return names[0] if names else ""
+        found = next((name for name in names if name in (wanted, f"{wanted}:latest")), None)
+        if names and found is None:
+            shown = ", ".join(names[:5])
+            raise EngineError(f"{self.address.shown} has no model {wanted!r}; --model can be {shown}.", rest_s=REST_S)
+        return found or wanted
+
+    async def ours(self, told: dict[str, Any]) -> Peer:
+        """Our own engine gives its tokenizer away."""
+        vocabulary = Vocabulary.of(told)
+        return Peer(OURS, str(told.get("model", "embedded")), _number(told, "context_length"), vocabulary)
+
+    async def llama(self, adapter: Adapter, model: str) -> Peer:
+        """llama.cpp fills in by itself, unless it was told how to or its model has no markers for it."""
+        props = await self.get("/props")
+        props = props if isinstance(props, dict) else {}
+        settings = props.get("default_generation_settings")
+        length = _number(settings, "n_ctx") if isinstance(settings, dict) else 0
+        if self.wishes.kind == "auto" and (self.wishes.template != "auto" or not await self.fills_in()):
+            adapter = LLAMA_RAW
+        return self.spelt(adapter, model, f"{model} {props.get('model_path', '')}", length)
+
+    async def fills_in(self) -> bool:
+        empty = {"input_prefix": "", "input_suffix": "", "n_predict": 0}
+        async with self.client.stream("POST", LLAMA_INFILL.path, json=empty) as response:
+            return response.status_code not in (404, 501)
+
+    async def ollama(self, adapter: Adapter, models: list[dict[str, Any]], model: str) -> Peer:
+        """Ollama: the raw prompt where the template is known, else the model's own way to insert."""
+        if not model:
+            told = await self.get("/api/tags")
+            found = told.get("models") if isinstance(told, dict) else None
+            models = [{"id": each.get("name")} for each in found or () if isinstance(each, dict)]
+            model = self.chosen(models)
+        if not model:
+            raise EngineError(f"{self.address.shown} has no model; pull one with: ollama pull MODEL.", rest_s=REST_S)
+        shown = await self.get("/api/show", {"model": model})
+        shown = shown if isinstance(shown, dict) else {}
+        info, abilities = shown.get("model_info"), shown.get("capabilities")
+        lengths = [v for k, v in info.items() if k.endswith(".context_length")] if isinstance(info, dict) else []
+        length = min([_OLLAMA_CONTEXT, *(v for v in lengths if isinstance(v, int) and v > 0)])
+        raw = self.spelt(adapter, model, model, length)
+        inserts = isinstance(abilities, list) and "insert" in abilities
+        knows = raw.tokenizer.family.markers
+        if self.wishes.kind == "auto" and not knows and inserts:
+            return self.spelt(OLLAMA_INSERT, model, model, length)
+        return raw
+
+    def spelt(self, adapter: Adapter, model: str, named: str, length: int) -> Peer:
+        """A peer that keeps its tokenizer to itself."""
+        template = "infill" if adapter.infills else self.wishes.template
+        return Peer(adapter, model, length, self.wishes.speller("" if template == "auto" else template, named))
+
+    async def get(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON that a route answers with, None if there is no such route. Raises `EngineError`."""
+        async with self.client.stream(
+            "GET" if body is None else "POST", path, json=body, timeout=_SILENCE_S
+        ) as response:
+            if response.status_code in (401, 403, 429, 500, 502, 503, 504):
+                raise await refusal(response, self.address)
+            return await body_of(response) if response.status_code == 200 else None
+
+
+def _models(told: Any) -> list[dict[str, Any]]:
+    data = told.get("data") if isinstance(told, dict) else None
+    return [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
+
+
+def _names(models: list[dict[str, Any]]) -> list[str]:
+    # What cannot be printed can be neither shown nor sent.
+    return [name for model in models if isinstance(name := model.get("id"), str) and name and name.isprintable()]
+
+
+def _number(facts: Mapping[str, Any], *names: str) -> int:
+    return next((v for name in names if isinstance(v := facts.get(name), int) and 0 < v < 1 << 30), 0)

@@ -1,0 +1,97 @@
+"""Many typists against one address: what is counted, bounded and drawn."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pass_lsp import cli
+from pass_lsp.bench.load import Plan, bench_load
+from pass_lsp.bench.traces import Edit, Trace
+from pass_lsp.cli.options import wishes_of
+from pass_lsp.config import Settings
+from pass_lsp.errors import ConfigError, EngineError
+from tests.engines import fakes
+from tests.engines.fakes import Exchange, Fake, serving
+
+TEXT = "x = \ny = 2\n"
+SLOW = Trace("slow.py", TEXT, tuple(Edit(900.0 * n, 4 + n, 0, "a", 5 + n) for n in range(4)))
+"""Time for an answer after each key."""
+QUICK = Trace("quick.py", TEXT, tuple(Edit(90.0 * n, 4 + n, 0, "a", 5 + n) for n in range(20)))
+"""Each key drops what the last one asked."""
+
+
+def measured(fake: Fake, trace: Trace, **plan: Any) -> dict[str, Any]:
+    given = {"typists": (1,), "seconds": 1.2, "speed": 3.0, "wait_ms": 5.0, **plan}
+    return bench_load(fake.url, Plan(**given), wishes_of(Settings(engine=fake.url)), [trace])
+
+
+def test_requests_are_answered_counted_and_carry_a_session_a_typist() -> None:
+    with serving(fakes.vllm()) as fake:
+        found = measured(fake, SLOW, typists=(1, 3))
+        one, three = found["rows"]
+        assert (one["typists"], three["typists"], found["rated_typists"]) == (1, 3, 3)
+        for row in (one, three):
+            assert row["requests"] >= row["answers"] > 0 and row["failed"] == 0
+            assert 0 < row["first_p50_ms"] <= row["answer_p50_ms"] <= row["answer_p99_ms"]
+            assert row["answers_per_s"] == pytest.approx(row["answers"] / 1.2, rel=0.5)
+        assert three["requests"] > one["requests"]
+        assert len({each.headers["x-session-id"] for each in fake.completions}) == 3
+        prompt = fake.completions[0].body["prompt"]
+        assert "x = a" in prompt and "\ny = 2" in prompt
+
+
+def test_a_key_cancels_what_the_last_one_asked() -> None:
+    with serving(fakes.vllm()) as fake:
+        fake.routes["/v1/completions"] = lambda exchange: exchange.wait_closed()
+        row = measured(fake, QUICK)["rows"][0]
+        assert row["requests"] == row["cancelled_share"] * row["requests"] > 1
+        assert row["answers"] == row["failed"] == 0
+
+
+def test_failures_are_counted_by_what_they_are_and_end_nothing() -> None:
+    def busy(exchange: Exchange) -> None:
+        exchange.json({"error": "queue full"}, 429, Retry_After="1")
+
+    with serving(fakes.vllm()) as fake:
+        fake.routes["/v1/completions"] = busy
+        found = measured(fake, SLOW)
+        row = found["rows"][0]
+        assert 0 < row["failed"] <= row["requests"] and "too much to do" in row["why"]
+        assert found["rated_typists"] == 0
+
+
+def test_it_is_bounded_in_time_whatever_the_server_does() -> None:
+    with serving(fakes.vllm()) as fake:
+        fake.routes["/v1/completions"] = lambda exchange: exchange.wait_closed()
+        began = time.monotonic()
+        measured(fake, SLOW, typists=(5,), seconds=0.3)
+        assert time.monotonic() - began < 30
+
+
+def test_nothing_there_and_nothing_to_type_are_explained() -> None:
+    with pytest.raises(EngineError, match="No engine can be reached"):
+        bench_load(f"http://127.0.0.1:{fakes.closed_port()}", Plan(), wishes_of(Settings()), [SLOW])
+    with pytest.raises(ConfigError, match="no keystrokes"):
+        bench_load("http://127.0.0.1:1", Plan(), wishes_of(Settings()), [Trace("a.py", "", ())])
+
+
+def test_the_command_writes_json_last_and_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(fakes.llama_cpp()) as fake:
+        arguments = ["bench", "load", fake.url, "--typists", "2", "--seconds", "1", "--speed", "5"]
+        arguments += ["--plot", str(tmp_path / "load.png"), "--json", str(tmp_path / "load.json")]
+        monkeypatch.setattr(sys, "argv", ["pass-lsp", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert not ended.value.code
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found == json.loads((tmp_path / "load.json").read_text())
+    assert (found["bench"], found["engine"], found["rows"][0]["typists"]) == ("load", "llamacpp", 2)
+    assert (tmp_path / "load.png").read_bytes().startswith(b"\x89PNG")

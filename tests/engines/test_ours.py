@@ -1,0 +1,173 @@
+"""Our own engine over its wire: the same prompts as in one process, ids instead of texts, its own figures."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pass_lsp import prompt
+from pass_lsp.cli.options import remote_engine
+from pass_lsp.completion import complete, complete_document
+from pass_lsp.config import Settings
+from pass_lsp.decoding.model import load_tokenizer
+from pass_lsp.documents.document import Document
+from pass_lsp.domain import Generation, SamplingParams
+from pass_lsp.engines.echo import EchoEngine
+from pass_lsp.engines.embedded import embedded_model
+from pass_lsp.engines.remote import RemoteEngine
+from pass_lsp.engines.remote.vocabulary import Vocabulary
+from pass_lsp.errors import EngineError
+from tests.engines.fakes import Exchange, Route, serving, told
+
+MODEL = embedded_model()
+SPELT = (MODEL / "tokenizer.json").read_text("utf-8")
+TEXTS = [
+    "",
+    "a",
+    " a",
+    "\n\n",
+    "\tdef f(x):\n        return 'é中\U0001f600'",
+    "<|endoftext|>x<|fim_middle|>",
+    inspect.getsource(inspect),
+]
+ANSWER = "value = compute(value)\n"
+FACTS = {"model": "embedded", "context_length": 512, "template": "pass-lsp", "tokenizer": json.loads(SPELT)}
+
+
+class Recording(EchoEngine):
+    """An engine of this process that keeps what it was asked."""
+
+    asked: Sequence[int] = ()
+
+    def generate(self, prompt_ids: Sequence[int], params: SamplingParams = SamplingParams(), **how: Any) -> Generation:
+        self.asked = list(prompt_ids)
+        return super().generate(prompt_ids, params, **how)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return load_tokenizer(str(MODEL), False)
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], RemoteEngine]]:
+    made: list[RemoteEngine] = []
+
+    def make(url: str) -> RemoteEngine:
+        made.append(remote_engine(Settings(engine=url)))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+def ours(tokenizer: Any, act: Route | None = None) -> dict[str, Route]:
+    """The wire as `serving.wire` describes it; strict about what it is sent."""
+    ids = tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
+
+    def completions(exchange: Exchange) -> None:
+        known = {"model", "prompt", "max_tokens", "temperature", "top_p", "top_k", "seed", "stop_token_ids", "strategy"}
+        if set(exchange.body) - known - {"stream"} or not all(isinstance(i, int) for i in exchange.body["prompt"]):
+            message = "The request cannot be read."
+            exchange.json({"error": {"message": message, "type": "invalid_request_error", "param": None}}, 400)
+            return
+        run = ids[: exchange.body["max_tokens"]]
+        events = [{"choices": [{"index": 0, "text": "", "token_ids": [i], "finish_reason": None}]} for i in run]
+        figures = {
+            "finish": "eos",
+            "forwards": 3,
+            "drafted": 7,
+            "accepted": 5,
+            "cached_tokens": 2,
+            "prefilled_tokens": 9,
+        }
+        # The text that was held back comes last, and its ids came before.
+        last = {"index": 0, "text": tokenizer.decode(run), "token_ids": [], "finish_reason": "stop"}
+        exchange.stream([*events, {"choices": [last], "pass_lsp": figures}])
+
+    return {"/v1/engine": told(FACTS), "/v1/completions": act or completions}
+
+
+def test_its_tokenizer_reads_and_writes_as_transformers_does(tokenizer: Any) -> None:
+    vocabulary = Vocabulary(SPELT)
+    for text in TEXTS:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert vocabulary(text)["input_ids"] == ids
+        assert vocabulary(text, add_special_tokens=True)["input_ids"] == tokenizer(text)["input_ids"]
+        plain = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+        assert vocabulary.decode(ids, **plain) == tokenizer.decode(ids, **plain)
+        assert [vocabulary.convert_ids_to_tokens(i) for i in ids] == tokenizer.convert_ids_to_tokens(ids)
+    assert vocabulary.get_vocab() == tokenizer.get_vocab() and len(vocabulary) == len(tokenizer)
+    assert set(vocabulary.all_special_ids) >= set(tokenizer.all_special_ids)
+    there, here = prompt.template_for(vocabulary), prompt.template_for(tokenizer)
+    assert (there.name, there.ids, there.bos, there.stop_ids) == (here.name, here.ids, here.bos, here.stop_ids)
+    assert there.special_ids == here.special_ids
+
+
+def test_it_is_asked_exactly_what_an_engine_of_this_process_is(
+    connect: Callable[[str], RemoteEngine], tokenizer: Any
+) -> None:
+    here = Recording(tokenizer)
+    text = "import os\n\n\ndef size_of(path):\n    return os.pat\n"
+    with serving(ours(tokenizer)) as fake:
+        there = connect(fake.url)
+        found = complete(text, 4, 17, engine=there, path="a.py")
+        assert found == complete(text, 4, 17, engine=here, path="a.py")
+        body = fake.completions[-1].body
+        assert body["prompt"] == here.asked
+        assert set(body["stop_token_ids"]) == set(prompt.template_for(tokenizer).stop_ids)
+        assert there.context_length == 512 and prompt.room(there, Settings()) == 512 - 96
+
+
+def test_its_figures_are_taken_and_ids_that_came_twice_are_not(
+    connect: Callable[[str], RemoteEngine], tokenizer: Any
+) -> None:
+    with serving(ours(tokenizer)) as fake:
+        engine = connect(fake.url)
+        found = engine.generate(tokenizer("x = ")["input_ids"], SamplingParams(64))
+        assert tokenizer.decode(found.token_ids) == ANSWER and found.finish == "eos"
+        assert (found.forwards, found.drafted, found.accepted) == (3, 7, 5)
+        assert (found.cached_tokens, found.prefilled_tokens) == (2, 9)
+        assert found.tokens_per_forward == len(found.token_ids) / 3
+        assert len(engine.generate(tokenizer("x = ")["input_ids"], SamplingParams(2)).token_ids) == 2
+
+
+def test_the_rest_of_an_answer_is_asked_for_by_its_ids(connect: Callable[[str], RemoteEngine], tokenizer: Any) -> None:
+    ids = tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
+    document = Document("", "x = 1\n", language="python", path="a.py")
+
+    def dies(exchange: Exchange) -> None:
+        event = {"choices": [{"index": 0, "text": "", "token_ids": ids[:2], "finish_reason": None}]}
+        exchange.head(200, "text/event-stream")
+        exchange.chunk(f"data: {json.dumps(event)}\n\n".encode())
+        fake.routes["/v1/completions"] = rest
+        exchange.die()
+
+    def rest(exchange: Exchange) -> None:
+        event = {"choices": [{"index": 0, "text": "", "token_ids": ids[2:], "finish_reason": "stop"}]}
+        exchange.stream([event])
+
+    with serving(ours(tokenizer, dies)) as fake:
+        outcome = complete_document(document, 6, connect(fake.url))
+        assert outcome.completion is not None and outcome.completion.text == ANSWER.strip()
+        first, second = fake.completions
+        assert second.body["prompt"] == first.body["prompt"] + ids[:2]
+        assert second.body["max_tokens"] == first.body["max_tokens"] - 2
+
+
+def test_a_tokenizer_that_cannot_be_read_is_said(connect: Callable[[str], RemoteEngine]) -> None:
+    for odd in ({}, {"model": 5}, "no json", None):
+        fake = serving({"/v1/engine": told({**FACTS, "tokenizer": odd})})
+        with fake as there, pytest.raises(EngineError, match="the same version of pass-lsp"):
+            assert connect(there.url).tokenizer
+
+
+def test_it_is_ours_on_a_socket_too(connect: Callable[[str], RemoteEngine], tokenizer: Any, tmp_path: Path) -> None:
+    with serving(ours(tokenizer), uds=tmp_path / "s") as fake:
+        assert connect(fake.url).peer.adapter.name == "pass-lsp"

@@ -1,0 +1,428 @@
+"""Engines elsewhere: what each kind of server is sent, and what comes of whatever it answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pass_lsp.cli.options import remote_engine
+from pass_lsp.completion import complete, complete_document
+from pass_lsp.config import Settings
+from pass_lsp.documents.document import Document
+from pass_lsp.documents.workspace import Workspace
+from pass_lsp.domain import CancelToken, SamplingParams
+from pass_lsp.engines.remote import Address, RemoteEngine
+from pass_lsp.errors import ConfigError, EngineError
+from tests.engines import fakes
+from tests.engines.fakes import Exchange, Fake, Route, serving
+
+SOURCE = "def add(a, b):\n    return \n"
+Connect = Callable[..., RemoteEngine]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Engines that are closed again."""
+    made: list[RemoteEngine] = []
+
+    def make(url: str, **settings: Any) -> RemoteEngine:
+        made.append(remote_engine(Settings(engine=url, **settings)))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+def said(engine: Any) -> str | None:
+    item = complete(SOURCE, 1, 11, engine=engine, path="/work/add.py")
+    return item and item.text
+
+
+def only(fake: Fake) -> dict[str, Any]:
+    assert len(fake.completions) == 1
+    return fake.completions[0].body
+
+
+def answers(*events: Any, **how: Any) -> dict[str, Route]:
+    """A server of the plain kind whose completions are these events."""
+    models = fakes.model_list("me", "qwen2.5-coder")
+    return {"/v1/models": models, "/v1/completions": lambda exchange: exchange.stream(events, **how)}
+
+
+def acting(act: Route) -> dict[str, Route]:
+    return {"/v1/models": fakes.model_list("me", "qwen2.5-coder"), "/v1/completions": act}
+
+
+# --- the kinds ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("routes", "kind", "length"),
+    [
+        (fakes.vllm(), "vllm", 8192),
+        (fakes.sglang(), "sglang", 16384),
+        (fakes.lm_studio(), "lmstudio", 32768),
+        (fakes.llama_cpp(), "llamacpp", 4096),
+        (fakes.llama_cpp(infills=False), "llamacpp-raw", 4096),
+        (fakes.ollama(), "ollama", 4096),
+        (fakes.ollama("odd:1b"), "ollama-insert", 4096),
+        (fakes.ollama("odd:1b", inserts=False), "ollama", 4096),
+        (answers(*fakes.openai_events()), "openai", 0),
+    ],
+)
+def test_each_kind_is_known_by_its_answers_and_takes_all_that_it_is_sent(
+    connect: Connect, routes: dict[str, Route], kind: str, length: int
+) -> None:
+    with serving(routes) as fake:
+        engine = connect(fake.url)
+        assert said(engine) == "a + b"
+        assert (engine.peer.adapter.name, engine.context_length) == (kind, length)
+        body = only(fake)
+        options = body.get("options", body)
+        assert options["temperature"] == 0.0 and options["top_p"] == 1.0
+        assert options.get("max_tokens", options.get("n_predict", options.get("num_predict"))) == 32
+
+
+@pytest.mark.parametrize(
+    ("routes", "start", "end"),
+    [
+        (fakes.vllm(), "<|repo_name|>", "<|fim_middle|>"),
+        (fakes.sglang(), "<｜fim▁begin｜>#b.py", "<｜fim▁end｜>"),
+        (fakes.llama_cpp(infills=False), "<repo_name>", "<fim_middle>"),
+        (fakes.ollama("codellama:7b-code"), "<PRE> ", " <MID>"),
+    ],
+)
+def test_raw_prompts_are_written_as_the_models_family_wants(
+    connect: Connect, routes: dict[str, Route], start: str, end: str
+) -> None:
+    with serving(routes) as fake:
+        document = Document("file:///r/add.py", SOURCE, language="python", path="/r/add.py")
+        other = Document("file:///r/b.py", "def sub(a, b):\n    return a - b\n", language="python", path="/r/b.py")
+        around = Workspace((other,), (), ("/r",))
+        complete_document(document, 26, connect(fake.url), workspace=around)
+        prompt = only(fake)["prompt"]
+        assert prompt.endswith(end) and "def add(a, b):\n    return" in prompt and "sub" in prompt
+        assert prompt.startswith(start)
+
+
+def test_a_server_that_fills_in_gets_both_sides_and_other_files(connect: Connect) -> None:
+    with serving(fakes.llama_cpp()) as fake:
+        document = Document("file:///r/add.py", SOURCE, language="python", path="/r/add.py")
+        other = Document("file:///r/b.py", "def sub(a, b):\n    return a - b\n", language="python", path="/r/b.py")
+        complete_document(document, 26, connect(fake.url), workspace=Workspace((other,), (), ("/r",)))
+        body = only(fake)
+        assert (body["input_prefix"], body["input_suffix"]) == (SOURCE[:26], "\n")
+        assert [extra["filename"] for extra in body["input_extra"]] == ["b.py"]
+        assert "def sub" in body["input_extra"][0]["text"]
+        assert body["cache_prompt"] is True and "stop" not in body
+
+
+def test_markers_in_a_users_text_reach_no_server(connect: Connect) -> None:
+    text = "x = '<|fim_<|fim_middle|>middle|> <|im_start|>'\ny = "
+    for routes in (fakes.vllm(), fakes.llama_cpp(), fakes.ollama("odd:1b")):
+        with serving(routes) as fake:
+            complete(text, 1, 4, engine=connect(fake.url), path="a.py")
+            body = only(fake)
+            ours = body["prompt"] if "prompt" in body else body["input_prefix"]
+            assert "x = ' '" in ours and "im_start" not in ours and ours.count("fim_middle") <= 1
+
+
+def test_kind_template_and_model_can_be_set(connect: Connect) -> None:
+    with serving(fakes.llama_cpp()) as fake:
+        engine = connect(fake.url, engine_template="santacoder")
+        assert said(engine) == "a + b" and "<fim-middle>" in only(fake)["prompt"]
+    with serving(fakes.ollama()) as fake:
+        engine = connect(fake.url, engine_kind="ollama-insert", model="qwen2.5-coder:1.5b")
+        assert said(engine) == "a + b" and only(fake)["suffix"] == "\n"
+        with pytest.raises(EngineError, match=r"no model 'llama'; --model can be qwen2\.5-coder:1\.5b"):
+            said(connect(fake.url, model="llama"))
+    for wrong in ({"engine_kind": "gpt"}, {"engine_template": "gpt"}):
+        with pytest.raises(ConfigError, match="'gpt'; use auto or one of"):
+            connect("http://127.0.0.1:1", **wrong)
+
+
+def test_a_socket_serves_as_well(connect: Connect, tmp_path: Path) -> None:
+    with serving(fakes.vllm(), uds=tmp_path / "engine.sock") as fake:
+        assert said(connect(fake.url)) == "a + b"
+
+
+# --- addresses and secrets -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host", "host:80", "http://", "unix:relative", "http://h:99999", "http://h?q=1", "//"]
+)
+def test_only_addresses_that_can_be_used_are_taken(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"write for example"):
+        Address.of(url)
+
+
+def test_addresses_are_bases_and_hold_no_passwords() -> None:
+    assert Address.of("http://host:8000/v1/").base == "http://host:8000"
+    assert Address.of("https://host/team/v1").base == "https://host/team"
+    assert [Address.of(url).local for url in ("http://127.0.0.1:1", "http://[::1]:1", "unix:///s", "https://host")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    with pytest.raises(ConfigError, match="PASS_LSP_TOKEN") as caught:
+        Address.of("http://user:secret@host")
+    assert "secret" not in str(caught.value)
+
+
+def test_the_token_is_sent_and_its_lack_explained(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    def guarded(route: Route) -> Route:
+        def inner(exchange: Exchange) -> None:
+            if exchange.headers.get("authorization") == "Bearer s3cret":
+                route(exchange)
+            else:
+                exchange.json({"error": {"code": 401, "message": "Invalid API Key"}}, 401)
+
+        return inner
+
+    with serving({path: guarded(route) for path, route in fakes.vllm().items()}) as fake:
+        fake.routes["/v1/engine"] = fake.routes["/v1/models"]
+        with pytest.raises(EngineError, match="set PASS_LSP_TOKEN"):
+            said(connect(fake.url))
+        monkeypatch.setenv("PASS_LSP_TOKEN", "s3cret")
+        assert said(connect(fake.url)) == "a + b"
+        monkeypatch.setenv("PASS_LSP_TOKEN", "s3\ncret")
+        with pytest.raises(ConfigError, match="no token has") as caught:
+            connect(fake.url)
+        assert "cret;" not in str(caught.value)
+
+
+def test_a_session_is_stable_for_a_document_and_tells_no_path(connect: Connect) -> None:
+    with serving(fakes.vllm()) as fake:
+        engine = connect(fake.url)
+        for uri, root in (
+            ("file:///r/a.py", "/r"),
+            ("file:///r/a.py", "/r"),
+            ("file:///r/b.py", "/r"),
+            ("file:///r/a.py", "/s"),
+        ):
+            complete_document(Document(uri, "x = ", path=uri[7:]), 4, engine, workspace=Workspace(roots=(root,)))
+        keys = [each.headers["x-session-id"] for each in fake.completions]
+        assert keys[0] == keys[1] and len(set(keys)) == 3
+        assert all(len(key) == 32 and int(key, 16) >= 0 for key in keys)
+        assert len({each.headers["x-request-id"] for each in fake.completions}) == 4
+
+
+# --- streams ----------------------------------------------------------------------------
+
+
+def texts(*pieces: str) -> list[Any]:
+    return fakes.openai_events(pieces)
+
+
+def test_an_answer_is_committed_as_it_comes_and_cut_by_its_stop_rule(connect: Connect) -> None:
+    seen: list[str] = []
+
+    def act(exchange: Exchange) -> None:
+        exchange.head(200, "text/event-stream")
+        for event in texts("a + b", "\n", "print(add)\n")[1:4]:
+            exchange.chunk(f"data:{fakes.json.dumps(event)}\r\n\r\n".encode())
+        exchange.wait_closed()
+
+    with serving(acting(act)) as fake:
+        engine = connect(fake.url)
+        document = Document("", SOURCE, language="python", path="add.py")
+        tokenizer = engine.tokenizer
+        outcome = complete_document(document, 26, engine, on_commit=lambda run: seen.append(tokenizer.decode(run)))
+        assert outcome.completion is not None and outcome.completion.text == "a + b"
+        assert outcome.generation is not None and outcome.generation.finish == "stop"
+        assert seen[0] == "a + b"
+        wait_for(lambda: bool(fake.closed_s))
+
+
+def test_a_cancel_ends_a_silent_server_within_milliseconds(connect: Connect) -> None:
+    began = threading.Event()
+
+    def act(exchange: Exchange) -> None:
+        began.set()
+        exchange.wait_closed()
+
+    with serving(acting(act)) as fake:
+        engine, token = connect(fake.url), CancelToken()
+        ids = engine.tokenizer("x")["input_ids"]
+        cancelled_s: list[float] = []
+
+        def cancel() -> None:
+            began.wait()
+            cancelled_s.append(time.monotonic())
+            token.cancel()
+
+        threading.Thread(target=cancel).start()
+        assert engine.generate(ids, cancel=token).finish == "cancelled"
+        wait_for(lambda: bool(fake.closed_s))
+        # Generous: what is tested is that it waits for no timeout.
+        assert fake.closed_s[0] - cancelled_s[0] < 2.0
+
+
+def test_a_deadline_passes_although_the_server_says_nothing_more(connect: Connect) -> None:
+    def act(exchange: Exchange) -> None:
+        exchange.head(200, "text/event-stream")
+        exchange.chunk(f"data: {fakes.json.dumps(texts('a + b', '')[1])}\n\n".encode())
+        exchange.wait_closed()
+
+    with serving(acting(act)) as fake:
+        engine = connect(fake.url)
+        document = Document("", SOURCE, language="python", path="add.py")
+        outcome = complete_document(document, 26, engine, Settings(deadline_ms=300, manual_deadline_ms=2000))
+        assert outcome.completion is not None and outcome.completion.text.startswith("a")
+
+
+@pytest.mark.parametrize(
+    ("routes", "sentence"),
+    [
+        (answers({"error": {"message": "out of memory", "code": 500}}), "gave up on an answer: out of memory"),
+        (answers({"object": "error", "message": "boom"}), "gave up on an answer: boom"),
+        (answers("{half a line", done=False), "ended an answer before it was over"),
+        (answers(*texts("a")[:-2], done=False), "ended an answer before it was over"),
+        (acting(lambda exchange: exchange.head(200, "text/html", 0)), "answers a completion with text/html"),
+        (acting(lambda exchange: exchange.die()), "broke off"),
+        (acting(fakes.told({"detail": [{"input": "SECRET CODE"}]}, 422)), r"refuses the request \(422\); check"),
+        (acting(fakes.told({"error": "model crashed"}, 500)), r"failed \(500: model crashed\)"),
+        (acting(fakes.told({"error": {"message": "Loading model"}}, 503)), r"not ready \(503: Loading model\)"),
+        (acting(fakes.told(["?"], 404)), "knows no completions"),
+    ],
+)
+def test_what_a_server_does_wrong_is_said_in_one_sentence(
+    connect: Connect, routes: dict[str, Route], sentence: str
+) -> None:
+    with serving(routes) as fake:
+        with pytest.raises(EngineError, match=sentence) as caught:
+            said(connect(fake.url))
+        assert "SECRET" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_garbage_between_events_does_no_harm(connect: Connect) -> None:
+    def act(exchange: Exchange) -> None:
+        exchange.head(200, "text/event-stream")
+        for data in (
+            b"\xff\xfe\x00 garbage\n\n",
+            b"event: ping\nid: 1\nretry: 5\n\n",
+            b'data: [1, 2]\n\ndata: {"choices": 3}\n\ndata: {"choices": [{"text": 7}]}\n\n',
+            b'data: {"choices": [{"text": "a + \xf0\x9f"}]}\n\n',
+            b'data: {"choices": [{"text": "\\ud83d b", "finish_reason": "stop"}]}\n\n',
+        ):
+            for byte in data:
+                exchange.chunk(bytes([byte]))
+
+    with serving(acting(act)) as fake:
+        assert said(connect(fake.url)) == "a +"  # up to what is no text
+
+
+def test_an_answer_without_end_is_ended(connect: Connect) -> None:
+    def endless(piece: bytes) -> Route:
+        def act(exchange: Exchange) -> None:
+            exchange.head(200, "text/event-stream")
+            for _ in range(1000):
+                exchange.chunk(piece)
+
+        return act
+
+    with serving(acting(endless(b"x" * 100_000))) as fake:
+        engine = connect(fake.url)
+        ids = engine.tokenizer("x")["input_ids"]
+        with pytest.raises(EngineError, match="more than an answer can have"):
+            engine.generate(ids)
+        fake.routes["/v1/completions"] = endless(b'data: {"choices": [{"text": "%s"}]}\n\n' % (b"ab " * 20_000))
+        wait_for(lambda: able(engine))
+        assert len(engine.generate(ids, SamplingParams(10)).token_ids) == 10 * 24
+
+
+# --- away and back ------------------------------------------------------------------------
+
+
+def able(engine: RemoteEngine) -> bool:
+    try:
+        return bool(engine.tokenizer)
+    except EngineError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_dead_replica_is_asked_once_more_for_the_rest(connect: Connect) -> None:
+    deaths = iter([True])
+
+    def act(exchange: Exchange) -> None:
+        exchange.head(200, "text/event-stream")
+        if next(deaths, False):
+            exchange.chunk(f"data: {fakes.json.dumps(texts('a + ')[1])}\n\n".encode())
+            exchange.die()
+            return
+        for event in texts("b\n")[1:3]:
+            exchange.chunk(f"data: {fakes.json.dumps(event)}\n\n".encode())
+
+    with serving(acting(act)) as fake:
+        engine = connect(fake.url)
+        assert said(engine) == "a + b"
+        first, second = fake.completions
+        assert second.body["prompt"] == first.body["prompt"] + "a + "
+
+
+def test_a_keystroke_never_costs_two_retries_and_reading_ahead_none(connect: Connect) -> None:
+    with serving(acting(lambda exchange: exchange.die())) as fake:
+        engine = connect(fake.url)
+        ids = engine.tokenizer("x")["input_ids"]
+        with pytest.raises(EngineError):
+            engine.generate(ids, SamplingParams(1))
+        assert len(fake.completions) == 1
+        with pytest.raises(EngineError):
+            said(engine)
+        assert len(fake.completions) == 3
+        with pytest.raises(EngineError):
+            said(engine)
+        assert len(fake.completions) == 4
+
+
+def test_an_engine_that_is_away_is_found_when_it_is_there_again(connect: Connect) -> None:
+    port = fakes.closed_port()
+    engine = connect(f"http://127.0.0.1:{port}")
+    with pytest.raises(EngineError, match=f"No engine can be reached at http://127.0.0.1:{port}; start it"):
+        said(engine)
+    with serving(fakes.vllm(), port):
+        wait_for(lambda: able(engine))
+        assert said(engine) == "a + b"
+    with pytest.raises(EngineError):
+        said(engine)
+    with serving(fakes.llama_cpp(), port):  # another kind by now
+        wait_for(lambda: able(engine))
+        assert said(engine) == "a + b"
+
+
+def test_a_busy_engine_is_left_alone_as_long_as_it_says(connect: Connect) -> None:
+    def busy(exchange: Exchange) -> None:
+        exchange.json({"error": {"message": "queue full"}}, 429, Retry_After="30")
+
+    with serving(acting(busy)) as fake:
+        engine = connect(fake.url)
+        for _ in range(3):
+            with pytest.raises(EngineError, match="too much to do"):
+                said(engine)
+        assert len(fake.completions) == 1
+        at, _ = engine._resting or (0.0, None)
+        assert 25 < at - time.monotonic() <= 30
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [{}, {"/v1/models": lambda exchange: exchange.head(200, "text/html", 0)}, {"/v1/models": fakes.told(["x"])}],
+)
+def test_a_web_server_that_is_no_engine_is_called_so(connect: Connect, routes: dict[str, Route]) -> None:
+    with serving(routes) as fake, pytest.raises(EngineError, match="not as an engine does"):
+        said(connect(fake.url))

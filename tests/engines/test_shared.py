@@ -1,0 +1,128 @@
+"""One engine for all editors: started once whoever asks, private, found again after its death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pass_lsp.config import Settings
+from pass_lsp.engines.shared import SharedEngine
+from pass_lsp.errors import ConfigError, EngineError
+
+Share = Callable[..., SharedEngine]
+
+
+@pytest.fixture
+def lives(tmp_path: Path) -> Path:
+    return tmp_path / "lives"
+
+
+@pytest.fixture
+def share(tmp_path: Path, lives: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Share]:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+    def make(*how: str, settings: Settings = Settings()) -> SharedEngine:
+        command = (sys.executable, "-m", "tests.engines.engine_process", "{socket}", str(lives), *how)
+        return SharedEngine(settings, command, tmp_path / "run")
+
+    yield make
+    for pid in started(lives):
+        end(pid)
+
+
+def started(lives: Path) -> list[int]:
+    return [int(line) for line in lives.read_text().split()] if lives.exists() else []
+
+
+def end(pid: int) -> None:
+    if psutil.pid_exists(pid):
+        os.kill(pid, signal.SIGKILL)
+    limit = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def test_windows_that_open_at_once_start_one_engine(share: Share, lives: Path) -> None:
+    engines, said = [share() for _ in range(5)], []
+    threads = [threading.Thread(target=engine.ensure, args=(said.append,)) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(started(lives)) == 1 and said.count("Starting the shared engine") == 1
+    assert len({engine.socket for engine in engines}) == 1
+    share().ensure()
+    assert len(started(lives)) == 1
+
+
+def test_nobody_else_gets_near_it(share: Share, tmp_path: Path) -> None:
+    engine = share()
+    engine.ensure()
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+    assert engine.socket.with_suffix(".log").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with pytest.raises(ConfigError, match="belongs to somebody else"):
+        SharedEngine(Settings(), (), tmp_path / "link")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        SharedEngine(Settings(), (), tmp_path / "file")
+
+
+def test_each_model_dtype_and_device_has_its_own(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    kinds = [
+        {},
+        {"dtype": "int8"},
+        {"device": "cuda"},
+        {"model": "org/name"},
+        {"model": "model"},
+        {"lookahead": "none"},
+    ]
+    sockets = [share(settings=Settings(**kind)).socket for kind in kinds]
+    assert len(set(sockets)) == len(kinds)
+    assert share(settings=Settings(deadline_ms=5, engine="shared")).socket == sockets[0]
+    assert share(settings=Settings(model=str(tmp_path / "model"))).socket == sockets[4]
+
+
+def test_a_stale_socket_is_removed(share: Share, lives: Path) -> None:
+    engine = share()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(engine.socket))
+    engine.ensure()
+    assert len(started(lives)) == 1
+
+
+def test_a_dead_engine_is_started_again_once(share: Share, lives: Path) -> None:
+    engine = share()
+    engine.ensure()
+    end(started(lives)[0])
+    with pytest.raises(EngineError, match="is being started again"):
+        engine.revive()
+    limit = time.monotonic() + 20
+    while not engine._healthy():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    assert len(started(lives)) == 2
+    assert engine._restart is not None
+    engine._restart.join()
+    end(started(lives)[1])
+    with pytest.raises(EngineError, match="ended twice within a minute"):
+        engine.revive()
+    assert len(started(lives)) == 2
+
+
+def test_one_that_cannot_start_says_why(share: Share, lives: Path) -> None:
+    with pytest.raises(EngineError, match=r"did not start: The model is broken; choose another; see .*log"):
+        share("crash").ensure()
+    assert len(started(lives)) == 1
