@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --progress-bar off -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup editors demo test soak check bench peers clean
+.PHONY: help setup editors demo test soak check bench peers setup-ray test-ray clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,12 @@ test: $(READY) ## run all tests
 
 soak: $(READY) ## two hours of typing in compressed time: memory must not grow (a minute or two)
 	@$(BIN)/python -m pytest -m soak
+
+setup-ray: $(READY) ## add Ray to .venv, for `pass-lsp deploy` (0.5 GB)
+	@$(PIP) -q -e '.[ray]'
+
+test-ray: setup-ray ## two replicas on a real Ray: affinity, overload, kill -9, update (a minute or two)
+	@$(BIN)/python -m pytest -m ray
 
 check: $(READY) ## lint, format and types; the layers are tested in `make test`
 	@$(BIN)/ruff check .

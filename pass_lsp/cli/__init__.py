@@ -12,7 +12,7 @@ import sys
 import typer
 
 import pass_lsp
-from pass_lsp.cli import bench, complete, doctor, engine, serve, stats, train
+from pass_lsp.cli import bench, complete, deploy, doctor, engine, serve, stats, train
 from pass_lsp.errors import PassLspError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("complete")(complete.complete)
 app.command("engine")(engine.engine)
+app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
 app.command("stats")(stats.stats)
 app.add_typer(bench.app, name="bench")

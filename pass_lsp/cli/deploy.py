@@ -1,0 +1,104 @@
+"""`pass-lsp deploy`: the engine as replicas on Ray Serve."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pass_lsp.cli import options
+from pass_lsp.cli.engine import TokenFile, need_serving, token_of
+from pass_lsp.errors import ConfigError, PassLspError
+
+if TYPE_CHECKING:
+    from pass_lsp.serving.cluster import Cluster
+    from pass_lsp.serving.plan import Plan
+
+log = logging.getLogger(__name__)
+
+
+def deploy(
+    config: Annotated[Path | None, typer.Option(help="The file that says what to run.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Write such a file, to edit, and exit.")] = None,
+    replicas: Annotated[int | None, typer.Option(min=1, help="Replicas at least.")] = None,
+    most_replicas: Annotated[int | None, typer.Option(min=1, help="Replicas at most.")] = None,
+    gpus: Annotated[float | None, typer.Option(min=0, help="Of a GPU for each replica.")] = None,
+    host: Annotated[str, typer.Option(help="Where to serve; any but loopback demands a token.")] = "",
+    port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    token_file: TokenFile = None,
+    ray_address: Annotated[str, typer.Option(help="'auto' or HOST:PORT of a running Ray.")] = "",
+    model: options.Model = "",
+    device: options.Device = "",
+    dtype: options.Dtype = "",
+    lookahead: options.Lookahead = "",
+    log_level: options.LogLevel = "info",
+) -> None:
+    """Serve the model from replicas on Ray: several GPUs or machines behind one address."""
+    need_serving()
+    from pass_lsp.serving import plan
+
+    if write is not None:
+        if write.exists():
+            raise ConfigError(f"{write} exists already; choose another name or remove it.")
+        write.write_text(plan.TEXT, "utf-8")
+        typer.echo(f"Wrote {write}; edit it and run: pass-lsp deploy --config {write}")
+        return
+    given = {
+        "replicas": replicas, "most_replicas": most_replicas, "gpus": gpus, "host": host, "port": port,
+        "token_file": str(token_file or ""), "ray_address": ray_address,
+        "model": model, "device": device, "dtype": dtype, "lookahead": lookahead,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value not in (None, "")}
+    from pass_lsp.server import logs
+    from pass_lsp.serving.guard import is_local
+
+    logs.configure(log_level)
+    wanted = plan.read(config, given)
+    token = token_of(Path(wanted.token_file) if wanted.token_file else None)
+    if not (is_local(wanted.host) or token):
+        raise ConfigError(f"{wanted.host} can be reached from elsewhere; set PASS_LSP_TOKEN or give token_file.")
+    cluster = _cluster(wanted)
+    try:
+        cluster.deploy(wanted, token)
+        log.info("Serving at http://%s:%d from %d replicas.", wanted.host, wanted.port, wanted.replicas)
+        if not wanted.ray_address:
+            asyncio.run(_hold(cluster, lambda: cluster.deploy(plan.read(config, given), token)))
+    finally:
+        cluster.close()
+
+
+def _cluster(wanted: Plan) -> Cluster:
+    try:
+        from pass_lsp.serving.cluster import Cluster
+
+        return Cluster(wanted)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"Deploying needs {error.name}, which is not installed; run: pip install 'pass-lsp[ray]'."
+        ) from error
+    except (ConnectionError, RuntimeError) as error:
+        raise ConfigError(
+            f"Ray cannot be started or joined here ({str(error).splitlines()[0]}); check ray_address and its token."
+        ) from error
+
+
+async def _hold(cluster: Cluster, renew: Callable[[], None]) -> None:
+    """Until SIGTERM or SIGINT; SIGHUP reads the file again."""
+    loop, again, over = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+
+    def renewed() -> None:
+        try:
+            renew()
+            log.info("The new plan runs.")
+        except PassLspError as error:
+            log.error("The old plan goes on: %s", error)
+
+    await cluster.hold(again, over, renewed)

@@ -1,0 +1,164 @@
+"""The service as replicas of Ray Serve: affinity, bounded queues, health, autoscaling, updates without a gap.
+
+Ray's proxy speaks HTTP and knows how many requests each replica has; the replica is `Service` as in one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere; read when ray is imported
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pass_lsp.errors import ModelError
+from pass_lsp.serving.guard import is_local
+from pass_lsp.serving.plan import Plan
+from pass_lsp.serving.scheduler import IN_TURN
+from pass_lsp.serving.service import Limits, Service
+
+NAME = "pass-lsp"
+_ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+_OBJECT_STORE = 2**27
+"""Bytes; only requests and runs of text travel."""
+
+
+class Replica:
+    """One engine. Ray makes it, asks it how it is, and gives it requests."""
+
+    def __init__(self, plan: dict[str, Any], token: str) -> None:
+        from pass_lsp.engines.local import load_engine
+
+        settings = Plan(**plan)
+        limits = Limits(
+            max_queue=settings.max_queue + IN_TURN,
+            max_tokens=settings.max_tokens,
+            max_seconds=settings.max_seconds,
+            token=token,
+            local=is_local(settings.host),
+        )
+        self.service = Service(limits)
+        failures: list[Exception] = []
+        done = threading.Event()
+
+        def loaded(error: Exception | None) -> None:
+            failures.extend([error] if error else [])
+            done.set()
+
+        self.service.start(
+            lambda: load_engine(settings.model, settings.device, settings.dtype, settings.lookahead), loaded
+        )
+        done.wait()
+        if failures:
+            raise failures[0]
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer a request; which replica did is in a header."""
+        response = await self.service(request)
+        response.headers["x-replica"] = str(os.getpid())
+        return response
+
+    async def check_health(self) -> None:
+        """Raises where the engine's thread is dead or stuck; Ray then replaces the replica."""
+        if not self.service.ready:
+            raise RuntimeError("The engine's thread does not answer.")
+
+
+def application(plan: Plan, token: str) -> Any:
+    """The plan as an application of Ray Serve."""
+    from ray import serve
+
+    scaling: dict[str, Any] = {"num_replicas": plan.replicas}
+    if plan.most > plan.replicas:
+        scaling = {
+            "autoscaling_config": {
+                "min_replicas": plan.replicas,
+                "max_replicas": plan.most,
+                "target_ongoing_requests": plan.requests_per_replica,
+            }
+        }
+    deployed = serve.deployment(
+        Replica,
+        name="engine",
+        ray_actor_options={"num_cpus": plan.cpus, "num_gpus": plan.gpus},
+        max_ongoing_requests=IN_TURN,
+        max_queued_requests=plan.max_queue,
+        backpressure_config={"status_code": 429, "retry_after_s": 1},
+        health_check_period_s=2,
+        health_check_timeout_s=10,
+        graceful_shutdown_timeout_s=plan.max_seconds,
+        graceful_shutdown_wait_loop_s=0.2,
+        max_constructor_retry_count=2,
+        request_router_config={"request_router_class": _ROUTER},
+        **scaling,
+    )
+    return deployed.bind(asdict(plan), token)
+
+
+class Cluster:
+    """A connection to Ray, and the application on it. `close` ends what was started here."""
+
+    def __init__(self, plan: Plan, *, cpus: int | None = None) -> None:
+        _authenticate(plan)
+        import ray
+        from ray import serve
+
+        self._own = not plan.ray_address
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if self._own:
+            quiet |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE, "num_cpus": cpus}
+            ray.init(address="local", _node_ip_address="127.0.0.1" if is_local(plan.host) else None, **quiet)
+        else:
+            ray.init(address=plan.ray_address, **quiet)
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.start(http_options={"host": plan.host, "port": plan.port})
+
+    def deploy(self, plan: Plan, token: str) -> None:
+        """Run the plan, or change what runs to it, a replica at a time. Raises `ModelError`."""
+        from ray import serve
+
+        try:
+            serve.run(application(plan, token), name=NAME, route_prefix="/")
+        except RuntimeError as error:
+            raise ModelError(
+                "The replicas did not start; `ray logs` and `pass-lsp doctor` on their machine say why."
+            ) from error
+
+    def close(self) -> None:
+        """End the application and the Ray that was started here; leave another's as it is."""
+        import ray
+        from ray import serve
+
+        if self._own:
+            serve.shutdown()
+        ray.shutdown()
+
+    async def hold(self, again: asyncio.Event, over: asyncio.Event, renew: Callable[[], None]) -> None:
+        """Until `over`: call `renew` whenever `again` is set."""
+        while not over.is_set():
+            waits = [asyncio.ensure_future(event.wait()) for event in (again, over)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            if again.is_set() and not over.is_set():
+                again.clear()
+                await asyncio.to_thread(renew)
+
+
+def _authenticate(plan: Plan) -> None:
+    """Before ray is imported: its ports are open to all who can reach them unless it asks for a token."""
+    if not plan.ray_token_authentication:
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    known = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not known and not plan.ray_address and not (Path.home() / ".ray" / "auth_token").exists():
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -1,0 +1,164 @@
+"""Two replicas on a real Ray, through the real command: what a team sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving.conftest import wait_for
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+pytest.importorskip("ray")
+
+LONG = {"prompt": "x = [1, 1, 1, 1, 1, 1, ", "max_tokens": 900, "strategy": "autoregressive", "stream": True}
+SHORT = {"prompt": "x = [1, 1, 1, ", "max_tokens": 4}
+
+
+class Team:
+    """The deployed engine; a new connection for each request."""
+
+    def __init__(self, process: subprocess.Popen[bytes], config: Path, port: int) -> None:
+        self.process, self.config, self.port = process, config, port
+
+    @contextlib.contextmanager
+    def ask(self, path: str, body: Any = None, session: str = "", timeout_s: float = 60) -> Iterator[HTTPResponse]:
+        with contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)) as connection:
+            headers = {"x-session-id": session} if session else {}
+            connection.request("POST" if body else "GET", path, json.dumps(body) if body else None, headers)
+            with contextlib.closing(connection.getresponse()) as response:
+                yield response
+
+    def complete(self, session: str = "", body: Any = SHORT, timeout_s: float = 60) -> tuple[int, int]:
+        """Status and the replica's process."""
+        with self.ask("/v1/completions", body, session, timeout_s) as response:
+            response.read()
+            return response.status, int(response.headers.get("x-replica", 0))
+
+    def replicas(self) -> set[int]:
+        return {self.complete(f"session {number}")[1] for number in range(12)}
+
+    def context_length(self) -> int:
+        with self.ask("/v1/engine") as response:
+            return json.loads(response.read())["context_length"]
+
+
+def write(config: Path, port: int, model: str) -> None:
+    settings = {"model": model, "device": "cpu", "replicas": 2, "cpus": 0.5, "max_queue": 4, "max_tokens": 1000}
+    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in (settings | {"port": port}).items()))
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    folder = tmp_path_factory.mktemp("team")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config, log = folder / "deploy.toml", folder / "log"
+    write(config, port, "embedded")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PASS_LSP_"))}
+    with open(log, "wb") as out:
+        command = [sys.executable, "-m", "pass_lsp", "deploy", "--config", str(config)]
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+    found = Team(process, config, port)
+
+    def ready() -> bool:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(OSError, HTTPException), found.ask("/health", timeout_s=5) as response:
+            return response.status == 200
+        return False
+
+    try:
+        wait_for(ready, 180)
+        yield found
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, log.read_text()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_stream_arrives_piecewise(team: Team) -> None:
+    with team.ask("/v1/completions", LONG | {"max_tokens": 300}) as response:
+        arrivals = [time.monotonic() for line in response if line.startswith(b"data: ")]
+    assert len(arrivals) > 50
+    middle = arrivals[len(arrivals) // 2]
+    assert arrivals[0] < middle < arrivals[-1] and len(set(arrivals)) > 20
+
+
+def cancelled(team: Team, session: str) -> float:
+    # The figures are those of the replica that answers, and a session stays with one.
+    with team.ask("/metrics", session=session) as response:
+        lines = response.read().decode().splitlines()
+    return float(next(line for line in lines if line.startswith("pass_lsp_cancels_total")).split()[1])
+
+
+def test_closing_the_connection_frees_the_replica(team: Team) -> None:
+    before = cancelled(team, "closes")
+    with team.ask("/v1/completions", LONG, "closes") as response:
+        assert response.readline().startswith(b"data: ")
+    wait_for(lambda: cancelled(team, "closes") == before + 1, 10)
+
+
+def test_sessions_stick_to_their_replica(team: Team) -> None:
+    seen = {session: {team.complete(session)[1] for _ in range(4)} for session in "abcdefgh"}
+    assert all(len(pids) == 1 for pids in seen.values())
+    assert len(set.union(*seen.values())) == 2
+
+
+def test_overload_is_said_and_nothing_breaks(team: Team) -> None:
+    body = LONG | {"max_tokens": 200, "stream": False}
+    with ThreadPoolExecutor(40) as pool:
+        statuses = list(pool.map(lambda _: team.complete(body=body)[0], range(40)))
+    assert set(statuses) == {200, 429}
+    with team.ask("/v1/completions", SHORT) as response:
+        assert response.status == 200
+
+
+def test_a_replica_dies_in_mid_stream_and_the_session_goes_on(team: Team) -> None:
+    with team.ask("/v1/completions", LONG, "victim") as response:
+        assert response.readline().startswith(b"data: ")
+        victim = int(response.headers["x-replica"])
+        os.kill(victim, signal.SIGKILL)
+        killed_s = time.monotonic()
+        with contextlib.suppress(HTTPException, ConnectionError):
+            assert b"[DONE]" not in response.read()
+    status, other = team.complete("victim", timeout_s=5)
+    assert status == 200 and other != victim and time.monotonic() - killed_s < 5
+    wait_for(lambda: len(team.replicas() - {victim}) == 2, 90)
+
+
+def test_the_model_is_changed_without_a_failed_request(team: Team, model_dir: Path) -> None:
+    old, length = team.replicas(), team.context_length()
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def typist(number: int) -> None:
+        while not over.is_set():
+            statuses.append(team.complete(f"typist {number}")[0])
+            time.sleep(0.05)
+
+    with ThreadPoolExecutor(2) as pool:
+        typists = [pool.submit(typist, number) for number in range(2)]
+        try:
+            write(team.config, team.port, str(model_dir))
+            team.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(statuses) > 1 and not old & team.replicas(), 120)
+        finally:
+            over.set()
+        for each in typists:
+            each.result()
+    assert set(statuses) == {200} and length == 1024 and team.context_length() == 512

@@ -1,0 +1,240 @@
+"""The service over real HTTP, with an engine that counts."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from pass_lsp.domain import CancelToken, SamplingParams
+from pass_lsp.serving.guard import is_local
+from pass_lsp.serving.scheduler import QUANTUM
+from pass_lsp.serving.service import Limits
+from pass_lsp.serving.text import Words
+from tests.serving.conftest import Counting, Serve, wait_for
+
+PROMPT = [20, 21, 22]
+
+
+def alone(engine: Counting, prompt: list[int], length: int, seed: int = 0) -> list[int]:
+    params = SamplingParams(length, seed=seed)
+    made = Counting(engine.tokenizer).generate(
+        prompt, params, cancel=CancelToken(), on_commit=lambda _: None, stop=lambda _: None
+    )
+    return made.token_ids
+
+
+def test_an_answer_whole_and_in_pieces(tokenizer: Any, serve: Serve) -> None:
+    with serve(Counting(tokenizer)) as here:
+        expected = alone(here.service.scheduler.engine, PROMPT, 20)
+        status, whole = here.post({"prompt": PROMPT, "max_tokens": 20, "model": "embedded", "user": "ignored"})
+        assert status == 200 and whole["choices"][0]["token_ids"] == expected
+        assert whole["choices"][0]["text"] == tokenizer.decode(expected, skip_special_tokens=True)
+        assert whole["choices"][0]["finish_reason"] == "length" and whole["usage"]["total_tokens"] == 23
+        events = list(here.stream({"prompt": PROMPT, "max_tokens": 20}))
+        assert [i for event in events for i in event["choices"][0]["token_ids"]] == expected
+        assert "".join(event["choices"][0]["text"] for event in events) == whole["choices"][0]["text"]
+        assert [event["choices"][0]["finish_reason"] for event in events][-2:] == [None, "length"]
+        assert events[-1]["pass_lsp"] == whole["pass_lsp"] and events[-1]["pass_lsp"]["forwards"] == 20
+
+
+def test_a_stop_text_is_cut_and_never_shown(tokenizer: Any, serve: Serve) -> None:
+    with serve(Counting(tokenizer)) as here:
+        text = here.post({"prompt": PROMPT, "max_tokens": 40})[1]["choices"][0]["text"]
+        stop = text[5:8]
+        for body in ({"stop": stop}, {"stop": ["\0never", stop]}):
+            answer = here.post({"prompt": PROMPT, "max_tokens": 40, **body})[1]["choices"][0]
+            assert answer["text"] == text[: text.index(stop)] and answer["finish_reason"] == "stop"
+        events = here.stream({"prompt": PROMPT, "max_tokens": 40, "stop": stop})
+        assert "".join(event["choices"][0]["text"] for event in events) == text[: text.index(stop)]
+
+
+def test_half_a_character_waits_for_the_other_half(tokenizer: Any) -> None:
+    ids = tokenizer("x = 'é→😀'", add_special_tokens=False)["input_ids"]
+    words = Words(tokenizer)
+    pieces = [words.push([i]) for i in ids]
+    assert "".join([*pieces, words.push([], last=True)]) == "x = 'é→😀'" and not any("\ufffd" in p for p in pieces)
+
+
+def test_a_suffix_is_spelled_in_the_models_template(tokenizer: Any, serve: Serve) -> None:
+    engine = Counting(tokenizer)
+    with serve(engine) as here:
+        told = here.get("/v1/engine")[1]
+        assert told["template"] == "pass-lsp" and told["context_length"] == 512
+        from tokenizers import Tokenizer
+
+        theirs = Tokenizer.from_str(json.dumps(told["tokenizer"]))
+        assert here.post({"prompt": "a = ", "suffix": "\nb\n", "max_tokens": 1})[0] == 200
+        ids = engine.calls[-1]
+        assert [told["markers"][name] for name in ("<|file|>", "<|fim_suffix|>")] == [
+            ids[0],
+            next(i for i in ids if i == told["markers"]["<|fim_suffix|>"]),
+        ]
+        assert ids[-1] == told["markers"]["<|fim_middle|>"]
+        assert "\nb\n" in theirs.decode(ids) and "a = " in theirs.decode(ids)
+
+
+def test_a_model_that_cannot_fill_in_says_so(serve: Serve) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {"[UNK]": 0} | {chr(i): i - 31 for i in range(32, 127)}
+    bare = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    bare.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    with serve(Counting(PreTrainedTokenizerFast(tokenizer_object=bare, unk_token="[UNK]"))) as here:
+        status, answer = here.post({"prompt": "a", "suffix": "b"})
+        assert status == 400 and answer["error"]["param"] == "suffix"
+        assert here.post({"prompt": "a", "max_tokens": 2})[0] == 200
+
+
+BAD: list[tuple[Any, str | None]] = [
+    (b"{", None),
+    (b"[]", None),
+    (b"\xff\xfe", None),
+    (b"[" * 100_000, None),
+    ({}, "prompt"),
+    ({"prompt": None}, "prompt"),
+    ({"prompt": ["a"]}, "prompt"),
+    ({"prompt": ""}, "prompt"),
+    ({"prompt": []}, "prompt"),
+    ({"prompt": [-1]}, "prompt"),
+    ({"prompt": [10**30]}, "prompt"),
+    ({"prompt": [20] * 513}, "prompt"),
+    ({"prompt": PROMPT, "suffix": 3}, "suffix"),
+    ({"prompt": PROMPT, "max_tokens": "4"}, "max_tokens"),
+    ({"prompt": PROMPT, "max_tokens": -1}, "max_tokens"),
+    ({"prompt": PROMPT, "temperature": -1}, "temperature"),
+    (b'{"prompt": [20], "temperature": NaN}', "temperature"),
+    ({"prompt": PROMPT, "top_p": 0}, "top_p"),
+    ({"prompt": PROMPT, "n": 2}, "n"),
+    ({"prompt": PROMPT, "echo": True}, "echo"),
+    ({"prompt": PROMPT, "logprobs": 1}, "logprobs"),
+    ({"prompt": PROMPT, "stop": ["x"] * 17}, "stop"),
+    ({"prompt": PROMPT, "stop": ""}, "stop"),
+    ({"prompt": PROMPT, "strategy": "fast"}, "strategy"),
+    ({"prompt": [13]}, None),
+]
+
+
+def test_bad_requests_get_one_sentence_and_harm_nobody(tokenizer: Any, serve: Serve) -> None:
+    with serve(Counting(tokenizer)) as here:
+        for body, param in BAD:
+            for stream in (False, True):
+                sent = body | {"stream": stream} if isinstance(body, dict) else body
+                status, answer = here.post(sent)
+                assert (status, answer["error"]["param"]) == (400, param), body
+                assert answer["error"]["message"].endswith(".")
+        assert here.post(b" " * (2**20 + 1))[0] == 413
+        assert here.ask("GET", "/v1/completions").status == 405 and here.get("/nothing")[0] == 404
+        nulls = {"suffix": None, "stop": None, "logprobs": None, "max_tokens": None, "n": None, "stream": None}
+        assert here.post({"prompt": PROMPT, **nulls})[1]["usage"]["completion_tokens"] == 16
+
+
+def test_no_web_page_and_nobody_without_the_token(tokenizer: Any, serve: Serve) -> None:
+    body = {"prompt": PROMPT, "max_tokens": 1}
+    with serve(Counting(tokenizer)) as here:
+        assert here.post(body, Origin="https://example.org")[0] == 403
+        assert here.post(body, Host="example.org:8765")[0] == 403
+        assert here.post(body, Host="localhost:1")[0] == 200
+    with serve(Counting(tokenizer), Limits(token="s3cret", local=False)) as here:
+        assert here.post(body)[0] == 401 and here.post(body, Authorization="Bearer s3cre")[0] == 401
+        assert here.get("/v1/engine")[0] == 401 and here.get("/metrics")[0] == 401
+        assert here.get("/health")[0] == 200
+        assert here.post(body, Authorization="Bearer s3cret", Host="gpu.example.org")[0] == 200
+        assert here.post(body, Authorization="Bearer s3cret", Origin="null")[0] == 403
+    assert "s3cret" not in repr(Limits(token="s3cret"))
+
+
+def test_hosts_of_this_machine() -> None:
+    assert all(map(is_local, ("localhost", "LOCALHOST:80", "127.0.0.1", "127.1.2.3:9", "[::1]", "[::1]:80", "::1")))
+    assert not any(map(is_local, ("", "localhost.evil.org", "127.0.0.1.evil.org:80", "10.0.0.1", "[::2]:1", "0.0.0.0")))
+
+
+def test_nothing_is_served_before_the_model_is_there(tokenizer: Any, serve: Serve) -> None:
+    go = threading.Event()
+
+    def load() -> Any:
+        assert go.wait(30)
+        return Counting(tokenizer)
+
+    with serve(None, load=load) as here:
+        for path in ("/health", "/v1/models", "/v1/engine"):
+            response = here.ask("GET", path)
+            assert response.status == 503 and response.headers["retry-after"] == "1"
+        assert here.post({"prompt": PROMPT})[0] == 503 and here.get("/metrics")[0] == 200
+        go.set()
+        wait_for(lambda: here.get("/health")[0] == 200)
+        assert here.get("/v1/models")[1]["data"][0]["id"] == "embedded"
+
+
+def test_sessions_take_turns_and_no_turn_changes_a_token(tokenizer: Any, serve: Serve) -> None:
+    engine = Counting(tokenizer, 0.002)
+    length = 4 * QUANTUM + 3
+    with serve(engine) as here, ThreadPoolExecutor(6) as pool:
+        prompts = [[30 + number, 21] for number in range(6)]
+        asked = [
+            pool.submit(here.post, {"prompt": prompt, "max_tokens": length, "seed": 5}, x_session_id=f"s{number}")
+            for number, prompt in enumerate(prompts)
+        ]
+        answers = [each.result()[1] for each in asked]
+    for prompt, answer in zip(prompts, answers, strict=True):
+        assert answer["choices"][0]["token_ids"] == alone(engine, prompt, length, seed=5)
+        assert answer["pass_lsp"]["forwards"] == length and answer["pass_lsp"]["prefilled_tokens"] == 2
+    changes = sum(a != b for a, b in zip(engine.seen, engine.seen[1:], strict=False))
+    assert changes > 2 * len(prompts), "somebody had to wait until others were done"
+
+
+def test_a_short_answer_does_not_wait_for_a_long_one(tokenizer: Any, serve: Serve) -> None:
+    engine = Counting(tokenizer, 0.01)
+    with serve(engine) as here, ThreadPoolExecutor(1) as pool:
+        long = pool.submit(here.post, {"prompt": [30], "max_tokens": 300})
+        wait_for(lambda: len(engine.seen) > 2)
+        assert here.post({"prompt": [31], "max_tokens": 2})[0] == 200
+        assert engine.seen.count(30) < 300 and not long.done()
+        here.service.scheduler.close()
+        assert long.result()[1]["pass_lsp"]["finish"] == "cancelled"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_closing_the_connection_ends_the_decode(stream: bool, tokenizer: Any, serve: Serve) -> None:
+    engine = Counting(tokenizer, 0.01)
+    with serve(engine) as here:
+        connection = HTTPConnection("127.0.0.1", here.port)
+        body = json.dumps({"prompt": PROMPT, "max_tokens": 500, "stream": stream})
+        connection.request("POST", "/v1/completions", body)
+        response = connection.getresponse() if stream else None
+        wait_for(lambda: len(engine.seen) > 3)
+        if response is not None:
+            assert response.readline().startswith(b"data: ")
+            response.close()
+        connection.close()
+        wait_for(lambda: bool(engine.cancelled))
+        assert len(engine.seen) < 400
+        wait_for(lambda: "pass_lsp_cancels_total 1.0" in here.get("/metrics")[1])
+
+
+def test_a_full_queue_is_said_and_the_rest_is_served(tokenizer: Any, serve: Serve) -> None:
+    engine = Counting(tokenizer, 0.005)
+    with serve(engine, Limits(max_queue=3)) as here, ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda _: here.ask("POST", "/v1/completions", {"prompt": PROMPT}), range(40)))
+        statuses = [answer.status for answer in answers]
+        assert set(statuses) == {200, 429} and statuses.count(200) >= 4
+        assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status == 429)
+        for answer in answers:
+            answer.read()
+        assert here.post({"prompt": PROMPT})[0] == 200
+        figures = here.get("/metrics")[1]
+        assert f'pass_lsp_requests_total{{status="429"}} {statuses.count(429)}.0' in figures
+        assert f"pass_lsp_tokens_total {16.0 * (statuses.count(200) + 1)}" in figures
+
+
+def test_answers_are_bounded_in_tokens_and_time(tokenizer: Any, serve: Serve) -> None:
+    with serve(Counting(tokenizer, 0.01), Limits(max_tokens=7)) as here:
+        assert here.post({"prompt": PROMPT, "max_tokens": 10**9})[1]["usage"]["completion_tokens"] == 7
+    with serve(Counting(tokenizer, 0.01), Limits(max_seconds=0.1)) as here:
+        answer = here.post({"prompt": PROMPT, "max_tokens": 500})[1]
+        assert answer["usage"]["completion_tokens"] < 500 and answer["choices"][0]["finish_reason"] == "length"
