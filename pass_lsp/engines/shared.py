@@ -24,11 +24,11 @@ from pathlib import Path
 
 import filelock
 import httpx2
-import platformdirs
 import psutil
 
 from pass_lsp import __version__
 from pass_lsp.config import Settings
+from pass_lsp.engines.embedded import user_cache
 from pass_lsp.errors import ConfigError, EngineError
 
 NAME = "shared"
@@ -194,8 +194,9 @@ def _options(settings: Settings) -> list[str]:
 
 
 def _folder() -> Path:
-    """Where sockets of this user lie; the system's own folder for that, unless its name is too long for a socket."""
-    folder = Path(platformdirs.user_runtime_dir("pass-lsp", appauthor=False))
+    """Where sockets of this user lie: the system's folder for them, else the cache, unless its name is too long."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    folder = Path(runtime) / "pass-lsp" if Path(runtime).is_absolute() else user_cache() / "run"
     if len(os.fsencode(folder)) + 22 <= _LONGEST_SOCKET:
         return folder
     return Path(tempfile.gettempdir()) / f"pass-lsp-{os.getuid()}"

@@ -17,19 +17,20 @@ class Gauges:
     """A registry of its own, so that two engines of one process do not meet. `load` says how many are queued."""
 
     def __init__(self, load: Callable[[], int]) -> None:
-        self._registry = CollectorRegistry()
-        own = {"registry": self._registry}
-        self._requests = Counter("pass_lsp_requests", "Completion requests by status", ["status"], **own)
-        self._cancels = Counter("pass_lsp_cancels", "Answers given up because the client went away", **own)
-        Gauge("pass_lsp_queue", "Requests that wait or are decoded", **own).set_function(load)
-        self._first = Histogram("pass_lsp_first_token_seconds", "To the first token", buckets=_SECONDS, **own)
-        self._whole = Histogram("pass_lsp_request_seconds", "To the last token", buckets=_SECONDS, **own)
+        self._registry = own = CollectorRegistry()
+        self._requests = Counter("pass_lsp_requests", "Completion requests by status", ["status"], registry=own)
+        self._cancels = Counter("pass_lsp_cancels", "Answers given up because the client went away", registry=own)
+        Gauge("pass_lsp_queue", "Requests that wait or are decoded", registry=own).set_function(load)
+        self._first = Histogram("pass_lsp_first_token_seconds", "To the first token", buckets=_SECONDS, registry=own)
+        self._whole = Histogram("pass_lsp_request_seconds", "To the last token", buckets=_SECONDS, registry=own)
         names = ("tokens", "forwards", "drafted", "accepted", "cached_tokens", "prefilled_tokens")
-        self._counts = {name: Counter(f"pass_lsp_{name}", f"Sum of {name} of all answers", **own) for name in names}
+        self._counts = {
+            name: Counter(f"pass_lsp_{name}", f"Sum of {name} of all answers", registry=own) for name in names
+        }
 
     def refused(self, status: int) -> None:
         """A request that was not served."""
-        self._requests.labels(status).inc()
+        self._requests.labels(str(status)).inc()
 
     def first(self, seconds: float) -> None:
         """The first token of an answer came."""
@@ -37,7 +38,7 @@ class Gauges:
 
     def done(self, made: Generation, seconds: float) -> None:
         """An answer is over."""
-        self._requests.labels(200).inc()
+        self._requests.labels("200").inc()
         self._whole.observe(seconds)
         if made.finish == "cancelled":
             self._cancels.inc()

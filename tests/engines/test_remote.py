@@ -426,3 +426,20 @@ def test_a_busy_engine_is_left_alone_as_long_as_it_says(connect: Connect) -> Non
 def test_a_web_server_that_is_no_engine_is_called_so(connect: Connect, routes: dict[str, Route]) -> None:
     with serving(routes) as fake, pytest.raises(EngineError, match="not as an engine does"):
         said(connect(fake.url))
+
+
+def test_whoever_can_start_an_engine_does_so_when_nobody_listens(connect: Connect) -> None:
+    calls: list[int] = []
+
+    def revive() -> None:
+        calls.append(len(calls))
+        raise EngineError("It is being started again; wait.", rest_s=30)
+
+    with serving(fakes.vllm()) as fake:
+        engine = connect(fake.url)
+        engine._revive = revive
+        assert said(engine) == "a + b" and not calls
+    for _ in range(3):
+        with pytest.raises(EngineError, match="being started again"):
+            said(engine)
+    assert calls == [0]

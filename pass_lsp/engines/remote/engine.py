@@ -62,7 +62,7 @@ class RemoteEngine:
         with self._lock:
             if self._peer is None:
                 with self._rested():
-                    self._peer = self._found()
+                    self._peer = self._runner.run(discover(self._client, self.address, self._wishes))
             return self._peer
 
     @property
@@ -78,14 +78,6 @@ class RemoteEngine:
     def session(self, *names: str) -> Session:
         """This engine for one document: the server may keep its cache where the same names come from."""
         return Session(self, hashlib.sha256("\0".join(names).encode("utf-8", "replace")).hexdigest()[:32])
-
-    def _found(self) -> Peer:
-        try:
-            return self._runner.run(discover(self._client, self.address, self._wishes))
-        except EngineError as error:
-            if self._revive is not None and isinstance(error.__cause__, httpx2.ConnectError):
-                self._revive()
-            raise
 
     # --- one request ------------------------------------------------------------
 
@@ -123,9 +115,21 @@ class RemoteEngine:
             yield
         except EngineError as error:
             self._peer = None
-            self._resting = (time.monotonic() + error.rest_s, error)
-            raise
+            failed = self._revived(error)
+            self._resting = (time.monotonic() + failed.rest_s, failed)
+            if failed is error:
+                raise
+            raise failed from error
         self._resting = None
+
+    def _revived(self, error: EngineError) -> EngineError:
+        """What to say of an error, when whoever can has seen to it that somebody listens again."""
+        if self._revive is not None and isinstance(error.__cause__, httpx2.ConnectError):
+            try:
+                self._revive()
+            except EngineError as said:
+                return said
+        return error
 
     async def _watched(
         self, peer: Peer, ids: list[int], answer: Answer, cancel: CancelToken | None, session: str
