@@ -101,7 +101,7 @@ def application(plan: Plan, token: str) -> Any:
         request_router_config={"request_router_class": _ROUTER},
         **scaling,
     )
-    return deployed.bind(asdict(plan), token)
+    return deployed.bind(asdict(plan), token)  # type: ignore[attr-defined]
 
 
 class Cluster:
