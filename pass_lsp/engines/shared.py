@@ -38,6 +38,7 @@ _LOAD_S = 600.0
 """A large model is converted at its first load."""
 _AGAIN_S = 60.0
 _POLL_S = 0.05
+_BIRTH_S = 10.0
 _LONGEST_SOCKET = 100
 """Bytes of a socket's path; systems allow 104 or 108."""
 
@@ -164,7 +165,8 @@ class SharedEngine:
         try:
             pid, born = json.loads(self._at.with_suffix(".pid").read_text())
             process = psutil.Process(pid)
-            return process.create_time() == born and process.status() != psutil.STATUS_ZOMBIE
+            # The time of birth is counted from that of the boot, which is told a little differently each time.
+            return abs(process.create_time() - born) < _BIRTH_S and process.status() != psutil.STATUS_ZOMBIE
         except (OSError, ValueError, TypeError, psutil.Error):
             return False
 
