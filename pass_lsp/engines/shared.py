@@ -59,6 +59,7 @@ class SharedEngine:
         self.socket = self._at.with_suffix(".sock")
         self._lock = filelock.FileLock(self._at.with_suffix(".lock"), timeout=_LOAD_S, thread_local=False)
         self._revived_s = -_AGAIN_S
+        self._process: subprocess.Popen[bytes] | None = None
         self._restart: threading.Thread | None = None
         self._failed: EngineError | None = None
 
@@ -112,7 +113,7 @@ class SharedEngine:
         # Its own door is the socket; the token of the environment is for engines elsewhere.
         environment = {key: value for key, value in os.environ.items() if key != "PASS_LSP_TOKEN"}
         with open(self._log, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
-            process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -162,6 +163,8 @@ class SharedEngine:
 
     def _alive(self) -> bool:
         """Whether the process that was started last still runs; a number used again has another birth."""
+        if self._process is not None and self._process.poll() is None:
+            return True
         try:
             pid, born = json.loads(self._at.with_suffix(".pid").read_text())
             process = psutil.Process(pid)
