@@ -38,6 +38,7 @@ _LOAD_S = 600.0
 """A large model is converted at its first load."""
 _AGAIN_S = 60.0
 _POLL_S = 0.05
+_BIRTH_S = 10.0
 _LONGEST_SOCKET = 100
 """Bytes of a socket's path; systems allow 104 or 108."""
 
@@ -58,6 +59,7 @@ class SharedEngine:
         self.socket = self._at.with_suffix(".sock")
         self._lock = filelock.FileLock(self._at.with_suffix(".lock"), timeout=_LOAD_S, thread_local=False)
         self._revived_s = -_AGAIN_S
+        self._process: subprocess.Popen[bytes] | None = None
         self._restart: threading.Thread | None = None
         self._failed: EngineError | None = None
 
@@ -111,7 +113,7 @@ class SharedEngine:
         # Its own door is the socket; the token of the environment is for engines elsewhere.
         environment = {key: value for key, value in os.environ.items() if key != "PASS_LSP_TOKEN"}
         with open(self._log, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
-            process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -161,10 +163,13 @@ class SharedEngine:
 
     def _alive(self) -> bool:
         """Whether the process that was started last still runs; a number used again has another birth."""
+        if self._process is not None and self._process.poll() is None:
+            return True
         try:
             pid, born = json.loads(self._at.with_suffix(".pid").read_text())
             process = psutil.Process(pid)
-            return process.create_time() == born and process.status() != psutil.STATUS_ZOMBIE
+            # The time of birth is counted from that of the boot, which is told a little differently each time.
+            return abs(process.create_time() - born) < _BIRTH_S and process.status() != psutil.STATUS_ZOMBIE
         except (OSError, ValueError, TypeError, psutil.Error):
             return False
 

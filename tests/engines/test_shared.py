@@ -20,6 +20,9 @@ from pass_lsp.errors import ConfigError, EngineError
 
 Share = Callable[..., SharedEngine]
 
+# httpcore leaves a socket whose connection is refused to the garbage collector, which closes it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture
 def lives(tmp_path: Path) -> Path:
