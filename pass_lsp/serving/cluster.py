@@ -3,6 +3,9 @@
 Ray's proxy speaks HTTP and knows how many requests each replica has; the replica is `Service` as in one process.
 """
 
+# Ray is an extra that most environments lack; types are checked without it too.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import asyncio

@@ -98,7 +98,8 @@ def _architecture(config: dict[str, Any]) -> str:
 
 def _effort(training: dict[str, Any]) -> str:
     run = training.get("run", {})
-    time = f" in {run['seconds'] / 60:.0f} minutes" if "seconds" in run else ""
+    # Earlier runs, whose weights this one went on from, are not known.
+    time = f", the last run {run['seconds'] / 60:.0f} minutes" if "seconds" in run else ""
     if "plan" not in run:
         return time
     threads = run["plan"]["threads"]

@@ -88,7 +88,7 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
     write_card(model, documents(tmp_path, INFILL, TESTED, DECODE, LATENCY, FOOTPRINT))
     card = (model / "README.md").read_text("utf-8")
     for text in (
-        "12.35 M tokens in 60 minutes on 2 CPU threads",
+        "12.35 M tokens, the last run 60 minutes on 2 CPU threads",
         "2.50 nats a token (0.62 a character); of the missing middles 2.25",
         "5 layers, width 320, 5 heads, 1 key-value head, tied",
         "8,192 tokens, 4.0 characters a token",
