@@ -28,9 +28,9 @@ from pass_lsp.domain import Strategy
 from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import PassLspError
 
-MODULE = "configparser.py"
-BEFORE = "            k = 'get' + (key or None)\n"
-AFTER = "\n        del self._data[key]"
+MODULE = "queue.py"
+BEFORE = "can shrink before the result of full() or\n        qsize() can be used.\n        '''\n"
+AFTER = "\n\n    def put("
 LINES_AROUND = 12
 
 
@@ -52,7 +52,7 @@ def main(svg: Annotated[Path | None, typer.Option(help="Also draw what is shown,
     try:
         hole = demo_hole()
         console.print(f"[bold]pass-lsp[/bold] completes [bold]{MODULE}[/bold] of this Python, which it has never seen.")
-        console.print("Starting the server and loading the model (converted for this CPU the first time, some 10 s) …")
+        console.print("Starting the server and loading the model (converted for this CPU the first time) …")
         shown = ask(hole)
         _show(console, hole, shown)
         console.print("Measuring the decoder …")
@@ -65,7 +65,7 @@ def main(svg: Annotated[Path | None, typer.Option(help="Also draw what is shown,
 
 
 def demo_hole() -> Hole:
-    """A handler of an exception taken out of configparser; in a Python where it differs, a line of the middle."""
+    """The body of a method taken out of queue; in a Python where it differs, a line of the middle."""
     text = (Path(sysconfig.get_paths()["stdlib"]) / MODULE).read_text("utf-8")
     start = text.find(BEFORE) + len(BEFORE)
     end = text.find(AFTER, start)
@@ -81,7 +81,8 @@ def ask(hole: Hole) -> Shown:
     before, line = hole.prefix, hole.prefix.count("\n")
     column = len(before) - before.rfind("\n") - 1
     with tempfile.TemporaryDirectory() as folder:
-        uri = (Path(folder) / hole.path).as_uri()
+        # A model sees the last parts of a path: they are the same in every run.
+        uri = (Path(folder) / "lib" / "python3.11" / hole.path).as_uri()
         began = time.perf_counter()
         with Client([], Path(folder)) as client:
             client.wait_ready()
@@ -115,7 +116,8 @@ def _show(console: Console, hole: Hole, shown: Shown) -> None:
         if shown.text.strip() == hole.middle.strip()
         else "not letter for letter what was there"
     )
-    console.print(f"{len(shown.text.splitlines())} lines, {what_was}.")
+    count = len(shown.text.splitlines())
+    console.print(f"{count} line{'s' * (count != 1)}, {what_was}.")
     console.print(
         f"ready after {shown.ready_s:.1f} s · first answer {shown.cold_ms:.0f} ms · again {shown.warm_ms:.0f} ms"
     )
