@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,6 +63,8 @@ def deploy(
     token = token_of(Path(wanted.token_file) if wanted.token_file else None)
     if not (is_local(wanted.host) or token):
         raise ConfigError(f"{wanted.host} can be reached from elsewhere; set PASS_LSP_TOKEN or give token_file.")
+    # Until the replicas run: Ray prints a stack and aborts on a signal that nobody handles.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     cluster = _cluster(wanted)
     try:
         cluster.deploy(wanted, token)
