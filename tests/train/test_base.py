@@ -312,7 +312,7 @@ def test_gradients_agree_with_finite_differences(plan: Callable[..., Plan]) -> N
             behind = float((parameter.sub_(2 * step), loss())[1])
             parameter.add_(step)
         # transformers' norms are float32 whatever the model is, so a smaller step would measure their rounding.
-        assert (ahead - behind) / 2e-3 == pytest.approx(slope, rel=0.01, abs=2e-3), name
+        assert (ahead - behind) / 2e-3 == pytest.approx(slope, rel=0.02, abs=2e-3), name
 
 
 def test_both_kinds_of_attention_give_the_same(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,9 @@ export const OF_THE_ENGINE = [
   'dtype',
   'lookahead',
   'trust_remote_code',
-  'engine', 'engine_kind', 'engine_template',
+  'engine',
+  'engine_kind',
+  'engine_template',
 ] as const;
 
 /** The server's settings as far as the user has set them. */
