@@ -89,16 +89,21 @@ class Forward:
         shift, output = self._shift(previous), self._executor.output_table
         return logits if shift is None or output is None else logits + output @ shift
 
-    @torch.inference_mode()
     def settle(self, rows: Rows, drafts: list[int], params: SamplingParams, position: int) -> Settled:
         """What one merged forward decides: the target's tokens, how far the drafts agree, and the next draft.
 
         `rows` hold the pending token's row and one for each draft; `position` is that of the
-        first new token. All of it happens on the device; one small copy brings the ids here.
+        first new token. It happens on the device; one small copy brings the ids here.
         """
         tokens = target_tokens(rows.real, params, position)  # [1 + D]
-        if not drafts and not rows.shape.groups:
-            return Settled(tokens.tolist(), 0, [])
+        if rows.shape.groups:
+            return self._settle_and_draft(rows, drafts, tokens)
+        ids = tokens.tolist()
+        accepted = next((place for place, draft in enumerate(drafts) if ids[place] != draft), len(drafts))
+        return Settled(ids[: accepted + 1], accepted, [])
+
+    @torch.inference_mode()
+    def _settle_and_draft(self, rows: Rows, drafts: list[int], tokens: torch.Tensor) -> Settled:
         drafted = torch.tensor(drafts, dtype=torch.long, device=tokens.device)
         accepted = (tokens[:-1] == drafted).long().cumprod(0).sum()
         chain = self._chain(rows, tokens[accepted], accepted)
@@ -113,8 +118,6 @@ class Forward:
         The head's shift is added to each row's best candidates only: over the whole vocabulary
         it would cost an output layer a token, and a draft may be anything.
         """
-        if not rows.shape.groups:
-            return []
         size, output = rows.shape.groups[0][1], self._executor.output_table
         group = rows.owners.to(accepted.device)[accepted]
         logits = rows.lookahead.unflatten(0, (-1, size)).index_select(0, group[None])[0]  # [m, V]

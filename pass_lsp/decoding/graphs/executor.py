@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 
 from pass_lsp.decoding.cache import BLOCK, KVCache
-from pass_lsp.decoding.layout import Layout
+from pass_lsp.decoding.layout import KEPT_TOKENS, Layout
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.masks import window_of
 
@@ -151,6 +151,11 @@ class FusedExecutor(_GraphExecutor):
     that do not hang on the last row then draft for wrong places, which costs those drafts.
     """
 
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._calls: dict[tuple[Layout, int], _Call] = {}
+        self._logits = np.zeros((1, self.table.size(0)), np.float32)
+
     def new_slots(self) -> BoundSlots:
         """An empty store."""
         return BoundSlots(self._shapes, self._session)
@@ -160,23 +165,57 @@ class FusedExecutor(_GraphExecutor):
         slots: BoundSlots = cache.slots
         start, total = cache.length, cache.length + shape.num_rows
         slots.reserve(total)
-        positions = start + shape.offsets.numpy()
-        masks = self._masks(shape, positions, start, start)
-        feeds = {
-            "ids": np.asarray(token_ids, np.int64),
-            "extra": self._extra[shape.steps.numpy()],  # [M, d]
-            "positions": positions[None],
-            "keep": np.arange(shape.num_tokens - num_logits, shape.num_rows),
-            "last": np.array([total - 1], np.int32),
-            "total": np.array(total, np.int32),
-            **{kind: mask[None, None] for kind, mask in masks.items()},
-        }
-        for name, array in feeds.items():
-            slots.binding.bind_cpu_input(name, array)
-        logits = np.empty((num_logits + shape.num_lookahead, self.table.size(0)), np.float32)
-        slots.binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
+        call = self._call(shape, num_logits)
+        call.fill(token_ids, start)
+        for name, value in call.inputs:
+            slots.binding.bind_ortvalue_input(name, value)
+        masks = self._masks(shape, call.positions[0], start, start)
+        for kind, mask in masks.items():
+            slots.binding.bind_cpu_input(kind, mask[None, None])
+        slots.binding.bind_ortvalue_output("logits", call.output)
         self._session.run_with_iobinding(slots.binding)
-        return torch.from_numpy(logits)
+        return call.logits
+
+    def _call(self, shape: Layout, num_logits: int) -> _Call:
+        found = self._calls.get((shape, num_logits))
+        if found is None:
+            rows = num_logits + shape.num_lookahead
+            if rows > len(self._logits):
+                self._calls.clear()  # they hold the smaller array
+                self._logits = np.zeros((rows, self.table.size(0)), np.float32)
+            found = _Call(shape, num_logits, self._extra, self._logits[:rows])
+            if shape.num_tokens <= KEPT_TOKENS:
+                self._calls[shape, num_logits] = found
+        return found
+
+
+class _Call:
+    """A forward's inputs and output for one shape, in arrays that stay where they are and are only filled anew.
+
+    A forward of a small model takes as long as making a dozen arrays and handing them over.
+    """
+
+    def __init__(self, shape: Layout, num_logits: int, extra: np.ndarray, logits: np.ndarray) -> None:
+        self.offsets = shape.offsets.numpy()[None]
+        self.ids, self.positions = np.zeros(shape.num_tokens, np.int64), np.zeros_like(self.offsets)
+        self.last, self.total = np.zeros(1, np.int32), np.zeros((), np.int32)
+        self._held = {
+            "ids": self.ids,
+            "extra": extra[shape.steps.numpy()],  # [M, d]
+            "positions": self.positions,
+            "keep": np.arange(shape.num_tokens - num_logits, shape.num_rows),
+            "last": self.last,
+            "total": self.total,
+        }
+        self.inputs = [(name, onnxruntime.OrtValue.ortvalue_from_numpy(array)) for name, array in self._held.items()]
+        self.output, self.logits = onnxruntime.OrtValue.ortvalue_from_numpy(logits), torch.from_numpy(logits)
+
+    def fill(self, token_ids: Sequence[int], start: int) -> None:
+        """What differs from forward to forward."""
+        self.ids[:] = token_ids
+        np.add(self.offsets, start, out=self.positions)
+        self.total[...] = self.last[0] = start + self.offsets.size
+        self.last -= 1
 
 
 def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
