@@ -12,7 +12,7 @@ import torch
 
 from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.executor import Executor
-from pass_lsp.decoding.layout import Layout, layout
+from pass_lsp.decoding.layout import Branches, Layout, layout
 from pass_lsp.decoding.sampling import target_tokens
 from pass_lsp.domain import CancelToken, SamplingParams
 
@@ -64,9 +64,21 @@ class Forward:
         Logits come for the last `num_logits` ids and for every look-ahead row. Afterwards the
         cache holds the ids, and nothing of the look-ahead rows.
         """
+        shape = layout(len(token_ids), groups)
+        logits = self._run(token_ids, shape, num_logits)
+        return Rows(logits[:num_logits], logits[num_logits:], shape)
+
+    def branch(self, token_ids: Sequence[int], shape: Branches) -> torch.Tensor:
+        """Feed the next token of each branch that `shape` carries on: logits `[R, V]`.
+
+        Afterwards the cache holds no sequence until it is cropped to what the branches share.
+        """
+        return self._run(token_ids, shape, len(token_ids))
+
+    def _run(self, token_ids: Sequence[int], shape: Layout, num_logits: int) -> torch.Tensor:
         if self._cancel is not None and self._cancel.cancelled:
             raise Cancelled
-        start, shape = self._cache.length, layout(len(token_ids), groups)
+        start = self._cache.length
         try:
             logits = self._executor.forward(self._cache, token_ids, shape, num_logits)
         except BaseException:
@@ -74,7 +86,7 @@ class Forward:
             raise
         self._cache.extend(token_ids)
         self._cache.crop(start + len(token_ids))
-        return Rows(logits[:num_logits], logits[num_logits:], shape)
+        return logits
 
     def prefill(self, token_ids: Sequence[int], num_lookahead: int = 0) -> Rows:
         """Feed `token_ids` (one at least) in chunks; logits of the last id, and of a group behind it."""

@@ -105,11 +105,13 @@ class _GraphExecutor:
     def _masks(self, shape: Layout, positions: np.ndarray, start: int, capacity: int) -> dict[str, np.ndarray]:
         """Additive masks `[R, capacity + R]` by kind; the forward's own rows are the last columns."""
         full = np.full((shape.num_rows, capacity + shape.num_rows), _HIDDEN, np.float32)
-        full[:, :start] = 0
+        full[:, :start] = 0 if shape.hidden is None else np.where(shape.hidden.numpy(), _HIDDEN, 0)
         full[:, capacity:][shape.allowed.numpy()] = 0
         masks = {"full_attention": full}
         if "sliding_attention" in self._kinds and self._window:
             keys = np.concatenate((np.arange(capacity), positions))
+            if shape.held is not None:
+                keys[:start] = shape.held.numpy()
             far = positions[:, None] - keys[None] >= self._window
             masks["sliding_attention"] = np.where(far, _HIDDEN, full)
         return {kind: masks[kind] for kind in self._kinds}
@@ -153,7 +155,7 @@ class FusedExecutor(_GraphExecutor):
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self._calls: dict[tuple[Layout, int], _Call] = {}
+        self._calls: dict[tuple[int, tuple[tuple[int, int], ...], int], _Call] = {}
         self._logits = np.zeros((1, self.table.size(0)), np.float32)
 
     def new_slots(self) -> BoundSlots:
@@ -166,10 +168,11 @@ class FusedExecutor(_GraphExecutor):
         start, total = cache.length, cache.length + shape.num_rows
         slots.reserve(total)
         call = self._call(shape, num_logits)
-        call.fill(token_ids, start)
+        positions = start + shape.offsets.numpy()
+        call.fill(token_ids, positions, total)
         for name, value in call.inputs:
             slots.binding.bind_ortvalue_input(name, value)
-        masks = self._masks(shape, call.positions[0], start, start)
+        masks = self._masks(shape, positions, start, start)
         for kind, mask in masks.items():
             slots.binding.bind_cpu_input(kind, mask[None, None])
         slots.binding.bind_ortvalue_output("logits", call.output)
@@ -177,7 +180,8 @@ class FusedExecutor(_GraphExecutor):
         return call.logits
 
     def _call(self, shape: Layout, num_logits: int) -> _Call:
-        found = self._calls.get((shape, num_logits))
+        key = (shape.num_tokens, shape.groups, num_logits)
+        found = self._calls.get(key)
         if found is None:
             rows = num_logits + shape.num_lookahead
             if rows > len(self._logits):
@@ -185,37 +189,34 @@ class FusedExecutor(_GraphExecutor):
                 self._logits = np.zeros((rows, self.table.size(0)), np.float32)
             found = _Call(shape, num_logits, self._extra, self._logits[:rows])
             if shape.num_tokens <= KEPT_TOKENS:
-                self._calls[shape, num_logits] = found
+                self._calls[key] = found
         return found
 
 
 class _Call:
-    """A forward's inputs and output for one shape, in arrays that stay where they are and are only filled anew.
+    """A forward's inputs and output for a number of rows, in arrays that stay where they are and are filled anew.
 
     A forward of a small model takes as long as making a dozen arrays and handing them over.
     """
 
     def __init__(self, shape: Layout, num_logits: int, extra: np.ndarray, logits: np.ndarray) -> None:
-        self.offsets = shape.offsets.numpy()[None]
-        self.ids, self.positions = np.zeros(shape.num_tokens, np.int64), np.zeros_like(self.offsets)
-        self.last, self.total = np.zeros(1, np.int32), np.zeros((), np.int32)
-        self._held = {
-            "ids": self.ids,
+        self._arrays = {
+            "ids": np.zeros(shape.num_tokens, np.int64),
             "extra": extra[shape.steps.numpy()],  # [M, d]
-            "positions": self.positions,
+            "positions": np.zeros((1, shape.num_rows), np.int64),
             "keep": np.arange(shape.num_tokens - num_logits, shape.num_rows),
-            "last": self.last,
-            "total": self.total,
+            "last": np.zeros(1, np.int32),
+            "total": np.zeros((), np.int32),
         }
-        self.inputs = [(name, onnxruntime.OrtValue.ortvalue_from_numpy(array)) for name, array in self._held.items()]
+        self.inputs = [(name, onnxruntime.OrtValue.ortvalue_from_numpy(array)) for name, array in self._arrays.items()]
         self.output, self.logits = onnxruntime.OrtValue.ortvalue_from_numpy(logits), torch.from_numpy(logits)
 
-    def fill(self, token_ids: Sequence[int], start: int) -> None:
-        """What differs from forward to forward."""
-        self.ids[:] = token_ids
-        np.add(self.offsets, start, out=self.positions)
-        self.total[...] = self.last[0] = start + self.offsets.size
-        self.last -= 1
+    def fill(self, token_ids: Sequence[int], positions: np.ndarray, total: int) -> None:
+        """What differs from forward to forward; `total` slots are in use with these rows'."""
+        self._arrays["ids"][:] = token_ids
+        self._arrays["positions"][0] = positions
+        self._arrays["last"][0] = total - 1
+        self._arrays["total"][...] = total
 
 
 def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
