@@ -11,7 +11,7 @@ import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-MARGIN = 1.05
+MARGIN = 1.1
 """Drafting must promise this much more than one token a forward before it is worth the noise of the estimate."""
 MAX_COPY = 32
 _MATCHES = (2, 3, 4, 6, 9, 16)
