@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pass_lsp.bench.contenders import contenders, reference_model
-from pass_lsp.bench.forced import Forced, Shortened, forced
+from pass_lsp.bench.forced import Forced, Shortened, copied, forced
 from pass_lsp.bench.goals import reached
 from pass_lsp.bench.hardware import curve, machine, one_forward
 from pass_lsp.bench.holes import Hole
@@ -97,8 +97,10 @@ def true_text_rows(engine: LocalEngine, tasks: Mapping[str, Sequence[Task]], tem
             if text == next(iter(tasks)) and temperature == 0:
                 executors |= without_parts(engine, engine.lookahead)
             for parts, executor in executors.items():
-                found = forced(executor, prompts, SamplingParams(temperature=temperature))
-                rows.append({"text": text, "temperature": temperature, "parts": parts, **_figures(found)})
+                params = SamplingParams(temperature=temperature)
+                row = {"text": text, "temperature": temperature, "parts": parts}
+                copies = round(copied(executor, prompts, params), 3) if parts == "all" else None
+                rows.append({**row, **_figures(forced(executor, prompts, params)), "copies": copies})
     return rows
 
 

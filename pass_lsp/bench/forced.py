@@ -1,4 +1,4 @@
-"""The honest figure: cycles begun at every position of the true text, with nothing copied.
+"""The honest figures: cycles begun on the true text, of look-ahead rows alone and of copies alone.
 
 The cache holds the true text. From there one cycle of `merged` is run by the same forwards, masks
 and head as ever: the model's own next token, the drafts that look-ahead rows make behind it, and how
@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from pass_lsp.bench.prompts import Task
 from pass_lsp.decoding.cache import KVCache
+from pass_lsp.decoding.copying import CopySource
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.forward import Forward
 from pass_lsp.decoding.layout import Layout
 from pass_lsp.decoding.lookahead import Lookahead
+from pass_lsp.decoding.planner import MAX_COPY
 from pass_lsp.domain import SamplingParams
 
 
@@ -65,6 +67,31 @@ def _accepted(forward: Forward, task: Task, params: SamplingParams) -> list[int]
         forward.crop(position)
         rows = forward([token], ((0, length),) if length else ())
     return counts
+
+
+def copied(executor: Executor, tasks: Sequence[Task], params: SamplingParams = SamplingParams()) -> float:
+    """Tokens per forward along the true text when nothing but copies is drafted, as long as the source has them.
+
+    A cycle gives the model's own next token and as many copied ones as it would have written after
+    it. The next cycle begins so many tokens on, in the true text.
+    """
+    tokens, cycles = 0, 0
+    for seed, task in enumerate(tasks):
+        forward = Forward(executor, KVCache(executor.new_slots), None)
+        source, place = CopySource(task.token_ids), 0
+        rows = forward.prefill(task.token_ids)
+        while place < len(task.truth):
+            position, asked = forward.length, replace(params, seed=seed)
+            own = forward.settle(rows, [], asked, position).token_ids
+            drafts = source.propose(own[0], min(MAX_COPY, len(task.truth) - place - 1)).token_ids
+            checked = forward([*own, *drafts], num_logits=1 + len(drafts))
+            given = 1 + forward.settle(checked, drafts, asked, position + 1).accepted
+            forward.crop(position)
+            truth = task.truth[place : place + given]
+            rows = forward(truth)
+            source.extend(truth)
+            tokens, cycles, place = tokens + given, cycles + 1, place + given
+    return tokens / max(1, cycles)
 
 
 class Shortened:

@@ -43,9 +43,9 @@ def _of(
     return found
 
 
-def _forced(key: str) -> Callable[[Document], float | None]:
+def _forced(key: str, text: str = "fresh") -> Callable[[Document], float | None]:
     return lambda document: next(
-        (row[key] for row in document.get("true_text", ()) if (row["text"], row["parts"]) == ("fresh", "all")), None
+        (row.get(key) for row in document.get("true_text", ()) if (row["text"], row["parts"]) == (text, "all")), None
     )
 
 
@@ -74,6 +74,7 @@ def goals(device: str) -> list[Goal]:
             "tokens per forward, copy-heavy, `auto`", 4.0,
             decode(lambda document: _row(document, "copy", "auto", "tokens_per_forward")),
         ),
+        Goal("tokens per forward, copy-heavy, true text, copies", 4.0, decode(_forced("copies", "copy"))),
         Goal("`auto` ÷ `autoregressive`, fresh", 2.2 if gpu else 1.2, decode(_speed("fresh"))),
         Goal("`auto` ÷ `autoregressive`, copy-heavy", 4.0 if gpu else 2.5, decode(_speed("copy"))),
         Goal(

@@ -32,6 +32,8 @@ RUNS: dict[str, list[str]] = {
     "infill": ["infill", "--holes", "150"],
     "latency": ["latency", "--keystrokes", "60"],
 }
+EIGHT = KEPT / "lookahead-8"
+"""An artifact of eight embeddings, made by `pass-lsp train lookahead --length 8`: with it the study goes to L = 8."""
 PEERS = "peers"
 """Written by `make peers`, which needs another environment; shown when it is there."""
 
@@ -143,7 +145,8 @@ def _kept(root: Path, name: str) -> Path:
 def _run(name: str, root: Path) -> None:
     path = _kept(root, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    command: Sequence[str] = [sys.executable, "-m", "pass_lsp", "bench", *RUNS[name]]
+    longer = ["--lookahead", str(EIGHT)] if name == "study" and (root / EIGHT).exists() else []
+    command: Sequence[str] = [sys.executable, "-m", "pass_lsp", "bench", *RUNS[name], *longer]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=root)
     path.write_text(done.stdout.strip().splitlines()[-1] + "\n")
 

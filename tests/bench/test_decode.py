@@ -12,7 +12,7 @@ import torch
 from pass_lsp import cli
 from pass_lsp.bench.contenders import contenders, ours
 from pass_lsp.bench.decode import Settings, bench_decode, without_parts
-from pass_lsp.bench.forced import Forced, Shortened, forced
+from pass_lsp.bench.forced import Forced, Shortened, copied, forced
 from pass_lsp.bench.hardware import copy_bandwidth, curve, one_forward, weight_bytes
 from pass_lsp.bench.holes import held_out_holes
 from pass_lsp.bench.measure import Score, measure, rows_of
@@ -136,6 +136,14 @@ def test_forced_is_the_first_cycle_of_merged(temperature: float) -> None:
     assert sum(forced(engine.executor, [task], params).acceptance) == accepted
 
 
+def test_copies_are_followed_as_far_as_the_model_goes_with_them() -> None:
+    executor = counting(50, 0, lambda j, last: False)
+    task = Task((1, 2, 3, 4, 5, 40, 1, 2), (3, 4, 5, 6))
+    assert copied(executor, [task]) == 4 / 2  # 3 and the copied 4, 5; then 6, before which nothing stood here
+    assert [ids for ids in executor.fed if len(ids) == 4] == [[3, 4, 5, 40]]
+    assert copied(executor, [Task((1, 2), (3, 4, 5)), Task((7,), ())]) == 1
+
+
 def test_a_shortened_artifact_drafts_less_and_decodes_the_same() -> None:
     engine = tiny_engine("llama", num_lookahead=4)
     short = Shortened(engine.executor, 2)
@@ -215,7 +223,7 @@ def test_the_document_has_every_table(engine: LocalEngine, monkeypatch: pytest.M
         assert row["merged"] == pytest.approx(1 + sum(row["acceptance"]), abs=2e-3)
     assert found["costs"][0]["rows"] == 1 and found["costs"][0]["ratio"] == 1.0
     goals = {row["goal"]: row for row in found["goals"]}
-    assert len(goals) == 7  # those of other runs are not judged here
+    assert len(goals) == 8  # those of other runs are not judged here
     for row in goals.values():
         assert row["reached"] == (row["share_of_goal"] >= 1)
     json.dumps(found)

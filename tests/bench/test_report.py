@@ -30,7 +30,8 @@ def decode_document(dtype: str = "float32", auto: float = 1.5, generate: float =
             row("copy", "auto", speedup=2.0, tokens_per_forward=5.0),
         ],
         "true_text": [
-            {"text": "fresh", "temperature": 0.0, "parts": "all", "pass": 1.2, "merged": 1.4, "acceptance": [0.3, 0.1]}
+            {"text": "fresh", "temperature": 0.0, "parts": "all", "pass": 1.2, "merged": 1.4, "acceptance": [0.3, 0.1]},
+            {"text": "copy", "temperature": 0.0, "parts": "all", "copies": 3.0},
         ],
         "forward": {"forward_to_reading": 4.0},
         "costs": [{"rows": 1, "ms": 5.0}],
@@ -68,7 +69,7 @@ def test_int8_and_gpu_have_goals_of_their_own() -> None:
     assert [(row["measured"], row["reached"]) for row in found] == [(11.0, False)]
     gpu = {row["goal"]: row["wanted"] for row in reached([decode_document("bfloat16")], "cuda:0")}
     assert gpu["tokens per forward, fresh, true text, `merged`"] == "≥ 2.5"
-    assert len(gpu) == len(goals("cuda")) == 7
+    assert len(gpu) == len(goals("cuda")) == 8
 
 
 def test_goals_survive_documents_that_lack_their_figures() -> None:
@@ -84,6 +85,21 @@ def test_every_run_is_a_command_that_exists(monkeypatch: pytest.MonkeyPatch) -> 
         flags = {word for word in arguments if word.startswith("--")}
         shown = CliRunner().invoke(app, ["bench", arguments[0], "--help"], env={"COLUMNS": "200"}).stdout
         assert all(flag in shown for flag in flags), arguments
+
+
+def test_the_study_goes_as_far_as_a_longer_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> Any:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, "{}")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    report._run("study", tmp_path)
+    (tmp_path / report.EIGHT).mkdir(parents=True)
+    report._run("study", tmp_path)
+    report._run("decode", tmp_path)
+    assert [command[-2:] == ["--lookahead", str(report.EIGHT)] for command in commands] == [False, True, False]
 
 
 LATENCY = {"bench": "latency", "keystrokes": 60, "p50_ms": 5.0, "p90_ms": 9.0, "rows": [{"part": "queue", "p50": 1}]}
