@@ -37,6 +37,23 @@ def client(tmp_path: Path) -> Iterator[RawClient]:
     started.clean_up()
 
 
+def test_a_converted_model_starts_without_the_stock_models_code(engine: LocalEngine) -> None:
+    """Importing it takes longer than everything else until the first answer."""
+    heavy = ("transformers.modeling_utils", "torch._dynamo", "sympy")
+    code = f"import sys, pass_lsp; pass_lsp.load_engine(); print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_tokenizer_is_the_one_that_transformers_would_choose(engine: LocalEngine) -> None:
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(str(embedded_model()))
+    assert type(engine.tokenizer) is type(theirs)
+    assert engine.tokenizer.get_vocab() == theirs.get_vocab()
+    assert engine.tokenizer.special_tokens_map == theirs.special_tokens_map
+
+
 def test_a_hole_in_heapq_is_filled_through_the_real_server(client: RawClient, tmp_path: Path) -> None:
     text = (Path(sysconfig.get_paths()["stdlib"]) / "heapq.py").read_text("utf-8")
     at = text.index("    heap.append(item)\n")

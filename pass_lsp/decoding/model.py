@@ -7,20 +7,24 @@ import logging
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as hf_logging
 
 from pass_lsp.decoding.int8 import Int8Linear, quantize
+from pass_lsp.decoding.masks import window_of
 from pass_lsp.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
 FALLBACK_CONTEXT = 2048
-
+GENERIC_TOKENIZER = "TokenizersBackend"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -69,11 +73,25 @@ def load_model(path: str, device: torch.device, dtype: str, trust_remote_code: b
 
 
 def load_tokenizer(path: str, trust_remote_code: bool) -> Any:
-    """The model's own tokenizer. Raises `ModelError`."""
+    """The model's own tokenizer. Raises `ModelError`.
+
+    One that says of itself that it needs no class of its own is read without the model's
+    configuration, whose code takes transformers as long to import as all the rest.
+    """
     with _explained(path):
+        if _names_class(Path(path) / "tokenizer_config.json", GENERIC_TOKENIZER):
+            return PreTrainedTokenizerFast.from_pretrained(path)
         return AutoTokenizer.from_pretrained(
             path, trust_remote_code=trust_remote_code, local_files_only=_is_local(path)
         )
+
+
+def _names_class(file: Path, wanted: str) -> bool:
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("tokenizer_class") == wanted and "auto_map" not in found
 
 
 def table_of(model: PreTrainedModel) -> torch.Tensor:
@@ -94,11 +112,23 @@ def output_table(model: PreTrainedModel) -> torch.Tensor | None:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a model's configuration says: its text config, the ids that end an answer, the positions it was made for."""
+    """What a model's configuration says: sizes, the sliding window, what ends an answer, the positions there are."""
 
-    config: Any
+    hidden_size: int
+    num_layers: int
+    window: int | None
     eos_ids: frozenset[int]
     context_length: int
+
+    def save(self, path: Path) -> None:
+        """Write them as JSON."""
+        path.write_text(json.dumps({**asdict(self), "eos_ids": sorted(self.eos_ids)}))
+
+    @classmethod
+    def read(cls, path: Path) -> Limits:
+        """Read what `save` wrote. Raises `OSError`, `ValueError`, `TypeError`."""
+        found = cls(**json.loads(path.read_text()))
+        return replace(found, eos_ids=frozenset(found.eos_ids))
 
 
 def load_limits(path: str, trust_remote_code: bool) -> Limits:
@@ -121,7 +151,8 @@ def limits_of(config: Any, generation: Any) -> Limits:
     text = config.get_text_config()
     lengths = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
     context = next((value for value in lengths if isinstance(value, int) and value > 0), FALLBACK_CONTEXT)
-    return Limits(text, frozenset([eos] if isinstance(eos, int) else eos), context)
+    ends = frozenset([eos] if isinstance(eos, int) else eos)
+    return Limits(text.hidden_size, text.num_hidden_layers, window_of(text), ends, context)
 
 
 def _is_local(path: str) -> bool:

@@ -26,9 +26,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import PreTrainedModel
 
 from pass_lsp.decoding.copying import CopySource
 from pass_lsp.decoding.forward import PREFILL_CHUNK, Forward
@@ -36,6 +36,9 @@ from pass_lsp.decoding.model import table_of
 from pass_lsp.decoding.planner import MAX_COPY, Planner
 from pass_lsp.decoding.sampling import DRAFT, TARGET, draw, residual, target_probs, target_tokens, uniform
 from pass_lsp.domain import SamplingParams, Step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True)

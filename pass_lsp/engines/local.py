@@ -10,10 +10,9 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel
 
 from pass_lsp.decoding.cache import CachePool
 from pass_lsp.decoding.costs import kept, measured
@@ -37,6 +36,9 @@ from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.domain import Branch, CancelToken, Generation, OnCommit, SamplingParams, Stop, Strategy
 from pass_lsp.engines.embedded import embedded_model, lookahead_folder, user_cache
 from pass_lsp.errors import ConfigError, PromptError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SMALL_MODEL = 2**22
 CACHE_BYTES = 2**29
@@ -62,9 +64,10 @@ def load_engine(
     place = choose_device(device)
     chosen = choose_dtype(dtype, place)
     tokenizer = load_tokenizer(path, trust_remote_code)
-    limits = load_limits(path, trust_remote_code)
     folder = _artifact(path, lookahead)
-    artifact = load_lookahead(folder, limits.config.hidden_size) if folder is not None else None
+    fast = conversion(path, chosen, place, folder, user_cache() / "graphs") if lookahead != "random" else None
+    limits = (fast and fast.limits()) or load_limits(path, trust_remote_code)
+    artifact = load_lookahead(folder, limits.hidden_size) if folder is not None else None
 
     def stock(dtype: str = "float32") -> PreTrainedModel:
         return load_model(path, place, dtype, trust_remote_code)
@@ -72,7 +75,6 @@ def load_engine(
     threads = threads or _threads(limits)
     if place.type == "cpu":
         torch.set_num_threads(threads)
-    fast = conversion(path, chosen, place, folder, user_cache() / "graphs") if lookahead != "random" else None
     executor: Executor | None = _converted(fast, limits, artifact, stock, threads) if fast is not None else None
     if executor is None:
         loaded = stock(chosen)
@@ -108,7 +110,7 @@ def _converted(
             return None
     except OSError:  # no room or no right to write into the cache folder
         return None
-    return executor_of(fast, limits.config, artifact, threads)
+    return executor_of(fast, limits.window, artifact, threads)
 
 
 def _costs(executor: Executor, limits: Limits, key: str) -> tuple[Seconds, Seconds]:
@@ -123,7 +125,7 @@ def _costs(executor: Executor, limits: Limits, key: str) -> tuple[Seconds, Secon
 
 def _threads(limits: Limits) -> int:
     """A small model's forward is too short to share: on a busy machine two threads wait for each other."""
-    size = limits.config.hidden_size**2 * limits.config.num_hidden_layers
+    size = limits.hidden_size**2 * limits.num_layers
     return 1 if size < SMALL_MODEL else max(1, (os.cpu_count() or 1) // 2)
 
 

@@ -13,13 +13,15 @@ from transformers import PreTrainedModel
 
 from pass_lsp.decoding.cache import BLOCK, KVCache
 from pass_lsp.decoding.graphs import conversion as converting
+from pass_lsp.decoding.graphs import export as exporting
 from pass_lsp.decoding.graphs.conversion import Conversion, GraphExecutor, conversion, convert, executor_of
 from pass_lsp.decoding.graphs.executor import FusedExecutor
 from pass_lsp.decoding.graphs.fused import MAX_TURNS, buildable
 from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import Head, Lookahead, random_lookahead
 from pass_lsp.decoding.lora import targets
-from pass_lsp.decoding.model import limits_of
+from pass_lsp.decoding.masks import window_of
+from pass_lsp.decoding.model import Limits, limits_of
 from pass_lsp.decoding.strategies import naive
 from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.domain import SamplingParams, Strategy
@@ -64,7 +66,7 @@ def converted(family: str, folder: Path, dtype: str = "float32") -> GraphExecuto
     lookahead, model = artifact(family), model_of(family)
     wanted = Conversion(folder, dtype, folder / f"{family}-{dtype}")
     assert convert(wanted, model, lookahead)
-    return executor_of(wanted, model.config.get_text_config(), lookahead, 1)
+    return executor_of(wanted, window_of(model.config.get_text_config()), lookahead, 1)
 
 
 def engine(executor: GraphExecutor, family: str) -> LocalEngine:
@@ -139,6 +141,17 @@ def test_a_lora_on_other_layers_is_traced() -> None:
     assert not buildable(model_of("llama-wide"), {"model.layers.0.self_attn.q_proj": change})
 
 
+def test_a_conversion_keeps_what_the_configuration_says(folder: Path) -> None:
+    model = tiny_model("qwen2-sliding", head_dim=16, eos_token_id=[3, 5])
+    wanted = Conversion(folder, "float32", folder / "limits")
+    assert wanted.limits() is None
+    assert convert(wanted, model, None)
+    assert wanted.limits() == limits_of(model.config, model.generation_config)
+    assert wanted.limits() == Limits(32, 3, 8, frozenset((3, 5)), 128)
+    (wanted.folder / "limits.json").write_text("{}")
+    assert wanted.limits() is None  # read from the model again
+
+
 def test_scaled_turns_and_biases_are_the_models(folder: Path) -> None:
     rope = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 32}
     model = tiny_model("llama", head_dim=16, rope_parameters=rope, attention_bias=True)
@@ -146,7 +159,7 @@ def test_scaled_turns_and_biases_are_the_models(folder: Path) -> None:
         torch.nn.init.normal_(bias)
     wanted = Conversion(folder, "float32", folder / "yarn")
     assert convert(wanted, model, None)
-    executor = executor_of(wanted, model.config, None, 1)
+    executor = executor_of(wanted, None, None, 1)
     assert isinstance(executor, FusedExecutor)
     pieces = [([i % 61 for i in range(40)], ()), ([3, 4], ())]
     for ours, theirs in zip(logits(executor, pieces), logits(TorchExecutor(model, None), pieces), strict=True):
@@ -197,7 +210,7 @@ def test_what_cannot_be_converted_stays_with_the_stock_forward(tmp_path: Path, m
         raise RuntimeError("unsupported operator")
 
     with monkeypatch.context() as patch:
-        patch.setattr(converting, "export", broken)
+        patch.setattr(exporting, "export", broken)
         assert not convert(wanted, tiny_model("llama"), None)
     assert not wanted.done
     began = list(wanted.folder.iterdir())

@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import filelock
 import onnx
@@ -20,24 +20,26 @@ import onnxruntime
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
 
 from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.graphs.executor import FusedExecutor, TracedExecutor
-from pass_lsp.decoding.graphs.export import export
 from pass_lsp.decoding.graphs.fused import build, buildable
 from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import Lookahead
-from pass_lsp.decoding.model import output_table, table_of
+from pass_lsp.decoding.masks import window_of
+from pass_lsp.decoding.model import Limits, limits_of, output_table, table_of
 from pass_lsp.decoding.torch_executor import TorchExecutor
 
-FORMAT = 2
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FORMAT = 3
 MIN_BYTES, MAX_BYTES = 10_000_000, 2_000_000_000
 CACHE_BYTES = 8_000_000_000
 TOLERANCE = 1e-3
 QUANTIZED_BLOCK = 64
 
-_REFUSED = "refused"
+_REFUSED, _LIMITS = "refused", "limits.json"
 
 GraphExecutor = FusedExecutor | TracedExecutor
 _KINDS: dict[str, type[GraphExecutor]] = {"fused": FusedExecutor, "traced": TracedExecutor}
@@ -57,6 +59,13 @@ class Conversion:
         """Whether the graph is there."""
         return (self.folder / "tables.safetensors").exists()
 
+    def limits(self) -> Limits | None:
+        """Those of the model, once the graph is there: its configuration need not be read again, which takes long."""
+        try:
+            return Limits.read(self.folder / _LIMITS) if self.done else None
+        except (OSError, ValueError, TypeError):
+            return None
+
 
 def conversion(model: str, dtype: str, device: torch.device, artifact: Path | None, cache: Path) -> Conversion | None:
     """How `model` would be converted; None where the stock forward stays: GPUs, tiny and huge models, hub ids."""
@@ -65,7 +74,8 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
     fits = bool(weights) and MIN_BYTES <= size <= MAX_BYTES
     if device.type != "cpu" or dtype not in ("float32", "int8") or not fits:
         return None
-    sources = [*weights, Path(model) / "config.json", *([artifact / "lookahead.safetensors"] if artifact else [])]
+    said = [path for name in ("config", "generation_config") if (path := Path(model) / f"{name}.json").exists()]
+    sources = [*weights, *said, *([artifact / "lookahead.safetensors"] if artifact else [])]
     versions = (FORMAT, dtype, torch.__version__, transformers.__version__, onnxruntime.__version__)
     key = sha256(repr(versions).encode())
     for path in sources:
@@ -90,6 +100,7 @@ def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | N
             return False
         if wanted.dtype == "int8":
             _quantize(_graph_in(wanted.folder))
+        limits_of(model.config, model.generation_config).save(wanted.folder / _LIMITS)
         output, table = output_table(model), table_of(model)
         tables = {"table": table} if output is None or output is table else {"table": table, "output": output}
         save_file({name: tensor.detach().clone() for name, tensor in tables.items()}, wanted.folder / "tables.new")
@@ -98,13 +109,13 @@ def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | N
     return True
 
 
-def executor_of(done: Conversion, config: Any, lookahead: Lookahead | None, threads: int) -> GraphExecutor:
-    """The executor of a finished conversion; `config` is the model's text config."""
+def executor_of(done: Conversion, window: int | None, lookahead: Lookahead | None, threads: int) -> GraphExecutor:
+    """The executor of a finished conversion; `window` is the model's sliding one."""
     os.utime(done.folder)
     tables = load_file(done.folder / "tables.safetensors")
     graph = _graph_in(done.folder)
     kind = _KINDS[graph.stem]
-    return kind(graph, config, tables["table"], tables.get("output", tables["table"]), lookahead, threads)
+    return kind(graph, window, tables["table"], tables.get("output", tables["table"]), lookahead, threads)
 
 
 def _graph_in(folder: Path) -> Path:
@@ -119,6 +130,8 @@ def _made(folder: Path, name: str, stock: TorchExecutor, lookahead: Lookahead | 
     graph = folder / f"{name}.onnx"
     try:
         if name == "traced":
+            from pass_lsp.decoding.graphs.export import export  # brings the stock models' code
+
             export(stock.model, stock.gate, graph)
         elif buildable(stock.model, changes):
             build(stock.model, changes, graph)
@@ -130,7 +143,7 @@ def _made(folder: Path, name: str, stock: TorchExecutor, lookahead: Lookahead | 
 def _agrees(graph: Path, stock: TorchExecutor, lookahead: Lookahead | None) -> bool:
     """Whether graph and stock model give the same logits for cached, drafted and look-ahead rows."""
     config = stock.model.config.get_text_config()
-    other = _KINDS[graph.stem](graph, config, stock.table, stock.output_table, lookahead, 1)
+    other = _KINDS[graph.stem](graph, window_of(config), stock.table, stock.output_table, lookahead, 1)
     groups = ((0, 1), (2, min(2, lookahead.length))) if lookahead else ()
     ids = [(7 * i + 3) % stock.table.size(0) for i in range(12)]
     found = []

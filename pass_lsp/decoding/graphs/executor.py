@@ -21,7 +21,6 @@ import torch
 from pass_lsp.decoding.cache import BLOCK, KVCache
 from pass_lsp.decoding.layout import KEPT_TOKENS, Layout
 from pass_lsp.decoding.lookahead import Lookahead
-from pass_lsp.decoding.masks import window_of
 
 _HIDDEN = np.finfo(np.float32).min
 
@@ -87,14 +86,14 @@ class _GraphExecutor:
     def __init__(
         self,
         graph: Path,
-        config: Any,
+        window: int | None,
         table: torch.Tensor,
         output_table: torch.Tensor | None,
         lookahead: Lookahead | None,
         threads: int,
     ) -> None:
         self.table, self.output_table, self.lookahead = table, output_table, lookahead
-        self._window = window_of(config)
+        self._window = window
         self._session = _session(graph, threads)
         inputs = self._session.get_inputs()
         self._kinds = [i.name for i in inputs if i.name.endswith("_attention")]

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from transformers import PreTrainedModel
 
 from pass_lsp.decoding.layout import SPARE_SLOTS
 from pass_lsp.decoding.lora import Factors
 from pass_lsp.decoding.masks import mask_kinds
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 MODEL_TYPES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 MAX_TURNS = 2**22
