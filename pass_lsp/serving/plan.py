@@ -25,7 +25,7 @@ most_replicas = 1           # at most; more than `replicas` turns autoscaling on
 gpus = 0.0                  # of a GPU for each replica: 0.25 puts four on one; 0 is CPU only
 cpus = 1.0
 requests_per_replica = 2.0  # what autoscaling aims at
-max_queue = 16              # requests that may wait; beyond it they get 429
+max_queue = 16              # requests that may wait at a replica; beyond it they get 429
 max_tokens = 512
 max_seconds = 30.0
 
