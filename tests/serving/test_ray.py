@@ -20,13 +20,32 @@ from typing import Any
 
 import pytest
 
+from pass_lsp.engines.embedded import embedded_model
+from tests.server.conftest import private
+from tests.server.rawlsp import PYTHON, RawClient
 from tests.serving.conftest import wait_for
+from tests.serving.relay import Relay
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 pytest.importorskip("ray")
 
 LONG = {"prompt": "x = [1, 1, 1, 1, 1, 1, ", "max_tokens": 900, "strategy": "autoregressive", "stream": True}
 SHORT = {"prompt": "x = [1, 1, 1, ", "max_tokens": 4}
+
+METHODS = """\
+class Shapes:
+    def __init__(self, width, height):
+        self.width = width
+        self.height = height
+
+    def area(self):
+        return self.width * self.height
+
+    def perimeter(self):
+        return 2 * (self.width + self.height)
+
+    def scale(self, factor):
+"""
 
 
 class Team:
@@ -71,6 +90,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     config, log = folder / "deploy.toml", folder / "log"
     write(config, port, "embedded")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PASS_LSP_"))}
+    environment["XDG_CACHE_HOME"] = str(folder)
     with open(log, "wb") as out:
         command = [sys.executable, "-m", "pass_lsp", "deploy", "--config", str(config)]
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
@@ -138,8 +158,15 @@ def test_sessions_stick_to_their_replica(team: Team) -> None:
     assert len(set.union(*seen.values())) == 2
 
 
+def test_a_crowded_replica_hands_over(team: Team) -> None:
+    body = LONG | {"max_tokens": 400, "stream": False}
+    with ThreadPoolExecutor(8) as pool:
+        asked = list(pool.map(lambda _: team.complete("crowd", body), range(8)))
+    assert {status for status, _ in asked} == {200} and {pid for _, pid in asked} == team.replicas()
+
+
 def test_overload_is_said_and_nothing_breaks(team: Team) -> None:
-    body = LONG | {"max_tokens": 200, "stream": False}
+    body = LONG | {"max_tokens": 100, "stream": False}
 
     def ask(number: int) -> tuple[int, Any, Any]:
         with team.ask("/v1/completions", body) as response:
@@ -175,7 +202,27 @@ def test_a_replica_dies_in_mid_stream_and_the_session_goes_on(team: Team) -> Non
     wait_for(lambda: len(team.replicas() - {victim}) == 2, 90)
 
 
-def test_the_model_is_changed_without_a_failed_request(team: Team, model_dir: Path) -> None:
+@pytest.fixture(scope="module")
+def slow_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model with layers that change nothing, in half its context: the same answers, but slower."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder, source = tmp_path_factory.mktemp("models") / "slow", str(embedded_model())
+    model = LlamaForCausalLM.from_pretrained(source, dtype=torch.float32)
+    own = model.config.num_hidden_layers
+    config = model.config.to_dict() | {"num_hidden_layers": 4 * own, "max_position_embeddings": 512}
+    wide = LlamaForCausalLM(LlamaConfig.from_dict(config))
+    wide.load_state_dict(model.state_dict(), strict=False)
+    for layer in wide.model.layers[own:]:
+        layer.self_attn.o_proj.weight.data.zero_()
+        layer.mlp.down_proj.weight.data.zero_()
+    wide.to(torch.bfloat16).save_pretrained(str(folder))
+    AutoTokenizer.from_pretrained(source).save_pretrained(str(folder))
+    return folder
+
+
+def test_the_model_is_changed_without_a_failed_request(team: Team, slow_dir: Path) -> None:
     old, length = team.replicas(), team.context_length()
     statuses: list[int] = []
     over = threading.Event()
@@ -188,7 +235,7 @@ def test_the_model_is_changed_without_a_failed_request(team: Team, model_dir: Pa
     with ThreadPoolExecutor(2) as pool:
         typists = [pool.submit(typist, number) for number in range(2)]
         try:
-            write(team.config, team.port, str(model_dir))
+            write(team.config, team.port, str(slow_dir))
             team.process.send_signal(signal.SIGHUP)
             wait_for(lambda: len(statuses) > 1 and not old & team.replicas(), 120)
         finally:
@@ -196,3 +243,49 @@ def test_the_model_is_changed_without_a_failed_request(team: Team, model_dir: Pa
         for each in typists:
             each.result()
     assert set(statuses) == {200} and length == 1024 and team.context_length() == 512
+
+
+@pytest.fixture
+def editor(team: Team, tmp_path: Path) -> Iterator[tuple[RawClient, Relay, Path]]:
+    """A language server whose engine is the team's, with a relay between them that can kill."""
+    with contextlib.closing(Relay(team.port)) as relay:
+        log = tmp_path / "log"
+        command = [PYTHON, "-m", "pass_lsp", "serve", "--engine", relay.url]
+        client = RawClient.spawn(command, log, private(tmp_path))
+        try:
+            client.initialize(initializationOptions={"ahead": False, "deadlineMs": 0})
+            client.until(client.settled, 60)
+            yield client, relay, log
+        finally:
+            client.clean_up()
+
+
+def shown(client: RawClient, version: int) -> list[str]:
+    """What the user sees after typing something new."""
+    text = f"def first{version}(a, b):\n    return a + b\n\n\n" + METHODS
+    client.change(version, {"text": text})
+    found = client.complete(text.count("\n"), 0)
+    assert found != "no result", client.answers
+    return [item["insertText"] for item in found["items"]]
+
+
+def test_a_dying_replica_costs_the_user_of_an_editor_nothing(team: Team, editor: tuple[RawClient, Relay, Path]) -> None:
+    client, relay, log = editor
+    client.open(METHODS)
+    version = 2
+    assert shown(client, version)
+    while not relay.torn and version < 5:
+        wait_for(lambda: len(team.replicas()) == 2, 90)
+        relay.armed, version = True, version + 1
+        found = shown(client, version)
+        wait_for(lambda: bool(relay.killed))
+        while not found:
+            version += 1
+            found = shown(client, version)
+        assert time.monotonic() - relay.killed_s < 5
+    assert relay.torn, "every answer was over before its replica was dead"
+    assert all("result" in answer for answer in client.answers.values())
+    assert {note["method"] for note in client.notes} <= {"didChangeStatus", "$/progress"}
+    assert client.noted("didChangeStatus")[-1]["message"] == "Ready."
+    assert "ERROR" not in log.read_text() and "Traceback" not in log.read_text()
+    client.close()
