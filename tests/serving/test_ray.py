@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from pass_lsp.engines.embedded import embedded_model
+from pass_lsp.serving.scheduler import IN_TURN
 from tests.server.conftest import private
 from tests.server.rawlsp import PYTHON, RawClient
 from tests.serving.conftest import wait_for
@@ -158,11 +159,18 @@ def test_sessions_stick_to_their_replica(team: Team) -> None:
     assert len(set.union(*seen.values())) == 2
 
 
-def test_a_crowded_replica_hands_over(team: Team) -> None:
-    body = LONG | {"max_tokens": 400, "stream": False}
-    with ThreadPoolExecutor(8) as pool:
-        asked = list(pool.map(lambda _: team.complete("crowd", body), range(8)))
-    assert {status for status, _ in asked} == {200} and {pid for _, pid in asked} == team.replicas()
+def test_a_crowded_replica_hands_over_and_gets_its_session_back(team: Team) -> None:
+    homes = {name: team.complete(name)[1] for name in (f"crowd {number}" for number in range(40))}
+    own = homes["crowd 0"]
+    last, *others = [name for name, home in homes.items() if home == own][: IN_TURN + 1]
+    with contextlib.ExitStack() as crowd:
+        for name in others:
+            assert crowd.enter_context(team.ask("/v1/completions", LONG, name)).status == 200
+        assert figure(team, "pass_lsp_queue")[str(own)] == IN_TURN
+        status, other = team.complete(last)
+        assert status == 200 and other != own
+    wait_for(lambda: not sum(figure(team, "pass_lsp_queue").values()), 30)
+    assert team.complete(last) == (200, own)
 
 
 def test_overload_is_said_and_nothing_breaks(team: Team) -> None:
