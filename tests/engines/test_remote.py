@@ -263,6 +263,26 @@ def test_answers_that_end_by_themselves_share_a_connection(connect: Connect) -> 
         late.set()
 
 
+def test_a_kept_connection_that_the_server_has_closed_is_no_failure(connect: Connect) -> None:
+    served: set[Any] = set()
+
+    def once(exchange: Exchange) -> None:
+        """As llama.cpp's server: closes after a stream, which the client may hear of only with its next request."""
+        address = exchange.handler.client_address
+        exchange.die() if address in served else exchange.stream(fakes.openai_events())
+        served.add(address)
+
+    with serving(acting(once)) as fake:
+        engine = connect(fake.url)
+        ids = engine.tokenizer("x")["input_ids"]
+        for _ in range(3):
+            assert engine.generate(ids, SamplingParams(1)).finish == "eos"
+        assert len(fake.completions) == 5 and len(served) == 3
+        fake.routes["/v1/completions"] = lambda exchange: exchange.die()
+        with pytest.raises(EngineError, match="broke off"):
+            engine.generate(ids, SamplingParams(1))
+
+
 def test_a_prompt_that_was_too_long_is_followed_by_shorter_ones(connect: Connect) -> None:
     def strict(exchange: Exchange) -> None:
         tokens = len(exchange.body["prompt"])  # one for each character, as in tables of numbers

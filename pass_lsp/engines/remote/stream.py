@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -29,10 +31,7 @@ async def stream(
     headers = {"x-request-id": uuid.uuid4().hex} | ({"x-session-id": session} if session else {})
     body = peer.adapter.body(values_of(peer, ids, answer))
     try:
-        async with (
-            client.stream("POST", peer.adapter.path, json=body, headers=headers) as response,
-            asyncio.timeout(None) as rest,
-        ):
+        async with _sent(client, peer.adapter.path, body, headers) as response, asyncio.timeout(None) as rest:
             if response.status_code != 200:
                 raise await refusal(response, address)
             async for event in events(response):
@@ -51,6 +50,31 @@ async def stream(
             raise failure(error, address) from error
     if answer.finish is None:
         raise EngineError(f"The engine at {address.shown} ended an answer before it was over; see its log.", lost=True)
+
+
+@contextlib.asynccontextmanager
+async def _sent(
+    client: httpx2.AsyncClient, path: str, body: dict[str, Any], headers: dict[str, str]
+) -> AsyncIterator[httpx2.Response]:
+    """The response to a request. A kept connection that the server has closed meanwhile is dropped for another one."""
+    response: httpx2.Response | None = None
+    while response is None:
+        made: list[str] = []
+
+        async def trace(name: str, _: Any, made: list[str] = made) -> None:
+            if name.startswith("connection.connect_"):
+                made.append(name)
+
+        request = client.build_request("POST", path, json=body, headers=headers, extensions={"trace": trace})
+        try:
+            response = await client.send(request, stream=True)
+        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+            if made:
+                raise
+    try:
+        yield response
+    finally:
+        await response.aclose()
 
 
 def _hear(event: dict[str, Any], peer: Peer, answer: Answer) -> None:
