@@ -33,6 +33,7 @@ def engine(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
+    trust_remote_code: Annotated[bool, typer.Option(help="Whether a model may bring its own code.")] = False,
     log_level: options.LogLevel = "info",
 ) -> None:
     """Serve the model over HTTP: OpenAI's completions, for several editors at once."""
@@ -57,7 +58,7 @@ def engine(
         process.run(
             listener,
             limits,
-            lambda: options.local_engine(model, device, dtype, lookahead),
+            lambda: options.local_engine(model, device, dtype, lookahead, trust_remote_code=trust_remote_code),
             idle_minutes=idle_minutes,
             where=where,
         )

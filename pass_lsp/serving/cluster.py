@@ -65,9 +65,8 @@ class Replica:
             failures.extend([error] if error else [])
             done.set()
 
-        self.service.start(
-            lambda: load_engine(settings.model, settings.device, settings.dtype, settings.lookahead), loaded
-        )
+        chosen = settings.model, settings.device, settings.dtype, settings.lookahead, settings.trust_remote_code
+        self.service.start(lambda: load_engine(*chosen), loaded)
         done.wait()
         if failures:
             raise failures[0]

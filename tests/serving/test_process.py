@@ -19,10 +19,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from pass_lsp import cli
+from pass_lsp.cli import options
 from pass_lsp.cli.options import remote_engine
 from pass_lsp.config import Settings
 from pass_lsp.domain import SamplingParams
 from pass_lsp.errors import EngineError
+from pass_lsp.server import logs
+from pass_lsp.serving import process
 from pass_lsp.serving.process import _idle
 from pass_lsp.serving.scheduler import Job
 from pass_lsp.serving.service import Limits, Service
@@ -203,3 +207,17 @@ def test_where_it_cannot_listen_is_explained(
     said = explained(real("engine", *arguments, cwd=tmp_path))
     assert sentence in said and "s3" not in said
     assert (tmp_path / "token").read_text() == "s3cret"
+
+
+def test_a_model_brings_its_own_code_only_if_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(process, "run", lambda listener, limits, load, **_: (listener.close(), load()))
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    monkeypatch.setattr(options, "local_engine", lambda *given, **how: asked.append((given, how)))
+    for more in ([], ["--trust-remote-code"]):
+        monkeypatch.setattr(sys, "argv", ["pass-lsp", "engine", "--port", "0", "--model", "mine", *more])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+    given = ("mine", "auto", "auto", "auto")
+    assert asked == [(given, {"trust_remote_code": False}), (given, {"trust_remote_code": True})]
