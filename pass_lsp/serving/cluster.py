@@ -29,6 +29,7 @@ from pass_lsp.errors import ModelError
 from pass_lsp.serving.gauges import CONTENT_TYPE, joined
 from pass_lsp.serving.guard import is_local
 from pass_lsp.serving.plan import Plan
+from pass_lsp.serving.scheduler import DOCUMENTS
 from pass_lsp.serving.service import Limits, Service
 
 NAME = "pass-lsp"
@@ -66,7 +67,7 @@ class Replica:
             done.set()
 
         chosen = settings.model, settings.device, settings.dtype, settings.lookahead, settings.trust_remote_code
-        self.service.start(lambda: load_engine(*chosen), loaded)
+        self.service.start(lambda: load_engine(*chosen, documents=DOCUMENTS), loaded)
         done.wait()
         if failures:
             raise failures[0]

@@ -28,7 +28,7 @@ from pass_lsp.errors import EngineError
 from pass_lsp.server import logs
 from pass_lsp.serving import process
 from pass_lsp.serving.process import _idle
-from pass_lsp.serving.scheduler import Job
+from pass_lsp.serving.scheduler import DOCUMENTS, Job
 from pass_lsp.serving.service import Limits, Service
 from tests.serving.conftest import Counting, wait_for
 from tests.test_cli import explained, real
@@ -219,5 +219,5 @@ def test_a_model_brings_its_own_code_only_if_it_may(monkeypatch: pytest.MonkeyPa
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert not ended.value.code
-    given = ("mine", "auto", "auto", "auto")
-    assert asked == [(given, {"trust_remote_code": False}), (given, {"trust_remote_code": True})]
+    given, kept = ("mine", "auto", "auto", "auto"), {"documents": DOCUMENTS}
+    assert asked == [(given, kept | {"trust_remote_code": trusted}) for trusted in (False, True)]

@@ -12,7 +12,7 @@ import pytest
 
 from pass_lsp.domain import Generation, SamplingParams
 from pass_lsp.engines.local import LocalEngine, load_engine
-from pass_lsp.serving.scheduler import IN_TURN, QUANTUM, Job, Scheduler
+from pass_lsp.serving.scheduler import DOCUMENTS, IN_TURN, QUANTUM, Job, Scheduler
 from tests.serving.conftest import wait_for
 
 LENGTH = 5 * QUANTUM + 3
@@ -34,7 +34,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def engine(model_dir: Path) -> LocalEngine:
-    return load_engine(str(model_dir), lookahead="random")
+    return load_engine(str(model_dir), lookahead="random", documents=DOCUMENTS)
 
 
 @pytest.fixture
@@ -94,10 +94,17 @@ def test_turns_are_fair_and_no_prefix_is_read_twice(watched: tuple[Watched, Sche
         turns = [at for at, each in enumerate(order) if each == name]
         assert max((b - a for a, b in pairwise(turns)), default=0) <= IN_TURN
         assert first[name].prefilled_tokens + first[name].cached_tokens == len(prompts[name])
-    # Each goes on typing where its answer ended: everything before that is still there.
-    longer = {name: [*prompts[name], *first[name].token_ids, 20, 21] for name in NAMES[-IN_TURN:]}
-    again = asked(scheduler, longer, params)
-    for name, found in again.items():
+
+
+def test_a_room_full_of_typists_finds_every_prefix_again(
+    watched: tuple[Watched, Scheduler], engine: LocalEngine
+) -> None:
+    params = SamplingParams(4, strategy="autoregressive")
+    prompts = {str(n): [100 + n, *engine.tokenizer(SOURCES["alpha"])["input_ids"]] for n in range(DOCUMENTS // 4)}
+    first = asked(watched[1], prompts, params)
+    # Each goes on typing where its answer ended.
+    longer = {name: [*prompts[name], *first[name].token_ids, 20, 21] for name in prompts}
+    for name, found in asked(watched[1], longer, params).items():
         assert found.cached_tokens >= len(longer[name]) - 3 and found.prefilled_tokens <= 3
 
 
