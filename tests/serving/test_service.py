@@ -131,6 +131,10 @@ def test_bad_requests_get_one_sentence_and_harm_nobody(tokenizer: Any, serve: Se
                 assert (status, answer["error"]["param"]) == (400, param), body
                 assert answer["error"]["message"].endswith(".")
         assert here.post(b" " * (2**20 + 1))[0] == 413
+        connection = HTTPConnection("127.0.0.1", here.port)
+        with contextlib.closing(connection), contextlib.suppress(ConnectionError):  # it may hang up on the rest
+            connection.request("POST", "/v1/completions", iter([b" " * 2**16] * 17), encode_chunked=True)
+            assert connection.getresponse().status == 413
         assert here.ask("GET", "/v1/completions").status == 405 and here.get("/nothing")[0] == 404
         nulls = {"suffix": None, "stop": None, "logprobs": None, "max_tokens": None, "n": None, "stream": None}
         assert here.post({"prompt": PROMPT, **nulls})[1]["usage"]["completion_tokens"] == 16
