@@ -282,15 +282,15 @@ def test_a_dying_replica_costs_the_user_of_an_editor_nothing(team: Team, editor:
     client.open(METHODS)
     version = 2
     assert shown(client, version)
-    while not relay.torn and version < 5:
+    # On a busy machine a whole answer may come through at once, before anybody could be killed in the middle of it.
+    while not relay.torn and version < 40:
         wait_for(lambda: len(team.replicas()) == 2, 90)
-        relay.armed, version = True, version + 1
+        relay.armed, relay.killed, version = True, 0, version + 1
         found = shown(client, version)
-        wait_for(lambda: bool(relay.killed))
-        while not found:
+        while relay.killed and not found:
             version += 1
             found = shown(client, version)
-        assert time.monotonic() - relay.killed_s < 5
+        assert not relay.killed or time.monotonic() - relay.killed_s < 5
     assert relay.torn, "every answer was over before its replica was dead"
     assert all("result" in answer for answer in client.answers.values())
     assert {note["method"] for note in client.notes} <= {"didChangeStatus", "$/progress"}
