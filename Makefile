@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --progress-bar off -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup editors demo test soak check bench peers setup-ray test-ray clean
+.PHONY: help setup editors demo test soak check bench peers llama setup-ray test-ray clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ peers: $(READY) ## compare with llama.cpp on the same weights (its build takes 1
 	@test -x .cache/peers/bin/python || $(PYTHON) -m venv .cache/peers
 	@.cache/peers/bin/python -m pip install -q --disable-pip-version-check -r tests/peers/requirements.txt
 	@$(BIN)/python -m tests.peers.compare --json .cache/bench/peers.json
+
+llama: ## build llama.cpp's own server, for its tests in `make test` (20 minutes)
+	@tests/peers/build_server.sh .cache/peers
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .cache/pytest .ruff_cache .pytest_cache build dist

@@ -36,12 +36,13 @@ class PromptError(PassLspError):
 class EngineError(PassLspError):
     """The remote engine is away, busy, or answers as no engine does; `rest_s` is how long to leave it alone.
 
-    `lost` says that the connection ended in mid-answer, so that another replica may know the rest.
+    `lost` says that the connection ended in mid-answer, so that another replica may know the rest; `too_long` that
+    this prompt was, and a shorter one may be sent at once.
     """
 
-    def __init__(self, message: str, *, rest_s: float = 0.0, lost: bool = False) -> None:
+    def __init__(self, message: str, *, rest_s: float = 0.0, lost: bool = False, too_long: bool = False) -> None:
         super().__init__(message)
-        self.rest_s, self.lost = rest_s, lost
+        self.rest_s, self.lost, self.too_long = rest_s, lost, too_long
 
 
 class TrainError(PassLspError):

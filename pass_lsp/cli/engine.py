@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,6 +33,7 @@ def engine(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
+    trust_remote_code: Annotated[bool, typer.Option(help="Whether a model may bring its own code.")] = False,
     log_level: options.LogLevel = "info",
 ) -> None:
     """Serve the model over HTTP: OpenAI's completions, for several editors at once."""
@@ -40,6 +41,7 @@ def engine(
     from pass_lsp.server import logs
     from pass_lsp.serving import process, service
     from pass_lsp.serving.guard import is_local
+    from pass_lsp.serving.scheduler import DOCUMENTS
 
     logs.configure(log_level)
     token = token_of(token_file)
@@ -47,6 +49,7 @@ def engine(
     if not (local or token):
         raise ConfigError(f"{host} can be reached from elsewhere; set PASS_LSP_TOKEN or give --token-file.")
     limits = service.Limits(max_queue, max_tokens, 2**20, max_seconds, token, local)
+    own: dict[str, Any] = {"trust_remote_code": trust_remote_code, "documents": DOCUMENTS}
     with contextlib.ExitStack() as stack:
         if uds is not None:
             listener, where = stack.enter_context(process.unix(uds)), f"unix://{uds}"
@@ -57,7 +60,7 @@ def engine(
         process.run(
             listener,
             limits,
-            lambda: options.local_engine(model, device, dtype, lookahead),
+            lambda: options.local_engine(model, device, dtype, lookahead, **own),
             idle_minutes=idle_minutes,
             where=where,
         )

@@ -80,8 +80,9 @@ def local_engine(
     *,
     trust_remote_code: bool = False,
     threads: int | None = None,
+    documents: int = 8,
 ) -> LocalEngine:
     """Load the engine that the options describe."""
     from pass_lsp.engines.local import load_engine
 
-    return load_engine(model, device, dtype, lookahead, trust_remote_code, threads)
+    return load_engine(model, device, dtype, lookahead, trust_remote_code, threads, documents)

@@ -51,6 +51,7 @@ def load_engine(
     lookahead: str | None = "auto",
     trust_remote_code: bool = False,
     threads: int | None = None,
+    documents: int = 8,
 ) -> LocalEngine:
     """Load a model for completion.
 
@@ -58,7 +59,8 @@ def load_engine(
     `bfloat16`, `int8`. `lookahead`: a directory, `auto` (beside the model, else the
     user's data folder), `random` (untrained) or None. On a CPU the first load converts the
     model for this machine, which takes some seconds. `threads` on a CPU: chosen for the model's
-    size when None. Raises `ModelError`, `ConfigError`.
+    size when None. `documents` is of how many the prefixes are kept, as far as memory goes. Raises `ModelError`,
+    `ConfigError`.
     """
     path = str(embedded_model()) if model == "embedded" else str(model)
     place = choose_device(device)
@@ -88,7 +90,7 @@ def load_engine(
             executor = TorchExecutor(loaded, artifact)
     key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place} {threads}"
     costs = _costs(executor, limits, key)
-    return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place))
+    return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place), documents)
 
 
 def engine_of(model: PreTrainedModel, tokenizer: Any = None, lookahead: Lookahead | None = None) -> LocalEngine:
@@ -148,6 +150,7 @@ class LocalEngine:
         path: str = "",
         dtype: str = "float32",
         device: str = "cpu",
+        documents: int = 8,
     ) -> None:
         self.tokenizer = tokenizer
         self.path, self.dtype, self.device = path, dtype, device
@@ -158,7 +161,7 @@ class LocalEngine:
         self.planner = planners[0]
         self._reference = reference
         self._vocabulary = executor.table.size(0)
-        caches = CachePool(executor.new_slots, CACHE_BYTES)
+        caches = CachePool(executor.new_slots, CACHE_BYTES, documents)
         self._parts = Parts(executor, caches, planners, limits.context_length, limits.eos_ids)
         self._lock = threading.Lock()
 

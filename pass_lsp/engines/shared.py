@@ -195,7 +195,8 @@ def _options(settings: Settings) -> list[str]:
         return str(Path(name).resolve()) if Path(name).is_dir() else name
 
     options = ["--model", whole(settings.model), "--device", settings.device, "--dtype", settings.dtype]
-    return [*options, "--lookahead", whole(settings.lookahead)]
+    trust = ["--trust-remote-code"] if settings.trust_remote_code else []
+    return [*options, "--lookahead", whole(settings.lookahead), *trust]
 
 
 def _folder() -> Path:

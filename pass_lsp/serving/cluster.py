@@ -1,6 +1,7 @@
 """The service as replicas of Ray Serve: affinity, bounded queues, health, autoscaling, updates without a gap.
 
-Ray's proxy speaks HTTP and knows how many requests each replica has; the replica is `Service` as in one process.
+Ray's proxy speaks HTTP; the replica is `Service` as in one process, with its own queue and its own refusals. Ray's
+limits lie beyond those, so that a question after health or figures never waits behind completions.
 """
 
 # Ray is an extra that most environments lack; types are checked without it too.
@@ -20,17 +21,25 @@ from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere; read when ray is imported
 
+from prometheus_client import Metric
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pass_lsp.errors import ModelError
+from pass_lsp.serving.gauges import CONTENT_TYPE, joined
 from pass_lsp.serving.guard import is_local
 from pass_lsp.serving.plan import Plan
-from pass_lsp.serving.scheduler import IN_TURN
+from pass_lsp.serving.scheduler import DOCUMENTS
 from pass_lsp.serving.service import Limits, Service
 
 NAME = "pass-lsp"
-_ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
+_DEPLOYMENT = "engine"
+_ROUTER = "pass_lsp.serving.affinity.Affinity"
+_SPARE = 16
+"""Requests beyond a replica's queue that reach it all the same: to be refused, or to ask how it is."""
+_AT_THE_PROXY = 256
+"""Requests that may be on their way to a replica; in a burst each is for a moment."""
+_FIGURES_S = 2.0
 _OBJECT_STORE = 2**27
 """Bytes; only requests and runs of text travel."""
 
@@ -43,7 +52,7 @@ class Replica:
 
         settings = Plan(**plan)
         limits = Limits(
-            max_queue=settings.max_queue + IN_TURN,
+            max_queue=settings.max_queue,
             max_tokens=settings.max_tokens,
             max_seconds=settings.max_seconds,
             token=token,
@@ -57,9 +66,8 @@ class Replica:
             failures.extend([error] if error else [])
             done.set()
 
-        self.service.start(
-            lambda: load_engine(settings.model, settings.device, settings.dtype, settings.lookahead), loaded
-        )
+        chosen = settings.model, settings.device, settings.dtype, settings.lookahead, settings.trust_remote_code
+        self.service.start(lambda: load_engine(*chosen, documents=DOCUMENTS), loaded)
         done.wait()
         if failures:
             raise failures[0]
@@ -67,13 +75,28 @@ class Replica:
     async def __call__(self, request: Request) -> Response:
         """Answer a request; which replica did is in a header."""
         response = await self.service(request)
+        if request.url.path == "/metrics" and response.status_code == 200:
+            response = Response(await _all_figures(), media_type=CONTENT_TYPE)
         response.headers["x-replica"] = str(os.getpid())
         return response
+
+    async def figures(self) -> tuple[str, list[Metric]]:
+        """Its process and what it counted."""
+        return str(os.getpid()), self.service.gauges.families()
 
     async def check_health(self) -> None:
         """Raises where the engine's thread is dead or stuck; Ray then replaces the replica."""
         if not self.service.ready:
             raise RuntimeError("The engine's thread does not answer.")
+
+
+async def _all_figures() -> bytes:
+    """Of every replica that says them in time; whoever reads them asks one address and cannot know which it gets."""
+    from ray import serve
+
+    everyone = serve.get_deployment_handle(_DEPLOYMENT, NAME).broadcast("figures")
+    told = await everyone.results_async(timeout_s=_FIGURES_S, return_exceptions=True)
+    return joined(dict(each for each in told if not isinstance(each, BaseException)))
 
 
 def application(plan: Plan, token: str) -> Any:
@@ -91,10 +114,10 @@ def application(plan: Plan, token: str) -> Any:
         }
     deployed = serve.deployment(
         Replica,
-        name="engine",
+        name=_DEPLOYMENT,
         ray_actor_options={"num_cpus": plan.cpus, "num_gpus": plan.gpus},
-        max_ongoing_requests=IN_TURN,
-        max_queued_requests=plan.max_queue,
+        max_ongoing_requests=plan.max_queue + 1 + _SPARE,
+        max_queued_requests=_AT_THE_PROXY,
         backpressure_config={"status_code": 429, "retry_after_s": 1},
         health_check_period_s=2,
         health_check_timeout_s=10,

@@ -18,6 +18,7 @@ model = "embedded"          # or a directory that is there on every machine, or 
 device = "auto"
 dtype = "auto"
 lookahead = "auto"
+trust_remote_code = false   # whether the model may bring its own code
 
 # Replicas of the engine. Each decodes one forward at a time; docs/sizing.md has the arithmetic.
 replicas = 1                # at least
@@ -25,7 +26,7 @@ most_replicas = 1           # at most; more than `replicas` turns autoscaling on
 gpus = 0.0                  # of a GPU for each replica: 0.25 puts four on one; 0 is CPU only
 cpus = 1.0
 requests_per_replica = 2.0  # what autoscaling aims at
-max_queue = 16              # requests that may wait; beyond it they get 429
+max_queue = 16              # requests that may wait at a replica; beyond it they get 429
 max_tokens = 512
 max_seconds = 30.0
 
@@ -50,6 +51,7 @@ class Plan:
     device: str = "auto"
     dtype: str = "auto"
     lookahead: str = "auto"
+    trust_remote_code: bool = False
     replicas: int = 1
     most_replicas: int = 1
     gpus: float = 0.0
@@ -69,8 +71,10 @@ class Plan:
             raise ConfigError("replicas must be 1 or more, so that nobody waits for a model to load.")
         if not 0 < self.port < 65536:
             raise ConfigError(f"port is {self.port}; use one from 1 to 65535.")
-        if min(self.gpus, self.max_queue, self.cpus) < 0 or min(self.requests_per_replica, self.max_seconds) <= 0:
-            raise ConfigError("gpus, cpus, max_queue, requests_per_replica and max_seconds cannot be negative.")
+        if min(self.gpus, self.max_queue, self.cpus) < 0:
+            raise ConfigError("gpus, cpus or max_queue is negative; use 0 or more.")
+        if min(self.requests_per_replica, self.max_seconds, self.max_tokens) <= 0:
+            raise ConfigError("requests_per_replica, max_seconds or max_tokens is 0 or less; use more.")
 
     @property
     def most(self) -> int:

@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 QUANTUM = 16
 IN_TURN = 4
-"""Below the number of documents that an engine's pool keeps."""
+"""Far below `DOCUMENTS`."""
+DOCUMENTS = 64
+"""Of so many, an engine for many keeps the prefixes."""
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pass_lsp import cli
-from pass_lsp.bench.load import Plan, bench_load
+from pass_lsp.bench.load import Plan, bench_load, rated
 from pass_lsp.bench.traces import Edit, Trace
 from pass_lsp.cli.options import wishes_of
 from pass_lsp.config import Settings
@@ -64,6 +64,18 @@ def test_failures_are_counted_by_what_they_are_and_end_nothing() -> None:
         row = found["rows"][0]
         assert 0 < row["failed"] <= row["requests"] and "too much to do" in row["why"]
         assert found["rated_typists"] == 0
+
+
+def test_survivors_of_an_overload_are_no_good_service() -> None:
+    def row(typists: int, share: float, p99: float, failed: int = 0) -> dict[str, Any]:
+        answers = round(100 * share)
+        return {"typists": typists, "answered_share": share, "answers": answers, "answer_p99_ms": p99, "failed": failed}
+
+    one, four = row(1, 0.7, 80.0), row(4, 0.6, 200.0)
+    assert rated([one, four], 500) == 4
+    assert rated([one, four, row(16, 0.02, 150.0)], 500) == 4, "the one that was quick by chance"
+    assert rated([one, row(4, 0.6, 600.0), row(8, 0.7, 90.0, failed=1)], 500) == 1
+    assert rated([row(1, 0.0, 0.0)], 500) == 0
 
 
 def test_it_is_bounded_in_time_whatever_the_server_does() -> None:

@@ -265,8 +265,8 @@ def llama_cpp(*, infills: bool = True, name: str = "/models/starcoder2-3b-q8_0.g
             message = "Infill is not supported by this model: prefix token is missing. "
             exchange.json({"error": {"code": 501, "message": message, "type": "not_supported_error"}}, 501)
         elif missing := {"input_prefix", "input_suffix"} - exchange.body.keys():
-            message = f'"{min(missing)}" is required'
-            exchange.json({"error": {"code": 400, "message": message, "type": "invalid_request_error"}}, 400)
+            message = f"[json.exception.out_of_range.403] key '{min(missing)}' not found"
+            exchange.json({"error": {"code": 500, "message": message, "type": "server_error"}}, 500)
         else:
             _llama(exchange, _LLAMA_MEMBERS | {"input_prefix", "input_suffix", "input_extra"})
 

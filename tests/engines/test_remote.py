@@ -242,6 +242,71 @@ def test_an_answer_is_committed_as_it_comes_and_cut_by_its_stop_rule(connect: Co
         wait_for(lambda: bool(fake.closed_s))
 
 
+def test_answers_that_end_by_themselves_share_a_connection(connect: Connect) -> None:
+    late = threading.Event()
+
+    def lags(exchange: Exchange) -> None:
+        exchange.head(200, "text/event-stream")
+        for event in texts("a + b")[1:]:
+            exchange.chunk(f"data: {fakes.json.dumps(event)}\n\n".encode())
+        late.wait(30)
+
+    with serving(answers(*fakes.openai_events())) as fake:
+        engine = connect(fake.url)
+        ids = engine.tokenizer("x")["input_ids"]
+        for _ in range(3):
+            assert engine.generate(ids).finish == "eos"
+            assert engine.generate(ids, SamplingParams(1)).finish == "eos"
+        assert len({each.handler.client_address for each in fake.completions}) == 1
+        fake.routes["/v1/completions"] = lags
+        assert engine.generate(ids).finish == "eos", "waits for a server that does not end its stream"
+        late.set()
+
+
+def test_a_kept_connection_that_the_server_has_closed_is_no_failure(connect: Connect) -> None:
+    served: set[Any] = set()
+
+    def once(exchange: Exchange) -> None:
+        """As llama.cpp's server: closes after a stream, which the client may hear of only with its next request."""
+        address = exchange.handler.client_address
+        exchange.die() if address in served else exchange.stream(fakes.openai_events())
+        served.add(address)
+
+    with serving(acting(once)) as fake:
+        engine = connect(fake.url)
+        ids = engine.tokenizer("x")["input_ids"]
+        for _ in range(3):
+            assert engine.generate(ids, SamplingParams(1)).finish == "eos"
+        assert len(fake.completions) == 5 and len(served) == 3
+        fake.routes["/v1/completions"] = lambda exchange: exchange.die()
+        with pytest.raises(EngineError, match="broke off"):
+            engine.generate(ids, SamplingParams(1))
+
+
+def test_a_prompt_that_was_too_long_is_followed_by_shorter_ones(connect: Connect) -> None:
+    def strict(exchange: Exchange) -> None:
+        tokens = len(exchange.body["prompt"])  # one for each character, as in tables of numbers
+        if tokens > 1500:
+            message = f"request ({tokens} tokens) exceeds the available context size (1500 tokens), try increasing it"
+            exchange.json({"error": {"code": 400, "message": message, "type": "exceed_context_size_error"}}, 400)
+        else:
+            exchange.stream(fakes.openai_events())
+
+    table = "".join(f"{number},\n" for number in range(2000)) + "x = "
+    documents = [Document(f"file:///r/{name}.py", table, path=f"/r/{name}.py") for name in "ab"]
+    with serving(acting(strict)) as fake:
+        engine = connect(fake.url)
+        for _ in range(2):
+            with pytest.raises(EngineError, match=r"exceeds the available context.*; the next one is shorter"):
+                complete_document(documents[0], len(table), engine)
+        assert complete_document(documents[0], len(table), engine).generation is not None
+        assert len(fake.completions[-1].body["prompt"]) > 500
+        with pytest.raises(EngineError):
+            complete_document(documents[1], len(table), engine)
+        assert len(fake.completions[-1].body["prompt"]) == len(fake.completions[0].body["prompt"])
+        assert sum(each.path == "/v1/models" for each in fake.asked) == 1, "a refused prompt is no reason to look again"
+
+
 def test_a_cancel_ends_a_silent_server_within_milliseconds(connect: Connect) -> None:
     began = threading.Event()
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pass_lsp.config import Settings
-from pass_lsp.engines.shared import SharedEngine
+from pass_lsp.engines.shared import SharedEngine, _options
 from pass_lsp.errors import ConfigError, EngineError
 
 Share = Callable[..., SharedEngine]
@@ -91,11 +91,16 @@ def test_each_model_dtype_and_device_has_its_own(share: Share, tmp_path: Path, m
         {"model": "org/name"},
         {"model": "model"},
         {"lookahead": "none"},
+        {"trust_remote_code": True},
     ]
     sockets = [share(settings=Settings(**kind)).socket for kind in kinds]
     assert len(set(sockets)) == len(kinds)
     assert share(settings=Settings(deadline_ms=5, engine="shared")).socket == sockets[0]
     assert share(settings=Settings(model=str(tmp_path / "model"))).socket == sockets[4]
+
+
+def test_a_model_may_bring_its_code_only_where_the_user_said_so() -> None:
+    assert _options(Settings(trust_remote_code=True)) == [*_options(Settings()), "--trust-remote-code"]
 
 
 def test_a_stale_socket_is_removed(share: Share, lives: Path) -> None:

@@ -1,4 +1,4 @@
-"""A stock Llama as a GGUF file, without a vocabulary: token ids go in and come out.
+"""A stock Llama as a GGUF file, without a vocabulary (token ids go in and come out) or with its byte-level one.
 
 Runs in the peers' own environment. Rotary rows are put in the order that llama.cpp turns them in:
 it pairs neighbours, transformers pairs the halves of a head. Source: the GGUF specification.
@@ -27,8 +27,13 @@ NAMES = {
 QUANTIZED = {"f32": None, "q8_0": gguf.GGMLQuantizationType.Q8_0}
 
 
-def write_gguf(config: dict[str, Any], weights: dict[str, np.ndarray], path: Path, kind: str) -> None:
-    """Write `weights` (transformers' names, float32) to `path` as `f32` or `q8_0`; `config` is the model's own."""
+def write_gguf(
+    config: dict[str, Any], weights: dict[str, np.ndarray], path: Path, kind: str, spelt: dict[str, Any] | None = None
+) -> None:
+    """Write `weights` (transformers' names, float32) to `path` as `f32` or `q8_0`; `config` is the model's own.
+
+    `spelt` is its tokenizer.json.
+    """
     writer = gguf.GGUFWriter(path, "llama")
     head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     writer.add_context_length(config["max_position_embeddings"])
@@ -43,7 +48,10 @@ def write_gguf(config: dict[str, Any], weights: dict[str, np.ndarray], path: Pat
     writer.add_rope_dimension_count(head)
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_vocab_size(config["vocab_size"])
-    writer.add_tokenizer_model("no_vocab")
+    if spelt is None:
+        writer.add_tokenizer_model("no_vocab")
+    else:
+        _add_vocabulary(writer, spelt, config["eos_token_id"])
     for name, weight in weights.items():
         renamed = _renamed(name, bool(config["tie_word_embeddings"]))
         if renamed is not None:
@@ -52,6 +60,19 @@ def write_gguf(config: dict[str, Any], weights: dict[str, np.ndarray], path: Pat
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _add_vocabulary(writer: gguf.GGUFWriter, spelt: dict[str, Any], end: int) -> None:
+    """llama.cpp finds the markers for filling in by their names; it splits words in its own way, which is close."""
+    special = {each["content"] for each in spelt["added_tokens"] if each["special"]}
+    tokens = sorted(spelt["model"]["vocab"], key=spelt["model"]["vocab"].__getitem__)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.CONTROL if each in special else gguf.TokenType.NORMAL for each in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in spelt["model"]["merges"]])
+    writer.add_eos_token_id(end)
+    writer.add_add_bos_token(False)
 
 
 def _renamed(name: str, tied: bool) -> str | None:
@@ -85,5 +106,9 @@ if __name__ == "__main__":
     import json
 
     source, target, wanted = sys.argv[1:]
+    spelt = Path(source) / "tokenizer.json"
+    vocabulary = json.loads(spelt.read_text("utf-8")) if spelt.exists() else None
     with np.load(Path(source) / "weights.npz") as stored:
-        write_gguf(json.loads((Path(source) / "config.json").read_text()), dict(stored), Path(target), wanted)
+        write_gguf(
+            json.loads((Path(source) / "config.json").read_text()), dict(stored), Path(target), wanted, vocabulary
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,13 +20,33 @@ from typing import Any
 
 import pytest
 
+from pass_lsp.engines.embedded import embedded_model
+from pass_lsp.serving.scheduler import IN_TURN
+from tests.server.conftest import private
+from tests.server.rawlsp import PYTHON, RawClient
 from tests.serving.conftest import wait_for
+from tests.serving.relay import Relay
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 pytest.importorskip("ray")
 
 LONG = {"prompt": "x = [1, 1, 1, 1, 1, 1, ", "max_tokens": 900, "strategy": "autoregressive", "stream": True}
 SHORT = {"prompt": "x = [1, 1, 1, ", "max_tokens": 4}
+
+METHODS = """\
+class Shapes:
+    def __init__(self, width, height):
+        self.width = width
+        self.height = height
+
+    def area(self):
+        return self.width * self.height
+
+    def perimeter(self):
+        return 2 * (self.width + self.height)
+
+    def scale(self, factor):
+"""
 
 
 class Team:
@@ -70,6 +91,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     config, log = folder / "deploy.toml", folder / "log"
     write(config, port, "embedded")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PASS_LSP_"))}
+    environment["XDG_CACHE_HOME"] = str(folder)
     with open(log, "wb") as out:
         command = [sys.executable, "-m", "pass_lsp", "deploy", "--config", str(config)]
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
@@ -99,18 +121,36 @@ def test_a_stream_arrives_piecewise(team: Team) -> None:
     assert arrivals[0] < middle < arrivals[-1] and len(set(arrivals)) > 20
 
 
-def cancelled(team: Team, session: str) -> float:
-    # The figures are those of the replica that answers, and a session stays with one.
-    with team.ask("/metrics", session=session) as response:
+def figure(team: Team, name: str) -> dict[str, float]:
+    """By replica."""
+    with team.ask("/metrics") as response:
         lines = response.read().decode().splitlines()
-    return float(next(line for line in lines if line.startswith("pass_lsp_cancels_total")).split()[1])
+    found = [re.fullmatch(rf'{name}{{replica="(\d+)"}} (\S+)', line) for line in lines]
+    return {each[1]: float(each[2]) for each in found if each}
 
 
-def test_closing_the_connection_frees_the_replica(team: Team) -> None:
-    before = cancelled(team, "closes")
-    with team.ask("/v1/completions", LONG, "closes") as response:
+def seconds_to_cancel(team: Team) -> float:
+    """From the closing of a connection to the end of the decode, which the replica writes down."""
+    before = sum(figure(team, "pass_lsp_cancels_total").values())
+    with team.ask("/v1/completions", LONG) as response:
         assert response.readline().startswith(b"data: ")
-    wait_for(lambda: cancelled(team, "closes") == before + 1, 10)
+        closed_s = time.time()
+    wait_for(lambda: sum(figure(team, "pass_lsp_cancels_total").values()) == before + 1, 10)
+    return max(figure(team, "pass_lsp_last_cancel_timestamp_seconds").values()) - closed_s
+
+
+def test_closing_the_connection_ends_the_decode_within_a_second(team: Team) -> None:
+    took: list[float] = []
+    # The best of three: a machine that does other things besides may be late, once or twice.
+    while len(took) < 3 and min(took, default=1.0) >= 1.0:
+        took.append(seconds_to_cancel(team))
+    assert 0 < min(took) < 1.0, took
+
+
+def test_the_figures_are_those_of_all_replicas(team: Team) -> None:
+    replicas = team.replicas()
+    asked = figure(team, "pass_lsp_forwards_total")
+    assert set(asked) == {str(pid) for pid in replicas} and len(asked) == 2 and min(asked.values()) > 0
 
 
 def test_sessions_stick_to_their_replica(team: Team) -> None:
@@ -119,13 +159,42 @@ def test_sessions_stick_to_their_replica(team: Team) -> None:
     assert len(set.union(*seen.values())) == 2
 
 
+def test_a_crowded_replica_hands_over_and_gets_its_session_back(team: Team) -> None:
+    homes = {name: team.complete(name)[1] for name in (f"crowd {number}" for number in range(40))}
+    own = homes["crowd 0"]
+    last, *others = [name for name, home in homes.items() if home == own][: IN_TURN + 1]
+    with contextlib.ExitStack() as crowd:
+        for name in others:
+            assert crowd.enter_context(team.ask("/v1/completions", LONG, name)).status == 200
+        assert figure(team, "pass_lsp_queue")[str(own)] == IN_TURN
+        status, other = team.complete(last)
+        assert status == 200 and other != own
+    wait_for(lambda: not sum(figure(team, "pass_lsp_queue").values()), 30)
+    assert team.complete(last) == (200, own)
+
+
 def test_overload_is_said_and_nothing_breaks(team: Team) -> None:
-    body = LONG | {"max_tokens": 200, "stream": False}
+    body = LONG | {"max_tokens": 100, "stream": False}
+
+    def ask(number: int) -> tuple[int, Any, Any]:
+        with team.ask("/v1/completions", body) as response:
+            return response.status, json.loads(response.read()), response.headers.get("retry-after")
+
+    def health() -> int:
+        with team.ask("/health") as response:
+            return response.status
+
     with ThreadPoolExecutor(40) as pool:
-        statuses = list(pool.map(lambda _: team.complete(body=body)[0], range(40)))
-    assert set(statuses) == {200, 429}
-    with team.ask("/v1/completions", SHORT) as response:
-        assert response.status == 200
+        asked = [pool.submit(ask, number) for number in range(40)]
+        well = []
+        while not all(each.done() for each in asked):
+            well.append(health())
+    answers = [each.result() for each in asked]
+    assert {status for status, _, _ in answers} == {200, 429} and set(well) == {200}
+    for status, said, again in answers:
+        if status == 429:
+            assert said["error"]["type"] == "rate_limit_error" and again == "1"
+    assert team.complete()[0] == 200
 
 
 def test_a_replica_dies_in_mid_stream_and_the_session_goes_on(team: Team) -> None:
@@ -141,7 +210,27 @@ def test_a_replica_dies_in_mid_stream_and_the_session_goes_on(team: Team) -> Non
     wait_for(lambda: len(team.replicas() - {victim}) == 2, 90)
 
 
-def test_the_model_is_changed_without_a_failed_request(team: Team, model_dir: Path) -> None:
+@pytest.fixture(scope="module")
+def slow_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model with layers that change nothing, in half its context: the same answers, but slower."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder, source = tmp_path_factory.mktemp("models") / "slow", str(embedded_model())
+    model = LlamaForCausalLM.from_pretrained(source, dtype=torch.float32)
+    own = model.config.num_hidden_layers
+    config = model.config.to_dict() | {"num_hidden_layers": 4 * own, "max_position_embeddings": 512}
+    wide = LlamaForCausalLM(LlamaConfig.from_dict(config))
+    wide.load_state_dict(model.state_dict(), strict=False)
+    for layer in wide.model.layers[own:]:
+        layer.self_attn.o_proj.weight.data.zero_()
+        layer.mlp.down_proj.weight.data.zero_()
+    wide.to(torch.bfloat16).save_pretrained(str(folder))
+    AutoTokenizer.from_pretrained(source).save_pretrained(str(folder))
+    return folder
+
+
+def test_the_model_is_changed_without_a_failed_request(team: Team, slow_dir: Path) -> None:
     old, length = team.replicas(), team.context_length()
     statuses: list[int] = []
     over = threading.Event()
@@ -154,7 +243,7 @@ def test_the_model_is_changed_without_a_failed_request(team: Team, model_dir: Pa
     with ThreadPoolExecutor(2) as pool:
         typists = [pool.submit(typist, number) for number in range(2)]
         try:
-            write(team.config, team.port, str(model_dir))
+            write(team.config, team.port, str(slow_dir))
             team.process.send_signal(signal.SIGHUP)
             wait_for(lambda: len(statuses) > 1 and not old & team.replicas(), 120)
         finally:
@@ -162,3 +251,49 @@ def test_the_model_is_changed_without_a_failed_request(team: Team, model_dir: Pa
         for each in typists:
             each.result()
     assert set(statuses) == {200} and length == 1024 and team.context_length() == 512
+
+
+@pytest.fixture
+def editor(team: Team, tmp_path: Path) -> Iterator[tuple[RawClient, Relay, Path]]:
+    """A language server whose engine is the team's, with a relay between them that can kill."""
+    with contextlib.closing(Relay(team.port)) as relay:
+        log = tmp_path / "log"
+        command = [PYTHON, "-m", "pass_lsp", "serve", "--engine", relay.url]
+        client = RawClient.spawn(command, log, private(tmp_path))
+        try:
+            client.initialize(initializationOptions={"ahead": False, "deadlineMs": 0})
+            client.until(client.settled, 60)
+            yield client, relay, log
+        finally:
+            client.clean_up()
+
+
+def shown(client: RawClient, version: int) -> list[str]:
+    """What the user sees after typing something new."""
+    text = f"def first{version}(a, b):\n    return a + b\n\n\n" + METHODS
+    client.change(version, {"text": text})
+    found = client.complete(text.count("\n"), 0)
+    assert found != "no result", client.answers
+    return [item["insertText"] for item in found["items"]]
+
+
+def test_a_dying_replica_costs_the_user_of_an_editor_nothing(team: Team, editor: tuple[RawClient, Relay, Path]) -> None:
+    client, relay, log = editor
+    client.open(METHODS)
+    version = 2
+    assert shown(client, version)
+    # On a busy machine a whole answer may come through at once, before anybody could be killed in the middle of it.
+    while not relay.torn and version < 40:
+        wait_for(lambda: len(team.replicas()) == 2, 90)
+        relay.armed, relay.killed, version = True, 0, version + 1
+        found = shown(client, version)
+        while relay.killed and not found:
+            version += 1
+            found = shown(client, version)
+        assert not relay.killed or time.monotonic() - relay.killed_s < 5
+    assert relay.torn, "every answer was over before its replica was dead"
+    assert all("result" in answer for answer in client.answers.values())
+    assert {note["method"] for note in client.notes} <= {"didChangeStatus", "$/progress"}
+    assert client.noted("didChangeStatus")[-1]["message"] == "Ready."
+    assert "ERROR" not in log.read_text() and "Traceback" not in log.read_text()
+    client.close()

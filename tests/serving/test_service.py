@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -129,6 +131,10 @@ def test_bad_requests_get_one_sentence_and_harm_nobody(tokenizer: Any, serve: Se
                 assert (status, answer["error"]["param"]) == (400, param), body
                 assert answer["error"]["message"].endswith(".")
         assert here.post(b" " * (2**20 + 1))[0] == 413
+        connection = HTTPConnection("127.0.0.1", here.port)
+        with contextlib.closing(connection), contextlib.suppress(ConnectionError):  # it may hang up on the rest
+            connection.request("POST", "/v1/completions", iter([b" " * 2**16] * 17), encode_chunked=True)
+            assert connection.getresponse().status == 413
         assert here.ask("GET", "/v1/completions").status == 405 and here.get("/nothing")[0] == 404
         nulls = {"suffix": None, "stop": None, "logprobs": None, "max_tokens": None, "n": None, "stream": None}
         assert here.post({"prompt": PROMPT, **nulls})[1]["usage"]["completion_tokens"] == 16
@@ -215,6 +221,44 @@ def test_closing_the_connection_ends_the_decode(stream: bool, tokenizer: Any, se
         wait_for(lambda: bool(engine.cancelled))
         assert len(engine.seen) < 400
         wait_for(lambda: "pass_lsp_cancels_total 1.0" in here.get("/metrics")[1])
+
+
+def test_no_forward_begins_after_the_client_is_gone(tokenizer: Any, serve: Serve) -> None:
+    engine, begun, go = Counting(tokenizer), threading.Event(), threading.Event()
+    flags: list[Any] = []
+
+    def held(token_ids: list[int]) -> int | None:
+        """In the middle of the third forward."""
+        if len(token_ids) == 3:
+            begun.set()
+            assert go.wait(30)
+        return None
+
+    def generate(prompt_ids: Any, params: Any, *, cancel: Any, on_commit: Any, stop: Any) -> Any:
+        flags.append(cancel)
+        return Counting.generate(engine, prompt_ids, params, cancel=cancel, on_commit=on_commit, stop=held)
+
+    engine.generate = generate  # type: ignore[method-assign]
+    with serve(engine) as here:
+        connection = HTTPConnection("127.0.0.1", here.port)
+        connection.request("POST", "/v1/completions", json.dumps({"prompt": PROMPT, "max_tokens": 100}))
+        assert begun.wait(30)
+        connection.close()
+        wait_for(lambda: flags[0].cancelled)
+        go.set()
+        wait_for(lambda: bool(engine.cancelled))
+    assert len(engine.seen) == 3
+
+
+def test_who_sends_slowly_or_half_keeps_nobody_waiting(tokenizer: Any, serve: Serve) -> None:
+    engine = Counting(tokenizer)
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+    with serve(engine, Limits(max_queue=2)) as here, contextlib.ExitStack() as slow:
+        for sent in (b"", b"POST /v1/comp", head, head + b'{"prompt": [20'):
+            for _ in range(5):
+                slow.enter_context(socket.create_connection(("127.0.0.1", here.port))).sendall(sent)
+        assert here.post({"prompt": PROMPT, "max_tokens": 2})[0] == 200 and here.get("/health")[0] == 200
+        assert here.service.scheduler.load == 0, "half a request holds a place in the queue"
 
 
 def test_a_full_queue_is_said_and_the_rest_is_served(tokenizer: Any, serve: Serve) -> None:

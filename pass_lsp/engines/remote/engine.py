@@ -27,13 +27,16 @@ import httpx2
 from pass_lsp.domain import CancelToken, Generation, OnCommit, SamplingParams, Stop
 from pass_lsp.engines.remote.answer import Answer, generation_of
 from pass_lsp.engines.remote.discovery import Peer, Wishes, discover
-from pass_lsp.engines.remote.stream import stream
+from pass_lsp.engines.remote.stream import TAIL_S, stream
 from pass_lsp.engines.remote.wire import Address, client_for
 from pass_lsp.errors import EngineError, PromptError
 
 _LOOK_S = 0.004
 _STOP_EVERY_S = 0.02
 _RETRY_S = 1.0
+_LESS = 0.6
+_SESSIONS = 64
+"""Of so many it is remembered how much fits."""
 
 
 class RemoteEngine:
@@ -53,6 +56,7 @@ class RemoteEngine:
         self._lock = threading.RLock()
         self._resting: tuple[float, EngineError] | None = None
         self._retried_s = -_RETRY_S
+        self._fits: dict[str, int] = {}
 
     # --- what is served there ---------------------------------------------------
 
@@ -74,6 +78,11 @@ class RemoteEngine:
     def context_length(self) -> int:
         """In tokens; 0 where the server does not say."""
         return self.peer.context_length
+
+    def context_of(self, session: str) -> int:
+        """The same for one session: less where its text has more tokens than it seems."""
+        told, fits = self.context_length, self._fits.get(session, 0)
+        return min(told or fits, fits or told)
 
     def session(self, *names: str) -> Session:
         """This engine for one document: the server may keep its cache where the same names come from."""
@@ -102,7 +111,7 @@ class RemoteEngine:
             limit = params.max_new_tokens * (1 if per_token == 1 else 8 * per_token)
             answer = Answer(params, on_commit, stop, limit)
             if params.max_new_tokens:
-                with self._rested():
+                with self._rested(), self._fitted(session, len(ids) // per_token):
                     self._runner.run(self._watched(peer, ids, answer, cancel, session))
         return generation_of(answer, len(ids), by_token=per_token == 1)
 
@@ -114,6 +123,8 @@ class RemoteEngine:
         try:
             yield
         except EngineError as error:
+            if error.too_long:
+                raise
             self._peer = None
             failed = self._revived(error)
             self._resting = (time.monotonic() + failed.rest_s, failed)
@@ -121,6 +132,16 @@ class RemoteEngine:
                 raise
             raise failed from error
         self._resting = None
+
+    @contextlib.contextmanager
+    def _fitted(self, session: str, length: int) -> Iterator[None]:
+        """After a prompt of about so many tokens that was too long, the session's next ones are shorter."""
+        try:
+            yield
+        except EngineError as error:
+            if error.too_long:
+                self._fits = dict([*self._fits.items()][-_SESSIONS:]) | {session: max(int(length * _LESS), 1)}
+            raise
 
     def _revived(self, error: EngineError) -> EngineError:
         """What to say of an error, when whoever can has seen to it that somebody listens again."""
@@ -145,8 +166,9 @@ class RemoteEngine:
                     looked_s = time.monotonic()
                     answer.look()
         finally:
-            if not work.done():
-                work.cancel()
+            if answer.finish in ("eos", "length"):
+                await asyncio.wait((work,), timeout=2 * TAIL_S)
+            work.cancel()
             await asyncio.wait((work,))
         if not work.cancelled() and answer.finish != "cancelled":
             work.result()
@@ -176,8 +198,8 @@ class Session:
 
     @property
     def context_length(self) -> int:
-        """As of the engine."""
-        return self._engine.context_length
+        """As of the engine, or less."""
+        return self._engine.context_of(self.key)
 
     def generate(
         self,

@@ -10,6 +10,7 @@ import email.utils
 import ipaddress
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ _MAX_BYTES = 8 << 20
 _MAX_FACTS = 64 << 20
 """A large vocabulary is 10 MB."""
 _MAX_ERROR = 1 << 16
+DONE: dict[str, Any] = {}
+_TOO_LONG = re.compile(r"context|too (long|many tokens)|longer than", re.IGNORECASE)
+"""In how servers say that a prompt does not fit: each in words of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,10 @@ def client_for(address: Address) -> httpx2.AsyncClient:
 
 
 async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
-    """The JSON objects of a stream, as server-sent events or one a line; ends at `[DONE]`. Raises `EngineError`."""
+    """The JSON objects of a stream, as server-sent events or one a line; the last is `DONE`. Raises `EngineError`.
+
+    Goes on until the server ends it, since only a connection whose stream was read to its end can be used again.
+    """
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not (kind == "text/event-stream" or "json" in kind):
         raise EngineError(
@@ -102,15 +109,19 @@ async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
             "give --engine the base address of one.",
             rest_s=REST_S,
         )
-    rest, total = b"", 0
+    rest, total, done = b"", 0, False
     async for chunk in response.aiter_bytes():
+        if done:
+            continue
         total += len(chunk)
         *lines, rest = (rest + chunk).split(b"\n")
         if total > _MAX_BYTES or len(rest) > _MAX_LINE:
             raise EngineError("The engine sends more than an answer can have; restart it.", rest_s=REST_S)
         for line in lines:
             if line.strip() == b"data: [DONE]" or line.strip() == b"data:[DONE]":
-                return
+                done, rest = True, b""
+                yield DONE
+                break
             if (event := _event(line)) is not None:
                 yield event
     if (event := _event(rest)) is not None:
@@ -146,6 +157,10 @@ async def refusal(response: httpx2.Response, address: Address) -> EngineError:
     """What an error status means, in one sentence with the remedy."""
     code, rest = response.status_code, _retry_after(response.headers.get("retry-after", ""))
     said = await _said(response)
+    if code in (400, 413) and _TOO_LONG.search(said):
+        return EngineError(
+            f"The prompt is longer than the engine's context ({code}{said}); the next one is shorter.", too_long=True
+        )
     if code in (401, 403):
         sentence = f"The engine refuses access ({code}); set {TOKEN} to its token."
     elif code == 429:

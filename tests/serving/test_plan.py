@@ -1,0 +1,68 @@
+"""The file of `pass-lsp deploy`: what it may say, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pass_lsp.cli.deploy import _cluster
+from pass_lsp.errors import ConfigError
+from pass_lsp.serving.plan import TEXT, Plan, read
+from tests.test_cli import explained, real
+
+
+def test_the_file_to_edit_says_every_setting_and_its_default() -> None:
+    assert tomllib.loads(TEXT) == asdict(Plan())
+
+
+def test_a_command_beats_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "team.toml"
+    file.write_text("replicas = 3\ngpus = 1\n")
+    plan = read(file, {"replicas": 5})
+    assert (plan.replicas, plan.most, plan.gpus, plan.model) == (5, 5, 1.0, "embedded")
+    assert read(None, {}) == Plan()
+    assert Plan(replicas=2, most_replicas=8).most == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("replicas = ", "is not TOML"),
+        ("replica = 2", "Unknown setting 'replica'"),
+        ('replicas = "2"', "must be of type int"),
+        ("replicas = true", "must be of type int"),
+        ("replicas = 0", "must be 1 or more"),
+        ("port = 0", "port is 0"),
+        ("port = 70000", "port is 70000"),
+        ("gpus = -0.5", "is negative; use 0 or more"),
+        ("max_seconds = 0", "is 0 or less"),
+        ("max_tokens = 0", "is 0 or less"),
+    ],
+)
+def test_a_wrong_file_is_explained(text: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "team.toml").write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        read(tmp_path / "team.toml", {})
+
+
+def test_the_command_writes_the_file_once_and_refuses_open_doors(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.delenv("PASS_LSP_TOKEN", raising=False)
+    assert real("deploy", "--write", "team.toml", cwd=tmp_path).code == 0
+    assert (tmp_path / "team.toml").read_text() == TEXT
+    assert "exists already" in explained(real("deploy", "--write", "team.toml", cwd=tmp_path))
+    (tmp_path / "team.toml").write_text('host = "0.0.0.0"\n')
+    assert "can be reached from elsewhere" in explained(real("deploy", "--config", "team.toml", cwd=tmp_path))
+    assert "cannot be read" in explained(real("deploy", "--config", "absent.toml", cwd=tmp_path))
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "")  # what is set on the way is taken back afterwards
+    with pytest.raises(ConfigError, match=r"needs ray.*pip install 'pass-lsp\[ray\]'"):
+        _cluster(Plan())
