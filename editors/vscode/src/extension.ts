@@ -17,7 +17,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const keys = properties.map((key) => key.slice(SECTION.length + 1));
   const bar = statusBar();
   const offers = new Offers();
-  const server = new Server(keys, offers, bar.show, (pythons) => void offerInstallation(pythons));
+  const server = new Server(keys, offers, bar.show, (...where) => void offerInstallation(...where));
   const command = (name: string, run: () => unknown) =>
     vscode.commands.registerCommand(`pass-lsp.${name}`, run);
   context.subscriptions.push(
@@ -66,14 +66,16 @@ function statusBar() {
   return { item, show, draw };
 }
 
-/** Say that the server is missing, with the command that brings it. */
-async function offerInstallation(pythons: string[]): Promise<void> {
+/** Say that the server is missing, with the command that brings it, or that it is not at the `path` that is set. */
+async function offerInstallation(path: string, pythons: string[]): Promise<void> {
   const command = installCommand(pythons, process.platform === 'win32');
-  const said = await vscode.window.showWarningMessage(
-    `pass-lsp is not installed. Run: ${command}`,
-    'Install',
-    'Set its path',
-  );
+  const said = path
+    ? await vscode.window.showWarningMessage(`pass-lsp.path: there is no program ${path}.`, 'Set its path')
+    : await vscode.window.showWarningMessage(
+        `pass-lsp is not installed. Run: ${command}`,
+        'Install',
+        'Set its path',
+      );
   if (said === 'Set its path') {
     await vscode.commands.executeCommand('workbench.action.openSettings', 'pass-lsp.path');
   } else if (said === 'Install') {

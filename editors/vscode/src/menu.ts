@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import * as vscode from 'vscode';
 import { SECTION, type Server } from './server';
+import { asOptions } from './settings';
 
 type Act = () => Thenable<unknown>;
 
@@ -118,11 +119,7 @@ export async function report(server: Server, name: 'doctor' | 'stats'): Promise<
     await vscode.commands.executeCommand('pass-lsp.restart');
     return;
   }
-  const settings = vscode.workspace.getConfiguration(SECTION);
-  const options = ['model', 'device', 'dtype', 'lookahead'].flatMap((key) => {
-    const value = settings.inspect<string>(key)?.globalValue;
-    return name === 'doctor' && value ? [`--${key}`, value] : [];
-  });
+  const options = name === 'doctor' ? asOptions(server.settings) : [];
   const progress = { location: vscode.ProgressLocation.Window, title: `pass-lsp ${name}` };
   const printed = await vscode.window.withProgress(progress, () => output(program, [name, ...options]));
   const document = await vscode.workspace.openTextDocument({ content: printed, language: 'plaintext' });
