@@ -42,5 +42,5 @@ def test_completion_at_point_puts_the_suggestion_in(home: Home, project: Hole) -
     assert "\n" in edit["newText"]
     assert project.path.read_text("utf-8") == whole
     [told] = home.wire.messages("client", "workspace/didChangeConfiguration")
-    assert told["params"]["settings"] == {"pass-lsp": {"multi_line_tokens": 64}}
+    assert told["params"]["settings"] == {"pass-lsp": {"disabled_languages": ["markdown"]}}
     assert home.wire.complaints() == []

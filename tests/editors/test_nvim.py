@@ -196,10 +196,11 @@ def test_toggle_silences_it(nvim: Nvim, home: Home, project: Hole) -> None:
     assert nvim.ghost() is None
     starts = home.wire.starts()
     nvim.keys("<Esc>:PassLsp restart<CR>")
-    until(lambda: home.wire.starts() > starts and home.wire.ready() is not None, "a new server")
+    until(lambda: home.wire.starts() > starts and home.wire.messages("server", "didChangeStatus"), "a new server")
     until(lambda: nvim.lua("return require('pass_lsp').statusline()") == "pass off", "which is off too")
     nvim.keys(":PassLsp toggle<CR>")
     until(lambda: nvim.lua("return require('pass_lsp').statusline()") != "pass off", "on again")
+    until(home.wire.ready, "the model is loaded")
     nvim.keys("A<BS><Space>")
     assert nvim.wait_for_ghost()
 

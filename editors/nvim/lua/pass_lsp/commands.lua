@@ -55,10 +55,11 @@ function commands.toggle()
   end
   local key = 'pass-lsp'
   local enabled = vim.tbl_get(vim.lsp.config[NAME], 'settings', key, 'enabled') == false
-  local change = { [key] = { enabled = enabled } }
-  vim.lsp.config(NAME, { settings = change })
+  local change = { enabled = enabled }
+  vim.lsp.config(NAME, { settings = { [key] = change } })
   for _, client in ipairs(vim.lsp.get_clients({ name = NAME })) do
-    client.settings = vim.tbl_deep_extend('force', client.settings, change)
+    -- In place: Neovim sends this very table once more to a client that is just starting.
+    client.settings[key] = vim.tbl_extend('force', client.settings[key] or {}, change)
     client:notify('workspace/didChangeConfiguration', { settings = client.settings })
   end
   if not enabled then
