@@ -274,9 +274,7 @@ def test_a_server_that_dies_comes_back_by_itself(vscode: VsCode, home: Home, pro
 def test_a_picked_model_is_used_at_once(vscode: VsCode, home: Home, project: Hole) -> None:
     model, starts = str(ROOT / "models" / "pass-cpu"), home.wire.starts()
     vscode.pick("Pick a model", "A folder")
-    vscode.sure("appears", ".quick-input-widget .quick-input-action .monaco-button")  # the question for a folder
-    vscode.sure("fill", ASKED, model)
-    vscode.sure("click", ".quick-input-widget .quick-input-action .monaco-button")
+    vscode.name_folder(model, "lookahead")
     until(lambda: home.wire.starts() == starts + 1, "a new server")
     [initialize] = home.wire.messages("client", "initialize")
     assert initialize["params"]["initializationOptions"]["pass-lsp"]["model"] == model
@@ -317,8 +315,8 @@ def test_what_the_program_prints_is_shown_beside_the_editor(vscode: VsCode, entr
 
 def test_the_menu_leads_to_the_settings(vscode: VsCode) -> None:
     vscode.pick("Settings")
-    until(lambda: "Multi_line_tokens" in " ".join(vscode.seen(".settings-editor")), "our settings")
-    vscode.command("View: Close Editor")
+    until(lambda: "Disabled_languages" in " ".join(vscode.seen(".settings-editor")), "our settings")
+    vscode.leave(".settings-editor")
 
 
 def test_the_walkthrough_leads_to_the_doctor(vscode: VsCode) -> None:
@@ -331,13 +329,15 @@ def test_the_walkthrough_leads_to_the_doctor(vscode: VsCode) -> None:
     until(lambda: re.search(r"ok\s+python", " ".join(vscode.seen(".monaco-editor .view-line"))), "the report")
 
 
-def test_a_path_that_names_nothing_is_told(trusted: VsCode) -> None:
-    trusted.set_for_the_machine({"pass-lsp.path": "~/nowhere/pass-lsp"})
+def test_a_path_that_names_nothing_is_told(trusted: VsCode, home: Home) -> None:
     trusted.notifications()
-    trusted.command("pass-lsp: Restart the Server")
-    [said] = until(trusted.notifications, "a notification")
-    assert said == "pass-lsp.path: there is no program ~/nowhere/pass-lsp."
+    trusted.set_for_the_machine({"pass-lsp.path": "~/nowhere/pass-lsp"})
+    said = until(trusted.notifications, "a notification")
+    assert said == ["pass-lsp.path: there is no program ~/nowhere/pass-lsp."]
+    starts = home.wire.starts()
+    trusted.command("Notifications: Clear All Notifications")
     trusted.set_for_the_machine({})
+    until(lambda: home.wire.starts() == starts + 1, "the server is started again")
 
 
 def test_a_missing_server_is_installed_by_one_command(
@@ -353,8 +353,8 @@ def test_a_missing_server_is_installed_by_one_command(
     python.chmod(0o755)
     trusted.notifications()
     trusted.command("pass-lsp: Restart the Server")
-    [said] = until(trusted.notifications, "a notification")
-    assert said == f"pass-lsp is not installed. Run: {python} -m pip install pass-lsp"
+    said = until(trusted.notifications, "a notification")
+    assert said == [f"pass-lsp is not installed. Run: {python} -m pip install pass-lsp"]
     starts = home.wire.starts()
     trusted.sure("click", '.notification-toast .monaco-button:has-text("Install")')
     until(lambda: home.wire.starts() == starts + 1, "the command has brought it, and it is started")

@@ -166,12 +166,22 @@ class VsCode:
         self.sure("appears", f"{page} .workspace-trust-buttons")
         self.do("press", "Control+Enter")
         until(lambda: not self.seen("#status\\.workspaceTrust"), "the folder is trusted")
+        self.leave(page)
+
+    def leave(self, page: str) -> None:
+        """Close a page that lies over the workbench."""
 
         def is_closed() -> bool:
             self.do("press", "Escape")
-            return not self.seen(page)
+            return not self.do("visible", page)
 
-        until(is_closed, "the page, which lies over the workbench, is closed")
+        until(is_closed, f"{page} is closed")
+
+    def name_folder(self, folder: str, inside: str) -> None:
+        """Answer the question for a folder, once the list below it has what is `inside`."""
+        row = f'{ROWS}:has-text("{inside}")'
+        until(lambda: self.do("fill", ASKED, f"{folder}/") and self.do("appears", row), "the folder is found")
+        self.sure("click", ".quick-input-widget .quick-input-action .monaco-button")
 
     def ghost(self) -> str | None:
         """The suggestion on the screen, if there is one."""
