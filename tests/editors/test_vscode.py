@@ -70,27 +70,29 @@ def trusted(started: VsCode, home: Home) -> VsCode:
     return started
 
 
-@pytest.fixture
-def watched(started: VsCode, home: Home, request: pytest.FixtureRequest) -> Iterator[VsCode]:
-    """At the end nothing must have popped up, and nobody have complained. Pictures of failures are kept."""
+@pytest.fixture(autouse=True)
+def pictured(started: VsCode, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A picture of what is on the screen is kept of every failure."""
     failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        started.do("picture", str(SHOTS / f"{request.node.name}.png"))
+
+
+@pytest.fixture
+def watched(started: VsCode, home: Home) -> Iterator[VsCode]:
+    """At the end nothing must have popped up, and nobody have complained."""
     started.notifications()
     yield started
-    if request.session.testsfailed > failed:
-        picture(started, request.node.name)
-    else:
-        assert started.notifications() == []
-        assert home.wire.complaints() == []
+    assert started.notifications() == []
+    assert home.wire.complaints() == []
 
 
 @pytest.fixture
-def vscode(watched: VsCode, trusted: VsCode, home: Home, project: Hole, request: pytest.FixtureRequest) -> VsCode:
+def vscode(watched: VsCode, trusted: VsCode, home: Home, project: Hole) -> VsCode:
     """VS Code at the hole, the server ready."""
-    try:
-        to_the_hole(trusted, home, project)
-    except AssertionError:
-        picture(trusted, request.node.name)
-        raise
+    to_the_hole(trusted, home, project)
     return trusted
 
 
@@ -106,12 +108,6 @@ def to_the_hole(vscode: VsCode, home: Home, project: Hole) -> None:
 
     until(is_there, "the text is as it was, and the cursor in the hole")
     home.wire.forget()
-
-
-def picture(vscode: VsCode, name: str) -> None:
-    """Keep what is on the screen."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    vscode.do("picture", str(SHOTS / f"{name}.png"))
 
 
 def fill(vscode: VsCode, home: Home, project: Hole) -> tuple[str, dict]:
@@ -187,6 +183,25 @@ def test_a_part_is_accepted_and_told(vscode: VsCode, home: Home, project: Hole, 
     assert part == "word" or ghost[:taken].strip() == ghost.split("\n")[0].strip()
     assert note["params"]["item"]["insertText"] == item["insertText"]
     becomes(vscode, project, project.with_(ghost[:taken]))
+
+
+def test_another_suggestion_is_shown_and_accepted(vscode: VsCode, home: Home, project: Hole) -> None:
+    fill(vscode, home, project)
+    vscode.do("press", "Alt+BracketRight")
+
+    def manual() -> list[dict]:
+        asked = home.wire.answers("textDocument/inlineCompletion")
+        replies = [reply for ask, reply in asked if ask["params"]["context"]["triggerKind"] == 1 and reply]
+        return replies[-1]["result"]["items"] if replies else []
+
+    items = until(manual, "the server is asked by hand")
+    item = items[1 % len(items)]
+    text = after_cursor(item, project)
+    until(lambda: vscode.ghost() == text, "the second is shown")
+    vscode.do("press", "Tab")
+    [command] = until(lambda: home.wire.messages("client", "workspace/executeCommand"), "the accept reaches the server")
+    assert command["params"]["arguments"] == item["command"]["arguments"]
+    becomes(vscode, project, project.with_(text))
 
 
 def test_ten_fast_keys_leave_one_running_decode(vscode: VsCode, home: Home, project: Hole) -> None:
@@ -327,6 +342,25 @@ def test_the_walkthrough_leads_to_the_doctor(vscode: VsCode) -> None:
     vscode.sure("click", f'{page} >> text="When nothing comes"')
     vscode.sure("click", f'{page} >> text="Run the doctor"')
     until(lambda: re.search(r"ok\s+python", " ".join(vscode.seen(".monaco-editor .view-line"))), "the report")
+
+
+def test_a_cell_of_a_notebook_is_completed(vscode: VsCode, home: Home, project: Hole) -> None:
+    source = project.before.rsplit("\n\n", 1)[1].splitlines(keepends=True)
+    cell = {"cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
+    notebook = {"cells": [cell], "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    project.path.with_name("cells.ipynb").write_text(json.dumps(notebook))
+    vscode.choose("cells.ipynb", opened_by=lambda: vscode.do("press", "Control+p"))
+    vscode.sure("click", ".notebook-editor .monaco-editor .view-line")
+    vscode.do("press", "Control+End")
+    vscode.do("type", " ")
+    item = until(home.wire.items, "an answer")[-1]
+    asked = home.wire.messages("client", "textDocument/inlineCompletion")[-1]
+    assert asked["params"]["textDocument"]["uri"].startswith("vscode-notebook-cell:")
+    until(lambda: vscode.ghost() and vscode.ghost() in item["insertText"], "the ghost text")
+    vscode.do("press", "Tab")
+    [command] = until(lambda: home.wire.messages("client", "workspace/executeCommand"), "the accept reaches the server")
+    assert command["params"]["arguments"] == item["command"]["arguments"]
+    vscode.command("View: Revert and Close Editor")
 
 
 def test_a_path_that_names_nothing_is_told(trusted: VsCode, home: Home) -> None:

@@ -42,7 +42,7 @@ OF_THE_MACHINE = {"pass-lsp.lookahead": "auto"}
 class VsCode:
     """One running VS Code on `folder`. `install` runs shell commands in which `code` is this one."""
 
-    def __init__(self, home: Home, folder: Path) -> None:
+    def __init__(self, home: Home, folder: Path, settings: dict[str, Any] | None = None) -> None:
         node = need("tools/bin/node")
         self._entry = [str(node), str(need("vscode/node_modules/code-server/out/node/entry.js"))]
         playwright = need("browser/node_modules/playwright-core")
@@ -51,7 +51,7 @@ class VsCode:
         for where in ("User", "Machine"):
             (self.user / where).mkdir(parents=True)
         self._running: list[subprocess.Popen[str]] = []
-        (self.user / "User" / "settings.json").write_text(json.dumps(SETTINGS))
+        (self.user / "User" / "settings.json").write_text(json.dumps(SETTINGS | (settings or {})))
         self.set_for_the_machine({})
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
