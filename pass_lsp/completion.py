@@ -7,17 +7,19 @@ Knows every noun and no framework: `server/` and `cli/` call it, it calls the ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import islice
 
-from pass_lsp import postprocess, prompt
+from pass_lsp import prompt
+from pass_lsp.answer import Answer, OnText
 from pass_lsp.config import Settings
 from pass_lsp.context import build_context, errors_in
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import (
+    Branch,
     CancelToken,
     Completion,
     Context,
@@ -33,9 +35,6 @@ from pass_lsp.errors import EngineError
 from pass_lsp.metrics.laps import Laps
 
 SELF_TEST = "def add(a, b):\n    return \n"
-
-OnText = Callable[[str, Callable[[], Completion | None]], None]
-"""Called with the answer so far, and a function that makes a completion of its whole lines, if they are closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +74,17 @@ def complete_document(
         return Outcome(reason=context.reason, taken_ms=laps.taken)
     wanted = _params(params, settings, context.mode, question.stop_ids)
     errors = errors_in(document, offset, context)
-    said = _Said(engine.tokenizer, context, question, offset, errors, laps, on_commit, on_text)
-    stop = postprocess.Deadline(said.rule, settings.deadline_ms, settings.manual_deadline_ms)
-    generation = engine.generate(question.token_ids, wanted, cancel=cancel, on_commit=said, stop=stop)
-    if question.otherwise and not (said.rule.healed or stop.passed or generation.finish == "cancelled"):
-        # The model would rather end the word that was begun: it gets the prompt as it stands.
-        said = replace(said, question=question.otherwise)
-        stop.stop = said.rule
-        generation = engine.generate(said.question.token_ids, wanted, cancel=cancel, on_commit=said, stop=stop)
-    laps.lap("decode" if said.ids else "prefill")
-    if generation.finish == "cancelled":
-        return Outcome(None, Reason.CANCELLED, generation, laps.taken)
-    if stop.passed:
-        generation = replace(generation, finish="length")
-    answer = said.finished(generation, postprocess.closed_part if stop.passed else None)
+    answer = Answer(engine.tokenizer, context, question, offset, settings, errors, laps, on_commit, on_text)
+    heard = {"cancel": cancel, "on_commit": answer, "stop": answer.stop}
+    generation = engine.generate(question.token_ids, wanted, **heard)
+    if answer.ask_otherwise(generation):
+        generation = engine.generate(answer.question.token_ids, wanted, **heard)
+    laps.lap("decode" if answer.ids else "prefill")
+    made = answer.completion(generation)
     laps.lap("postprocess")
-    if isinstance(answer, Completion):
-        return Outcome(answer, None, generation, laps.taken)
-    return Outcome(None, answer, generation, laps.taken)
+    if isinstance(made, Completion):
+        return Outcome(made, None, generation, laps.taken)
+    return Outcome(None, made, generation, laps.taken)
 
 
 def self_test(engine: Engine) -> str:
@@ -141,22 +133,26 @@ def alternatives_at(
 
     Ends early when `deadline_ms` of `settings` has passed or `cancel` is set.
     """
-    found, laps = [first], Laps()
-    sampled = SamplingParams(settings.multi_line_tokens, temperature=0.7, top_p=0.95, strategy=settings.strategy)
-    for seed in range(1, 2 * settings.alternatives):
-        left_ms = int(settings.deadline_ms - laps.total_ms())
-        if len(found) >= settings.alternatives or (settings.deadline_ms and left_ms <= 0):
+    laps, engine, found = Laps(), _of_document(engine, document, workspace), [first]
+    offset = document.offset(*document.position(offset, "utf-32"), "utf-32")
+    context, question = _question(document, offset, engine, settings, workspace)
+    if question is None:
+        return []
+    params = replace(_params(None, settings, Mode.MULTI_LINE, question.stop_ids), temperature=0.7, top_p=0.95)
+    errors, seeds = errors_in(document, offset, context), iter(range(1, 2 * settings.alternatives))
+    while (missing := settings.alternatives - len(found)) > 0:
+        left_ms = settings.deadline_ms and int(settings.deadline_ms - laps.total_ms())
+        batch = list(islice(seeds, missing if hasattr(engine, "sample") else 1))
+        if not batch or (settings.deadline_ms and left_ms <= 0):
             break
-        hurried = replace(settings, deadline_ms=left_ms if settings.deadline_ms else 0)
-        params = replace(sampled, seed=seed)
+        parts = (engine.tokenizer, context, question, offset, replace(settings, deadline_ms=left_ms), errors)
         try:
-            outcome = complete_document(document, offset, engine, hurried, params, cancel, workspace=workspace)
+            made = _sampled(engine, {seed: Answer(*parts) for seed in batch}, params, cancel)
         except EngineError:  # it went away: what there is by now is good
             break
-        if outcome.reason is Reason.CANCELLED:
+        if Reason.CANCELLED in made:
             break
-        if outcome.completion is not None and outcome.completion not in found:
-            found.append(outcome.completion)
+        found += [each for each in dict.fromkeys(made) if isinstance(each, Completion) and each not in found]
     return found[1:]
 
 
@@ -203,42 +199,35 @@ def _question(
     return context, prompt.render(shown, template, engine.tokenizer, room, heal=settings.token_healing)
 
 
-@dataclass
-class _Said:
-    """Hears each run of tokens while it is decoded, and tells those who listen what the answer says by then."""
+def _sampled(
+    engine: Engine, asked: Mapping[int, Answer], params: SamplingParams, cancel: CancelToken | None
+) -> list[Completion | Reason]:
+    """The answer for each seed; all of them are decoded together where the engine can."""
+    made: dict[int, Completion | Reason] = {}
+    while asked:
+        prompt_ids = next(iter(asked.values())).question.token_ids
+        branches = [Branch(seed, answer.stop, answer) for seed, answer in asked.items()]
+        generations = dict(zip(asked, _generations(engine, prompt_ids, params, branches, cancel), strict=True))
+        otherwise = {seed: answer for seed, answer in asked.items() if answer.ask_otherwise(generations[seed])}
+        made |= {seed: asked[seed].completion(generations[seed]) for seed in asked if seed not in otherwise}
+        asked = otherwise
+    return [made[seed] for seed in sorted(made)]
 
-    tokenizer: Any
-    context: Context
-    question: Prompt
-    offset: int
-    errors: Callable[[str, int], int] | None
-    laps: Laps
-    on_commit: OnCommit | None
-    on_text: OnText | None
 
-    def __post_init__(self) -> None:
-        self.ids: list[int] = []
-        self.rule = postprocess.Stop(self.context, self.question, self.tokenizer)
-        self._commit = self.on_commit and prompt.Unhealed(self.question, self.tokenizer, self.on_commit)
-
-    def __call__(self, run: list[int]) -> None:
-        if not self.ids:
-            self.laps.lap("prefill")
-        self.ids.extend(run)
-        if self._commit is not None:
-            self._commit(run)
-        if self.on_text is not None and self.rule.healed:
-            self.on_text(self.rule.text, self.closed_lines)
-
-    def finished(self, generation: Generation, cut: postprocess.Cut | None) -> Completion | Reason:
-        """What to make of the answer, or of what there is of it."""
-        parts = (self.context, self.question, self.tokenizer, self.offset, self.errors, cut)
-        return postprocess.finish(generation, *parts)
-
-    def closed_lines(self) -> Completion | None:
-        """What there is, as far as its lines are complete and closed."""
-        part = self.finished(Generation(list(self.ids), "length"), postprocess.closed_lines)
-        return part if isinstance(part, Completion) else None
+def _generations(
+    engine: Engine,
+    prompt_ids: tuple[int, ...],
+    params: SamplingParams,
+    branches: list[Branch],
+    cancel: CancelToken | None,
+) -> list[Generation]:
+    sample = getattr(engine, "sample", None)
+    if sample is not None:
+        return sample(prompt_ids, params, branches, cancel=cancel)
+    return [
+        engine.generate(prompt_ids, replace(params, seed=b.seed), cancel=cancel, on_commit=b.on_commit, stop=b.stop)
+        for b in branches
+    ]
 
 
 def _params(params: SamplingParams | None, settings: Settings, mode: Mode, stop_ids: tuple[int, ...]) -> SamplingParams:

@@ -220,6 +220,15 @@ class CancelToken:
         return self._cancelled
 
 
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One of several answers to one prompt: its noise, and who ends and hears it."""
+
+    seed: int
+    stop: Stop | None = None
+    on_commit: OnCommit | None = None
+
+
 class Engine(Protocol):
     """Turns prompt ids into new ids; the only way to a model. `engines/` holds the real ones."""
 

@@ -21,7 +21,7 @@ from pass_lsp.completion import (
 )
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
+from pass_lsp.domain import Branch, CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
 from pass_lsp.prompt import template_for
 from tests.cursor import parse
 from tests.test_prompt import APPEND, byte_level
@@ -404,3 +404,53 @@ def test_alternatives_are_distinct_and_sampled_by_seed(tokenizer: Any) -> None:
     token = CancelToken()
     token.cancel()
     assert alternatives_at(document, offset, engine, first, cancel=token) == []
+
+
+class Together(Sampler):
+    """Decodes all seeds that it is given at once, and keeps what they were."""
+
+    __slots__ = ("batches",)
+
+    def sample(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        branches: Sequence[Branch],
+        *,
+        cancel: CancelToken | None = None,
+    ) -> list[Generation]:
+        self.batches.append([branch.seed for branch in branches])
+        return [
+            self.generate(prompt_ids, replace(params, seed=b.seed), cancel=cancel, on_commit=b.on_commit, stop=b.stop)
+            for b in branches
+        ]
+
+
+def test_alternatives_are_sampled_together_where_the_engine_can(tokenizer: Any) -> None:
+    document, offset = parse("x = <CURSOR>\n")
+    engine = Together(tokenizer, "")
+    engine.batches = []
+    first = complete_document(document, offset, engine).completion
+    assert first is not None
+    assert [each.text for each in alternatives_at(document, offset, engine, first)] == ["one", "two"]
+    assert engine.batches == [[1, 2], [3], [4]]  # as many as are missing, again and again
+
+
+class WordSampler(WordEngine):
+    """Knows whole words, and answers all seeds at once."""
+
+    def sample(
+        self, prompt_ids: Sequence[int], params: SamplingParams, branches: Sequence[Branch], **rest: Any
+    ) -> list[Generation]:
+        return [
+            self.generate(prompt_ids, replace(params, seed=b.seed), on_commit=b.on_commit, stop=b.stop)
+            for b in branches
+        ]
+
+
+def test_alternatives_ask_otherwise_where_a_word_does_not_go_on(words: Any) -> None:
+    document, offset = parse("items.ap<CURSOR>\n")
+    engine = WordSampler(words, {"items.": "pop()", ".ap": "ple"})
+    found = alternatives_at(document, offset, engine, Completion("greedy", offset, offset))
+    assert [each.text for each in found] == ["ple"]
+    assert any("items.ap<|fim_middle|>" in asked for asked, _ in engine.asked)

@@ -18,14 +18,21 @@ FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 LEVELS = {
     **dict.fromkeys(("cli", "server", "serving", "bench"), 4),
-    "completion": 3,
+    **dict.fromkeys(("completion", "answer"), 3),
     **dict.fromkeys(("prompt", "postprocess", "suggestions", "context", "engines", "train"), 2),
     **dict.fromkeys(("documents", "decoding"), 1),
     **dict.fromkeys(("domain", "config", "errors", "metrics"), 0),
 }
 DOORS = {"__main__": {"cli"}, "__init__": {"domain", "errors", "completion", "engines"}}
 """The two files that stand before the house, and the rooms that they open."""
-SAME_LEVEL = {("cli", "bench"), ("cli", "server"), ("cli", "serving"), ("config", "domain"), ("domain", "errors")}
+SAME_LEVEL = {
+    ("cli", "bench"),
+    ("cli", "server"),
+    ("cli", "serving"),
+    ("completion", "answer"),
+    ("config", "domain"),
+    ("domain", "errors"),
+}
 """Imports between rooms of one level: the command line starts its neighbours; the ground floor is one."""
 
 HEAVY = ("decoding/", "train/", "bench/", "engines/local.py", "cli/bench.py")

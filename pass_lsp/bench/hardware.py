@@ -5,20 +5,21 @@ from __future__ import annotations
 import platform
 import statistics
 import time
+from itertools import product
 from typing import Any
 
 import torch
 
 from pass_lsp.decoding.cache import KVCache
-from pass_lsp.decoding.costs import BEHIND, ROWS, Costs
+from pass_lsp.decoding.costs import AGAIN, BEHIND, ROWS, Costs
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.layout import layout
 from pass_lsp.engines.local import LocalEngine
 
 COPIED_BYTES = 2**28
 ROUNDS = 7
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.125}
-"""A weight's size; int8 comes in blocks of 32 with a float32 scale."""
+BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0625}
+"""A weight's size; int8 comes in blocks of 64 with a float32 scale."""
 
 
 def copy_bandwidth(device: str) -> float:
@@ -36,7 +37,10 @@ def copy_bandwidth(device: str) -> float:
 
 
 def curve(executor: Executor, context_length: int, repeats: int = 2 * ROUNDS) -> Costs:
-    """T(k) behind a filled cache: seconds of a forward of k rows, medians; what `auto` goes by is processor time."""
+    """T(k) behind a filled cache: seconds of a forward of k rows, medians; what `auto` goes by is processor time.
+
+    As in use, forwards of a kind follow each other; the first after another kind does not count.
+    """
     behind = min(BEHIND, context_length // 2)
     points = tuple(rows for rows in ROWS if behind + rows <= context_length)
     cache = KVCache(executor.new_slots)
@@ -44,12 +48,13 @@ def curve(executor: Executor, context_length: int, repeats: int = 2 * ROUNDS) ->
     cache.extend([0] * behind)
     taken: dict[int, list[float]] = {rows: [] for rows in points}
     for _ in range(1 + repeats):
-        for rows in points:
+        for rows, again in product(points, range(1 + AGAIN)):
             cache.crop(behind)
             began = time.perf_counter()
             executor.forward(cache, [0] * rows, layout(rows), rows)[0, 0].item()
-            taken[rows].append(time.perf_counter() - began)
-    return Costs(points, tuple(statistics.median(times[1:]) for times in taken.values()))
+            if again:
+                taken[rows].append(time.perf_counter() - began)
+    return Costs(points, tuple(statistics.median(times[AGAIN:]) for times in taken.values()))
 
 
 def weight_bytes(engine: LocalEngine) -> int:

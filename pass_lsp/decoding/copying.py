@@ -8,16 +8,49 @@ Source: Blumer et al. 1985; as a drafter, Hu et al. 2024, SAM-Decoding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """Tokens that followed an earlier occurrence of the last `match` tokens."""
 
     token_ids: list[int]
     match: int
+
+
+NOTHING = Copy([], 0)
+
+
+class CopySource:
+    """The text so far, which the automaton goes on reading only when two tokens stand side by side again.
+
+    Most tokens repeat nothing, and Python between two forwards finds its data gone from the
+    processor's caches, so that many tokens at once are read sooner than one by one. Matches of
+    one token are not looked for; hardly any of them is worth a row.
+    """
+
+    def __init__(self, token_ids: Sequence[int] = ()) -> None:
+        self._automaton = SuffixAutomaton()
+        self._unread = list(token_ids)
+        self._last = self._unread[-1] if self._unread else -1
+        self._pairs = set(pairwise(token_ids))
+
+    def extend(self, token_ids: Iterable[int]) -> None:
+        """Append to the text."""
+        for token in token_ids:
+            self._pairs.add((self._last, token))
+            self._unread.append(token)
+            self._last = token
+
+    def propose(self, pending: int, most: int) -> Copy:
+        """See `SuffixAutomaton.propose`; nothing where the match is a single token."""
+        if (self._last, pending) not in self._pairs:
+            return NOTHING
+        self._automaton.extend(self._unread)
+        self._unread.clear()
+        return self._automaton.propose(pending, most)
 
 
 class SuffixAutomaton:
@@ -82,6 +115,6 @@ class SuffixAutomaton:
         """
         state, match = self._followed(self._state, self._match, pending)
         if match == 0:
-            return Copy([], 0)
+            return NOTHING
         begin = self._end[state] + 1
         return Copy(self.token_ids[begin : begin + most], match)

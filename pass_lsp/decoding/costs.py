@@ -1,6 +1,8 @@
 """What a cycle of k rows costs here, T(k): measured once for a machine, model and dtype, and kept.
 
-A cycle is a forward and what is made of its logits: on a small model the second is a good part.
+A cycle is a forward and what is made of its logits: on a small model the second is a good part. Cycles
+of many rows come one at a time among those of one row, and each finds the caches as the other left
+them. So a cycle is measured together with the one of one row behind it, and bears what that loses.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 
 import torch
@@ -25,9 +27,8 @@ from pass_lsp.domain import SamplingParams
 ROWS = (1, 2, 3, 4, 6, 9, 12, 16, 25, 36, 49, 64)
 BEHIND = 256
 ROUNDS = 5
-FORMAT = 4
+FORMAT = 5
 AGAIN = 3
-"""Cycles of a kind follow each other, as they do in use: what many rows leave in the caches is of no use to one."""
 MAX_SECONDS = 3.0
 
 
@@ -62,22 +63,26 @@ def measured(executor: Executor, context_length: int, params: SamplingParams = S
     depth = forward.num_lookahead
     cycles = [(rows, 0) for rows in points] + ([(1, depth)] if depth else [])
     least = dict.fromkeys(cycles, float("inf"))
+    alone = float("inf")
     began = time.perf_counter()
     for number in range(ROUNDS):
-        for rows, ahead in cycles:
-            for _ in range(AGAIN):
-                taken = _seconds(lambda r=rows, m=ahead: _cycle(forward, params, r, m), on_gpu)
-                least[rows, ahead] = min(least[rows, ahead], taken)
-                forward.crop(behind)
+        for (rows, ahead), _ in product(cycles, range(AGAIN)):
+            alone = min(alone, _seconds(lambda: _cycle(forward, params, 1, 0), on_gpu))
+            taken = _seconds(lambda r=rows, m=ahead: _cycle(forward, params, r, m), on_gpu)
+            after = _seconds(lambda: _cycle(forward, params, 1, 0), on_gpu)
+            least[rows, ahead] = min(least[rows, ahead], taken + after)
         if number and time.perf_counter() - began > MAX_SECONDS:
             break
-    plain = Costs(tuple(points), tuple(accumulate((least[rows, 0] for rows in points), max)))
-    return replace(plain, chain=max(0.0, least[1, depth] - plain(1 + depth)) / depth) if depth else plain
+    plain = Costs(tuple(points), tuple(accumulate((least[rows, 0] - alone for rows in points), max)))
+    return replace(plain, chain=max(0.0, least[1, depth] - alone - plain(1 + depth)) / depth) if depth else plain
 
 
 def _cycle(forward: Forward, params: SamplingParams, rows: int, depth: int) -> None:
+    """Run a cycle and take its rows back."""
+    length = forward.length
     found = forward([0] * rows, ((0, depth),) if depth else (), num_logits=rows)
     forward.settle(found, [0] * (rows - 1), params, forward.length)
+    forward.crop(length)
 
 
 def kept(path: Path, key: str, measure: Callable[[], Costs]) -> Costs:

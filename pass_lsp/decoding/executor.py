@@ -33,6 +33,7 @@ class Executor(Protocol):
         """Run `shape`'s rows behind `cache`: logits `[num_logits + M, V]` of the last real and the M look-ahead rows.
 
         `token_ids` are the real rows. Keys and values of every row are written behind the
-        cache's length, those of real rows first; the caller records and crops.
+        cache's length, those of real rows first; the caller records and crops. The logits may lie
+        in a buffer that the next forward overwrites.
         """
         ...

@@ -12,7 +12,7 @@ import torch
 
 from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.executor import Executor
-from pass_lsp.decoding.layout import Layout, layout
+from pass_lsp.decoding.layout import Branches, Layout, layout
 from pass_lsp.decoding.sampling import target_tokens
 from pass_lsp.domain import CancelToken, SamplingParams
 
@@ -64,9 +64,21 @@ class Forward:
         Logits come for the last `num_logits` ids and for every look-ahead row. Afterwards the
         cache holds the ids, and nothing of the look-ahead rows.
         """
+        shape = layout(len(token_ids), groups)
+        logits = self._run(token_ids, shape, num_logits)
+        return Rows(logits[:num_logits], logits[num_logits:], shape)
+
+    def branch(self, token_ids: Sequence[int], shape: Branches) -> torch.Tensor:
+        """Feed the next token of each branch that `shape` carries on: logits `[R, V]`.
+
+        Afterwards the cache holds no sequence until it is cropped to what the branches share.
+        """
+        return self._run(token_ids, shape, len(token_ids))
+
+    def _run(self, token_ids: Sequence[int], shape: Layout, num_logits: int) -> torch.Tensor:
         if self._cancel is not None and self._cancel.cancelled:
             raise Cancelled
-        start, shape = self._cache.length, layout(len(token_ids), groups)
+        start = self._cache.length
         try:
             logits = self._executor.forward(self._cache, token_ids, shape, num_logits)
         except BaseException:
@@ -74,7 +86,7 @@ class Forward:
             raise
         self._cache.extend(token_ids)
         self._cache.crop(start + len(token_ids))
-        return Rows(logits[:num_logits], logits[num_logits:], shape)
+        return logits
 
     def prefill(self, token_ids: Sequence[int], num_lookahead: int = 0) -> Rows:
         """Feed `token_ids` (one at least) in chunks; logits of the last id, and of a group behind it."""
@@ -89,16 +101,21 @@ class Forward:
         shift, output = self._shift(previous), self._executor.output_table
         return logits if shift is None or output is None else logits + output @ shift
 
-    @torch.inference_mode()
     def settle(self, rows: Rows, drafts: list[int], params: SamplingParams, position: int) -> Settled:
         """What one merged forward decides: the target's tokens, how far the drafts agree, and the next draft.
 
         `rows` hold the pending token's row and one for each draft; `position` is that of the
-        first new token. All of it happens on the device; one small copy brings the ids here.
+        first new token. It happens on the device; one small copy brings the ids here.
         """
         tokens = target_tokens(rows.real, params, position)  # [1 + D]
-        if not drafts and not rows.shape.groups:
-            return Settled(tokens.tolist(), 0, [])
+        if rows.shape.groups:
+            return self._settle_and_draft(rows, drafts, tokens)
+        ids = tokens.tolist()
+        accepted = next((place for place, draft in enumerate(drafts) if ids[place] != draft), len(drafts))
+        return Settled(ids[: accepted + 1], accepted, [])
+
+    @torch.inference_mode()
+    def _settle_and_draft(self, rows: Rows, drafts: list[int], tokens: torch.Tensor) -> Settled:
         drafted = torch.tensor(drafts, dtype=torch.long, device=tokens.device)
         accepted = (tokens[:-1] == drafted).long().cumprod(0).sum()
         chain = self._chain(rows, tokens[accepted], accepted)
@@ -113,8 +130,6 @@ class Forward:
         The head's shift is added to each row's best candidates only: over the whole vocabulary
         it would cost an output layer a token, and a draft may be anything.
         """
-        if not rows.shape.groups:
-            return []
         size, output = rows.shape.groups[0][1], self._executor.output_table
         group = rows.owners.to(accepted.device)[accepted]
         logits = rows.lookahead.unflatten(0, (-1, size)).index_select(0, group[None])[0]  # [m, V]

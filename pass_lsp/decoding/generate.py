@@ -8,14 +8,17 @@ run ends the answer exactly where one-token decoding would have ended it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pass_lsp.decoding.cache import CachePool
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.forward import Cancelled, Forward
+from pass_lsp.decoding.layout import SPARE_SLOTS
+from pass_lsp.decoding.layout import branches as branches_layout
 from pass_lsp.decoding.planner import Planner
+from pass_lsp.decoding.sampling import target_tokens
 from pass_lsp.decoding.strategies import Run, autoregressive, merged, parallel_speculative
-from pass_lsp.domain import CancelToken, Finish, Generation, OnCommit, SamplingParams, Step, Stop, Strategy
+from pass_lsp.domain import Branch, CancelToken, Finish, Generation, OnCommit, SamplingParams, Step, Stop, Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,65 @@ def generate(
         strategy=strategy,
         steps=tuple(steps),
     )
+
+
+def sample(
+    parts: Parts,
+    prompt_ids: Sequence[int],
+    params: SamplingParams,
+    branches: Sequence[Branch],
+    cancel: CancelToken | None = None,
+) -> list[Generation]:
+    """Answers to one prompt, decoded together: a forward has a row for each, nothing is drafted.
+
+    The tokens are those that `generate` gives for each seed. A forward of a few rows costs little
+    more than one of a single row.
+    """
+    limit = min(params.max_new_tokens, parts.context_length - len(prompt_ids) + 1)
+    answers = [_Answer(replace(params, seed=b.seed), parts.eos_ids, limit, b.stop, b.on_commit) for b in branches]
+    cached = 0
+    if limit:
+        cache = parts.caches.take(prompt_ids)
+        cached = cache.reuse(prompt_ids)
+        forward, at_once = Forward(parts.executor, cache, cancel), 1 + SPARE_SLOTS // limit
+        try:
+            for first in range(0, len(answers), at_once):
+                forward.crop(min(len(prompt_ids) - 1, forward.length))
+                _decode_together(forward, prompt_ids, answers[first : first + at_once])
+        except Cancelled:
+            for answer in answers:
+                answer.finish = answer.finish or "cancelled"
+        finally:
+            forward.crop(min(len(prompt_ids), forward.length))
+    return [
+        Generation(
+            answer.token_ids,
+            answer.finish or "length",
+            forwards=len(answer.token_ids),
+            cached_tokens=cached,
+            prefilled_tokens=len(prompt_ids) - cached if limit else 0,
+            strategy="autoregressive",
+        )
+        for answer in answers
+    ]
+
+
+def _decode_together(forward: Forward, prompt_ids: Sequence[int], answers: Sequence[_Answer]) -> None:
+    position, rounds = len(prompt_ids), list[list[int]]()
+    logits = forward.prefill(prompt_ids[forward.length :]).real.expand(len(answers), -1)
+    live = list(range(len(answers)))
+    while live:
+        tokens = {
+            branch: int(target_tokens(logits[row : row + 1], answers[branch].params, position))
+            for row, branch in enumerate(live)
+        }
+        for branch, token in tokens.items():
+            answers[branch].commit([token])
+        live = [branch for branch in live if answers[branch].finish is None]
+        if live:
+            logits = forward.branch([tokens[branch] for branch in live], branches_layout(live, len(prompt_ids), rounds))
+            rounds.append(live)
+            position += 1
 
 
 def _decode(runs: Iterator[Run], answer: _Answer, steps: list[Step]) -> None:

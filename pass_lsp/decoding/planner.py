@@ -11,7 +11,7 @@ import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-MARGIN = 1.05
+MARGIN = 1.1
 """Drafting must promise this much more than one token a forward before it is worth the noise of the estimate."""
 MAX_COPY = 32
 _MATCHES = (2, 3, 4, 6, 9, 16)
@@ -95,16 +95,16 @@ class Planner:
         if not self.copying or not available:
             return 0
         rate, depth = self._copies[bisect.bisect(_MATCHES, match)].value, self._depth
-        best, promise = 0, MARGIN * self._promise(drafts)
-        if 1 / max(1 - rate, 1e-3) < promise * self.seconds(2 + 2 * depth, depth):
-            return 0  # not even an endless copy would pay for its first row
+        best, promise, endless = 0, MARGIN * self._promise(drafts), 1 / max(1 - rate, 1e-3)
         expected, chance = 1.0, 1.0
         for length in range(1, min(available, MAX_COPY) + 1):
+            taken = self.seconds(1 + length + 2 * depth, depth)
+            if endless <= promise * taken:
+                break  # not even an endless copy would pay for this row
             chance *= rate
             expected += chance
-            speed = expected / self.seconds(1 + length + 2 * depth, depth)
-            if speed > promise:
-                best, promise = length, speed
+            if expected > promise * taken:
+                best, promise = length, expected / taken
         return best
 
     def _promise(self, drafts: int) -> float:

@@ -32,11 +32,27 @@ def target_probs(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
         floor = logits.topk(params.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < floor, float("-inf"))
     if params.top_p < 1:
-        ordered, order = logits.sort(dim=-1, descending=True)
-        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-        outside = (before >= params.top_p).scatter(-1, order, before >= params.top_p)
-        logits = logits.masked_fill(outside, float("-inf"))
+        probs = logits.softmax(-1)
+        logits = logits.masked_fill(probs < _least_kept(probs, params.top_p), float("-inf"))
     return logits.softmax(-1)
+
+
+def _least_kept(probs: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The smallest probability of the nucleus, `[R, 1]`: of the likeliest ids that together reach `top_p`.
+
+    Sorting a vocabulary takes a CPU longer than a small model's forward. Ids so unlikely that all of
+    them, were there V, would not weigh what the nucleus leaves out are left out first.
+    """
+    if probs.is_cuda:
+        return _reached(probs.sort(dim=-1, descending=True).values, top_p)
+    few = (1 - top_p) / probs.size(-1)
+    return torch.stack([_reached(row[row >= few].sort(descending=True).values, top_p) for row in probs])
+
+
+def _reached(ordered: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The last of the falling probabilities `[…, N]` before whose sum is below `top_p`, `[…, 1]`."""
+    inside = (ordered.cumsum(-1) - ordered < top_p).sum(-1, keepdim=True)
+    return ordered.gather(-1, inside.clamp_min(1) - 1)
 
 
 def target_tokens(logits: torch.Tensor, params: SamplingParams, position: int) -> torch.Tensor:

@@ -64,10 +64,16 @@ class StaticSlots:
 
 
 class _Inputs:
-    """One width's inputs on the device, filled by one copy: ids, look-ahead steps (-1: none), offsets, length, mask."""
+    """One width's inputs on the device, filled by one copy: ids, look-ahead steps (-1: none), offsets, length, mask.
 
-    def __init__(self, width: int, device: torch.device) -> None:
+    Only branches hide slots, or hold other positions than the slots' own.
+    """
+
+    def __init__(self, width: int, capacity: int, device: torch.device) -> None:
         self.width = width
+        self.hidden = torch.zeros(width, capacity, dtype=torch.bool, device=device)
+        self.held = torch.arange(capacity, device=device)
+        self._branched = False
         self.packed = torch.zeros(width * (3 + width) + 1, dtype=torch.long, device=device)
         self.ids, self.steps, self.offsets, self.start, allowed = self.packed.split(
             [width, width, width, 1, width * width]
@@ -85,6 +91,13 @@ class _Inputs:
         allowed[:rows, :rows] = shape.allowed.float()
         parts = (ids, steps, offsets, torch.tensor([start]), allowed.flatten())
         self.packed.copy_(torch.cat([part.long() for part in parts]), non_blocking=True)
+        if self._branched:
+            self.hidden.zero_()
+            torch.arange(len(self.held), out=self.held)
+        self._branched = shape.hidden is not None
+        if shape.hidden is not None and shape.held is not None:
+            self.hidden[:rows, :start] = shape.hidden.to(self.hidden.device)
+            self.held[:start] = shape.held.to(self.held.device)
 
 
 class StaticExecutor:
@@ -110,10 +123,15 @@ class StaticExecutor:
         """See `Executor.forward`."""
         width = next((w for w in WIDTHS if w >= shape.num_rows), shape.num_rows)
         self._bring(cache.slots, cache.length, cache.length + width)
-        inputs = self._inputs.setdefault(width, _Inputs(width, self.table.device))
+        inputs = self._inputs_of(width)
         inputs.fill(token_ids, shape, cache.length)
         logits = self._run(inputs, bool(shape.num_lookahead))
         return logits[shape.num_tokens - num_logits : shape.num_rows]
+
+    def _inputs_of(self, width: int) -> _Inputs:
+        if width not in self._inputs:
+            self._inputs[width] = _Inputs(width, self._capacity, self.table.device)
+        return self._inputs[width]
 
     def _run(self, inputs: _Inputs, gated: bool) -> torch.Tensor:
         key = (inputs.width, gated)
@@ -145,10 +163,10 @@ class StaticExecutor:
         embeds = torch.where(ahead[:, None], self._vectors[inputs.steps.clamp_min(0)], embeds)
         slots = torch.arange(self._capacity, device=embeds.device) - inputs.start  # [S], counted from the first row
         within = inputs.allowed[:, slots.clamp(0, width - 1)] > 0  # [W, S]
-        allowed = (slots < 0) | (within & (slots < width))
+        allowed = torch.where(slots < 0, ~inputs.hidden, within & (slots < width))
         positions = inputs.start + inputs.offsets
-        held = inputs.offsets[slots.clamp(0, width - 1)] + inputs.start
-        seen = torch.where(slots < 0, slots + inputs.start, held)
+        own = inputs.offsets[slots.clamp(0, width - 1)] + inputs.start
+        seen = torch.where(slots < 0, inputs.held, own)
         masks = additive_masks(self._config, allowed, positions, seen, embeds.dtype)
         places = inputs.start + torch.arange(width, device=embeds.device)
         pairs = zip(self._buffers[::2], self._buffers[1::2], strict=True)
@@ -188,4 +206,4 @@ class StaticExecutor:
             fresh[:, :, : old.size(2)] = old
             grown.append(fresh)
         # Graphs remember addresses, so they are recorded anew over the new buffers.
-        self._buffers, self._capacity, self._graphs = grown, capacity, {}
+        self._buffers, self._capacity, self._graphs, self._inputs = grown, capacity, {}, {}

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from pass_lsp.decoding.copying import SuffixAutomaton
+from pass_lsp.decoding.copying import CopySource
 from pass_lsp.decoding.forward import PREFILL_CHUNK, Forward
 from pass_lsp.decoding.model import table_of
 from pass_lsp.decoding.planner import MAX_COPY, Planner
@@ -99,7 +99,7 @@ def merged(
     """One forward a cycle, 1 token and as many more as the draft was right; `planner` sizes drafts."""
     position = len(prompt_ids)
     pending, drafts = list(prompt_ids[forward.length :]), list[int]()
-    text = SuffixAutomaton(prompt_ids[:-1] if planner.copying else ())
+    text = CopySource(prompt_ids[:-1] if planner.copying else ())
     planner.begin()
     while True:
         room = max(0, limit - position - 1)
@@ -111,8 +111,8 @@ def merged(
         groups = _groups(len(pending) - 1, len(drafts), bool(match), min(planner.depth, room - len(drafts)))
         rows = forward([*pending, *drafts], groups, num_logits=1 + len(drafts))
         settled = forward.settle(rows, drafts, params, position)
-        forward.crop(position + settled.accepted)
         if drafts:
+            forward.crop(position + settled.accepted)
             planner.learn(len(drafts), settled.accepted, match)
         yield Run(settled.token_ids, Step(1, len(drafts), settled.accepted, len(settled.token_ids)))
         if planner.copying:
@@ -122,12 +122,14 @@ def merged(
 
 
 def _longest(
-    text: SuffixAutomaton, planner: Planner, pending: int, drafts: list[int], room: int, ends: frozenset[int]
+    text: CopySource, planner: Planner, pending: int, drafts: list[int], room: int, ends: frozenset[int]
 ) -> tuple[list[int], int]:
     """The draft that promises most, and the length of its match if it is a copy (0: look-ahead tokens)."""
     if not planner.copying:
         return drafts, 0
     copy = text.propose(pending, min(MAX_COPY, room))
+    if not copy.match:
+        return drafts, 0
     length = planner.copy_length(copy.match, len(copy.token_ids), len(drafts))
     return (_before_end(copy.token_ids[:length], ends), copy.match) if length else (drafts, 0)
 

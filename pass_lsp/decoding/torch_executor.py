@@ -53,8 +53,9 @@ class TorchExecutor:
 
     def _mask(self, shape: Layout, positions: torch.Tensor, start: int) -> Any:
         device = positions.device
-        seen = torch.ones(shape.num_rows, start, dtype=torch.bool, device=device)
-        allowed = torch.cat((seen, shape.allowed.to(device)), dim=1)  # [R, start + R]
-        keys = torch.cat((torch.arange(start, device=device), positions))
+        seen = torch.ones(shape.num_rows, start, dtype=torch.bool) if shape.hidden is None else ~shape.hidden
+        allowed = torch.cat((seen, shape.allowed), dim=1).to(device)  # [R, start + R]
+        held = torch.arange(start) if shape.held is None else shape.held
+        keys = torch.cat((held.to(device), positions))
         config = self.model.config.get_text_config()
         return as_argument(additive_masks(config, allowed, positions, keys, self.table.dtype))

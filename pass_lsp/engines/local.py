@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from pass_lsp.decoding.cache import CachePool
 from pass_lsp.decoding.costs import kept, measured
 from pass_lsp.decoding.executor import Executor
-from pass_lsp.decoding.generate import Parts, generate
+from pass_lsp.decoding.generate import Parts, generate, sample
 from pass_lsp.decoding.graphs.conversion import Conversion, conversion, convert, executor_of
 from pass_lsp.decoding.lookahead import Lookahead, load_lookahead, random_lookahead
 from pass_lsp.decoding.model import (
@@ -34,7 +34,7 @@ from pass_lsp.decoding.model import (
 from pass_lsp.decoding.planner import Planner, Seconds, flat
 from pass_lsp.decoding.static_executor import StaticExecutor
 from pass_lsp.decoding.torch_executor import TorchExecutor
-from pass_lsp.domain import CancelToken, Generation, OnCommit, SamplingParams, Stop, Strategy
+from pass_lsp.domain import Branch, CancelToken, Generation, OnCommit, SamplingParams, Stop, Strategy
 from pass_lsp.engines.embedded import embedded_model, lookahead_folder, user_cache
 from pass_lsp.errors import ConfigError, PromptError
 
@@ -188,6 +188,19 @@ class LocalEngine:
             )
         with self._lock:
             return generate(self._parts, ids, params, params.strategy, cancel, on_commit, stop)
+
+    def sample(
+        self,
+        prompt_ids: Sequence[int],
+        params: SamplingParams,
+        branches: Sequence[Branch],
+        *,
+        cancel: CancelToken | None = None,
+    ) -> list[Generation]:
+        """Answer the same prompt once for each of `branches`, all of them together. Raises `PromptError`."""
+        ids = self._checked(prompt_ids)
+        with self._lock:
+            return sample(self._parts, ids, params, branches, cancel)
 
     def forget(self) -> None:
         """Drop the cached keys and values, so that the next request prefills its whole prompt."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pass_lsp.decoding.copying import SuffixAutomaton
+from pass_lsp.decoding.copying import CopySource, SuffixAutomaton
 
 texts = st.lists(st.integers(0, 3), max_size=40)
 
@@ -42,6 +42,16 @@ def test_a_text_given_at_once_or_in_pieces_is_the_same(first: list[int], second:
     pieces.extend(second)
     for token in range(4):
         assert whole.propose(token, 9) == pieces.propose(token, 9)
+
+
+@given(texts, texts)
+def test_a_source_that_reads_late_proposes_what_the_automaton_does(first: list[int], second: list[int]) -> None:
+    source, automaton = CopySource(first), SuffixAutomaton(first)
+    for token in second:
+        copy = automaton.propose(token, 5)
+        assert source.propose(token, 5) == (copy if copy.match > 1 else ([], 0))
+        source.extend([token])
+        automaton.extend([token])
 
 
 def test_size_stays_linear() -> None:

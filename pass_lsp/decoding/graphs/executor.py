@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 
 from pass_lsp.decoding.cache import BLOCK, KVCache
-from pass_lsp.decoding.layout import Layout
+from pass_lsp.decoding.layout import KEPT_TOKENS, Layout
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.masks import window_of
 
@@ -105,11 +105,13 @@ class _GraphExecutor:
     def _masks(self, shape: Layout, positions: np.ndarray, start: int, capacity: int) -> dict[str, np.ndarray]:
         """Additive masks `[R, capacity + R]` by kind; the forward's own rows are the last columns."""
         full = np.full((shape.num_rows, capacity + shape.num_rows), _HIDDEN, np.float32)
-        full[:, :start] = 0
+        full[:, :start] = 0 if shape.hidden is None else np.where(shape.hidden.numpy(), _HIDDEN, 0)
         full[:, capacity:][shape.allowed.numpy()] = 0
         masks = {"full_attention": full}
         if "sliding_attention" in self._kinds and self._window:
             keys = np.concatenate((np.arange(capacity), positions))
+            if shape.held is not None:
+                keys[:start] = shape.held.numpy()
             far = positions[:, None] - keys[None] >= self._window
             masks["sliding_attention"] = np.where(far, _HIDDEN, full)
         return {kind: masks[kind] for kind in self._kinds}
@@ -151,6 +153,11 @@ class FusedExecutor(_GraphExecutor):
     that do not hang on the last row then draft for wrong places, which costs those drafts.
     """
 
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._calls: dict[tuple[int, tuple[tuple[int, int], ...], int], _Call] = {}
+        self._logits = np.zeros((1, self.table.size(0)), np.float32)
+
     def new_slots(self) -> BoundSlots:
         """An empty store."""
         return BoundSlots(self._shapes, self._session)
@@ -160,23 +167,56 @@ class FusedExecutor(_GraphExecutor):
         slots: BoundSlots = cache.slots
         start, total = cache.length, cache.length + shape.num_rows
         slots.reserve(total)
+        call = self._call(shape, num_logits)
         positions = start + shape.offsets.numpy()
+        call.fill(token_ids, positions, total)
+        for name, value in call.inputs:
+            slots.binding.bind_ortvalue_input(name, value)
         masks = self._masks(shape, positions, start, start)
-        feeds = {
-            "ids": np.asarray(token_ids, np.int64),
-            "extra": self._extra[shape.steps.numpy()],  # [M, d]
-            "positions": positions[None],
-            "keep": np.arange(shape.num_tokens - num_logits, shape.num_rows),
-            "last": np.array([total - 1], np.int32),
-            "total": np.array(total, np.int32),
-            **{kind: mask[None, None] for kind, mask in masks.items()},
-        }
-        for name, array in feeds.items():
-            slots.binding.bind_cpu_input(name, array)
-        logits = np.empty((num_logits + shape.num_lookahead, self.table.size(0)), np.float32)
-        slots.binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
+        for kind, mask in masks.items():
+            slots.binding.bind_cpu_input(kind, mask[None, None])
+        slots.binding.bind_ortvalue_output("logits", call.output)
         self._session.run_with_iobinding(slots.binding)
-        return torch.from_numpy(logits)
+        return call.logits
+
+    def _call(self, shape: Layout, num_logits: int) -> _Call:
+        key = (shape.num_tokens, shape.groups, num_logits)
+        found = self._calls.get(key)
+        if found is None:
+            rows = num_logits + shape.num_lookahead
+            if rows > len(self._logits):
+                self._calls.clear()  # they hold the smaller array
+                self._logits = np.zeros((rows, self.table.size(0)), np.float32)
+            found = _Call(shape, num_logits, self._extra, self._logits[:rows])
+            if shape.num_tokens <= KEPT_TOKENS:
+                self._calls[key] = found
+        return found
+
+
+class _Call:
+    """A forward's inputs and output for a number of rows, in arrays that stay where they are and are filled anew.
+
+    A forward of a small model takes as long as making a dozen arrays and handing them over.
+    """
+
+    def __init__(self, shape: Layout, num_logits: int, extra: np.ndarray, logits: np.ndarray) -> None:
+        self._arrays = {
+            "ids": np.zeros(shape.num_tokens, np.int64),
+            "extra": extra[shape.steps.numpy()],  # [M, d]
+            "positions": np.zeros((1, shape.num_rows), np.int64),
+            "keep": np.arange(shape.num_tokens - num_logits, shape.num_rows),
+            "last": np.zeros(1, np.int32),
+            "total": np.zeros((), np.int32),
+        }
+        self.inputs = [(name, onnxruntime.OrtValue.ortvalue_from_numpy(array)) for name, array in self._arrays.items()]
+        self.output, self.logits = onnxruntime.OrtValue.ortvalue_from_numpy(logits), torch.from_numpy(logits)
+
+    def fill(self, token_ids: Sequence[int], positions: np.ndarray, total: int) -> None:
+        """What differs from forward to forward; `total` slots are in use with these rows'."""
+        self._arrays["ids"][:] = token_ids
+        self._arrays["positions"][0] = positions
+        self._arrays["last"][0] = total - 1
+        self._arrays["total"][...] = total
 
 
 def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:

@@ -20,14 +20,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from transformers import PreTrainedModel
 
+from pass_lsp.decoding.layout import SPARE_SLOTS
 from pass_lsp.decoding.lora import Factors
 from pass_lsp.decoding.masks import mask_kinds
 
 MODEL_TYPES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 MAX_TURNS = 2**22
 """Cosines kept in the graph; a model of more positions × half a head's width is traced instead."""
-SPARE_TURNS = 512
-"""The operator wants as many cosines as slots in use, and look-ahead rows use slots beyond the last position."""
 HEAD_WIDTHS = 16
 """ONNX Runtime's attention turns heads of multiples of so many numbers."""
 _FIXED_TURNS = ("default", "linear", "llama3", "yarn")
@@ -52,7 +51,8 @@ def build(model: PreTrainedModel, changes: Factors | None, path: Path) -> None:
     """Write the graph of a `buildable` model (float32, on the CPU); `FusedExecutor.forward` tells its inputs."""
     config, body = model.config, model.model
     graph = _Graph(changes or {})
-    cos, sin = body.rotary_emb(torch.zeros(1), torch.arange(config.max_position_embeddings + SPARE_TURNS)[None])
+    # The operator wants as many cosines as slots in use.
+    cos, sin = body.rotary_emb(torch.zeros(1), torch.arange(config.max_position_embeddings + SPARE_SLOTS)[None])
     turns = [graph.weight(half[0, :, : half.size(-1) // 2]) for half in (cos, sin)]
     seen = graph.node("Gather", [graph.weight(body.embed_tokens.weight), "ids"])
     stream = graph.node("Unsqueeze", [graph.node("Concat", [seen, "extra"], axis=0), graph.ints(0)])
