@@ -342,6 +342,8 @@ def test_the_walkthrough_leads_to_the_doctor(vscode: VsCode) -> None:
     vscode.sure("click", f'{page} >> text="When nothing comes"')
     vscode.sure("click", f'{page} >> text="Run the doctor"')
     until(lambda: re.search(r"ok\s+python", " ".join(vscode.seen(".monaco-editor .view-line"))), "the report")
+    for _ in ("the report", "the walkthrough"):
+        vscode.command("View: Revert and Close Editor")
 
 
 def test_a_cell_of_a_notebook_is_completed(vscode: VsCode, home: Home, project: Hole) -> None:

@@ -3,7 +3,8 @@ import * as vscode from 'vscode';
 import type { Middleware } from 'vscode-languageclient/node';
 import { type Offer, taken } from './accepts';
 import { installCommand } from './find';
-import { menu, pickModel, report, silentLanguage, toggle, toggleLanguage } from './menu';
+import { menu, pickModel, silentLanguage, toggle, toggleLanguage } from './menu';
+import { Reports } from './reports';
 import { SECTION, Server } from './server';
 import { render, type Status } from './status';
 
@@ -18,11 +19,13 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const bar = statusBar();
   const offers = new Offers();
   const server = new Server(keys, offers, bar.show, (...where) => void offerInstallation(...where));
+  const reports = new Reports(server);
   const command = (name: string, run: () => unknown) =>
     vscode.commands.registerCommand(`pass-lsp.${name}`, run);
   context.subscriptions.push(
     server,
     bar.item,
+    vscode.workspace.registerTextDocumentContentProvider(SECTION, reports),
     command('menu', () => menu(server)),
     command('restart', () => server.restart()),
     command('showLog', () => {
@@ -31,8 +34,8 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     command('toggle', toggle),
     command('toggleLanguage', toggleLanguage),
     command('pickModel', pickModel),
-    command('doctor', () => report(server, 'doctor')),
-    command('stats', () => report(server, 'stats')),
+    command('doctor', () => reports.show('doctor')),
+    command('stats', () => reports.show('stats')),
     command('acceptWord', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextWord')),
     command('acceptLine', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextLine')),
     vscode.window.onDidChangeActiveTextEditor(bar.draw),
