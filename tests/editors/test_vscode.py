@@ -102,6 +102,7 @@ def to_the_hole(vscode: VsCode, home: Home, project: Hole) -> None:
 
     def is_there() -> bool:
         vscode.escape()
+        vscode.open(project.path.name)
         vscode.command("File: Revert File")
         vscode.go_to(project.line + 1)
         return vscode.is_at(project.line + 1, len(project.indent))
@@ -342,8 +343,6 @@ def test_the_walkthrough_leads_to_the_doctor(vscode: VsCode) -> None:
     vscode.sure("click", f'{page} >> text="When nothing comes"')
     vscode.sure("click", f'{page} >> text="Run the doctor"')
     until(lambda: re.search(r"ok\s+python", " ".join(vscode.seen(".monaco-editor .view-line"))), "the report")
-    for _ in ("the report", "the walkthrough"):
-        vscode.command("View: Revert and Close Editor")
 
 
 def test_a_cell_of_a_notebook_is_completed(vscode: VsCode, home: Home, project: Hole) -> None:
