@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --progress-bar off -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup editors demo test soak check bench peers llama setup-ray test-ray clean
+.PHONY: help setup editors picture demo test soak check bench peers llama setup-ray test-ray clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ $(READY): pyproject.toml constraints.txt
 editors: ## real editors in .cache/editors, for their tests: VS Code, Neovim, Emacs, Helix
 	@tests/editors/install.sh .cache/editors
 	@cd editors/vscode && PATH="$(CURDIR)/.cache/editors/tools/bin:$$PATH" npm ci --no-progress
+
+picture: $(READY) editors ## the README's picture of VS Code anew, in the real one
+	@$(BIN)/python -m tests.editors.picture
 
 demo: $(READY) ## a real completion of a real file through the real server, with its speed
 	@$(BIN)/python -m pass_lsp.bench.demo

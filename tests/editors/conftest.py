@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pass_lsp.config import Settings
@@ -124,6 +125,12 @@ class Home:
     folder: Path
     env: dict[str, str]
     wire: Wire
+
+    def kill_server(self) -> None:
+        """What no server comes back from by itself."""
+        for process in psutil.process_iter(["cmdline"]):
+            if str(self.wire.log) in (process.info["cmdline"] or ()):
+                process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from tests.editors.conftest import ROOT
 
 
 def recipe(heading: str, language: str) -> str:
-    """The first block of `language` under `heading`."""
+    """All blocks of `language` under `heading`."""
     text = (ROOT / "editors" / "recipes" / "README.md").read_text("utf-8")
     section = text.partition(f"\n## {heading}")[2].partition("\n## ")[0]
-    found = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    found = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
     assert found, f"no {language} under {heading}"
-    return found[1]
+    return "\n".join(found)

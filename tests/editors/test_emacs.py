@@ -24,7 +24,6 @@ STEPS = """
     (accept-process-output nil 0.3)
     (completion-at-point)))
 (save-buffer)
-(accept-process-output nil 1)
 (eglot-shutdown (eglot-current-server))
 """
 
@@ -42,4 +41,6 @@ def test_completion_at_point_puts_the_suggestion_in(home: Home, project: Hole) -
     whole = project.before.removesuffix(project.indent[:-1]) + keep + edit["newText"] + project.after
     assert "\n" in edit["newText"]
     assert project.path.read_text("utf-8") == whole
+    [told] = home.wire.messages("client", "workspace/didChangeConfiguration")
+    assert told["params"]["settings"] == {"pass-lsp": {"disabled_languages": ["markdown"]}}
     assert home.wire.complaints() == []

@@ -60,6 +60,8 @@ def helix(home: Home, project: Hole, request: pytest.FixtureRequest) -> Iterator
 
 def test_the_menu_has_the_suggestion_and_enter_takes_it(helix: Terminal, home: Home, project: Hole) -> None:
     until(home.wire.ready, "the model is loaded")
+    [initialize] = home.wire.messages("client", "initialize")
+    assert initialize["params"]["initializationOptions"] == {"pass-lsp": {"disabled_languages": ["markdown"]}}
     helix.keys("A", "Space")
     helix.keys("C-x")
     item = until(lambda: home.wire.items("textDocument/completion"), "an answer")[-1]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pass_lsp.domain import Reason
 from tests.editors.conftest import ROOT, Hole, Home, keep, make_home, need, setup_in_readme, until
 from tests.editors.nvim import Nvim
 
@@ -130,8 +131,10 @@ def test_dismiss_takes_it_away(nvim: Nvim, home: Home, project: Hole) -> None:
     assert nvim.call("get_mode")["mode"] == "i"
 
 
-def test_next_asks_for_alternatives(nvim: Nvim, home: Home, project: Hole) -> None:
-    nvim.lua("vim.keymap.set('i', '<C-n>', '<Plug>(pass-lsp-next)')")
+@pytest.mark.parametrize(("plug", "index"), [("next", 1), ("previous", -1)])
+def test_another_suggestion_is_shown_and_accepted(nvim: Nvim, home: Home, project: Hole, plug: str, index: int) -> None:
+    nvim.lua("vim.keymap.set('i', '<C-n>', ('<Plug>(pass-lsp-%s)'):format(...))", plug)
+    nvim.lua("vim.keymap.set('i', '<C-y>', '<Plug>(pass-lsp-accept)')")
     fill(nvim, home, project)
     nvim.keys("<C-n>")
 
@@ -141,12 +144,14 @@ def test_next_asks_for_alternatives(nvim: Nvim, home: Home, project: Hole) -> No
 
     [reply] = until(manual, "the server is asked by hand")
     items = reply["result"]["items"]
-    shown = until(lambda: nvim.ghost("pass_lsp"), "an alternative is shown")
-    second = items[1 % len(items)]
-    assert shown.startswith(after_cursor(second, project))
-    assert len(items) == 1 or shown.endswith(f" (2/{len(items)})")
-    nvim.keys("<Tab>")
-    until(lambda: nvim.text().startswith(project.before + " " + after_cursor(second, project)), "and accepted")
+    at = index % len(items)
+    number = f" ({at + 1}/{len(items)})" if at else ""
+    text = after_cursor(items[at], project)
+    until(lambda: nvim.ghost("pass_lsp") == text + number, "it is shown, with its number")
+    nvim.keys("<C-y>")
+    until(lambda: nvim.text() + "\n" == project.with_(text), "and accepted")
+    told_of = until(told(home, "workspace/executeCommand"), "the accept reaches the server")
+    assert told_of[-1]["params"]["arguments"] == items[at]["command"]["arguments"]
 
 
 def test_ten_fast_keys_leave_one_running_decode(nvim: Nvim, home: Home, project: Hole) -> None:
@@ -170,8 +175,13 @@ def test_ten_fast_keys_leave_one_running_decode(nvim: Nvim, home: Home, project:
     assert "result" in replies[-1]
 
 
-def test_restart_brings_back_the_suggestions(nvim: Nvim, home: Home, project: Hole) -> None:
+@pytest.mark.parametrize("dead", [False, True], ids=["alive", "dead"])
+def test_restart_brings_back_the_suggestions(nvim: Nvim, home: Home, project: Hole, dead: bool) -> None:
     starts = home.wire.starts()
+    if dead:
+        home.kill_server()
+        until(lambda: nvim.lua("return #vim.lsp.get_clients()") == 0, "Neovim has noticed")
+        nvim.command("messages clear")  # it says so, as it should
     nvim.command("PassLsp restart")
     until(lambda: home.wire.starts() == starts + 1, "a new server")
     until(home.wire.ready, "the model is loaded again")
@@ -184,8 +194,13 @@ def test_toggle_silences_it(nvim: Nvim, home: Home, project: Hole) -> None:
     nvim.keys(f"{project.line + 1}GA<Space>")
     until(lambda: home.wire.answers("textDocument/inlineCompletion"), "a request")
     assert nvim.ghost() is None
-    nvim.keys("<Esc>:PassLsp toggle<CR>")
+    starts = home.wire.starts()
+    nvim.keys("<Esc>:PassLsp restart<CR>")
+    until(lambda: home.wire.starts() > starts and home.wire.messages("server", "didChangeStatus"), "a new server")
+    until(lambda: nvim.lua("return require('pass_lsp').statusline()") == "pass off", "which is off too")
+    nvim.keys(":PassLsp toggle<CR>")
     until(lambda: nvim.lua("return require('pass_lsp').statusline()") != "pass off", "on again")
+    until(home.wire.ready, "the model is loaded")
     nvim.keys("A<BS><Space>")
     assert nvim.wait_for_ghost()
 
@@ -193,6 +208,28 @@ def test_toggle_silences_it(nvim: Nvim, home: Home, project: Hole) -> None:
 def test_status_says_what_the_server_says(nvim: Nvim) -> None:
     nvim.command("PassLsp status")
     until(lambda: "pass-lsp: Ready." in nvim.messages(), "a message")
+
+
+def test_its_words_are_completed_and_others_explained(nvim: Nvim) -> None:
+    assert nvim.call("exec_lua", "return vim.fn.getcompletion('PassLsp ', 'cmdline')", []) == [
+        "restart",
+        "stats",
+        "status",
+        "toggle",
+    ]
+    nvim.keys(":PassLsp tidy<CR>")
+    until(lambda: 'unknown command "tidy"; use restart, stats, status, toggle.' in nvim.messages(), "an explanation")
+
+
+def test_a_status_line_hears_of_changes(nvim: Nvim, home: Home, project: Hole) -> None:
+    nvim.lua("""heard = {}
+    vim.api.nvim_create_autocmd('User', { pattern = 'PassLspStatus', callback = function(event)
+      table.insert(heard, event.data.message)
+    end })""")
+    nvim.keys("gg0i<Space><BS>")  # before everything: nothing belongs there
+    until(lambda: any(said.startswith("No suggestion. ") for said in nvim.lua("return heard")), "the reason")
+    assert nvim.lua("return require('pass_lsp').status().reason") in {reason.value for reason in Reason}
+    assert nvim.lua("return require('pass_lsp').statusline()") == "pass ✓"
 
 
 def test_checkhealth_finds_nothing_wrong(nvim: Nvim) -> None:

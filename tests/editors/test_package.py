@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import zipfile
 
@@ -46,3 +47,13 @@ def test_the_lock_file_records_no_download_addresses() -> None:
     assert len(packages) > 50
     assert [name for name, entry in packages.items() if "resolved" in entry] == []
     assert [name for name, entry in packages.items() if name and "integrity" not in entry] == []
+
+
+def test_every_function_of_the_plugin_says_the_types_of_its_parameters() -> None:
+    files = sorted((ROOT / "editors" / "nvim" / "lua").rglob("*.lua"))
+    written = re.compile(r"((?:^---.*\n)*)^(?:local )?function ([\w.]+)\(([^)]*)\)", re.MULTILINE)
+    functions = [found for file in files for found in written.findall(file.read_text("utf-8"))]
+    assert len(functions) > 30
+    for words, name, parameters in functions:
+        for parameter in re.findall(r"\w+", parameters):
+            assert re.search(rf"^---@param {parameter}\??\s\S", words, re.MULTILINE), f"{name}: {parameter}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from dataclasses import fields
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pass_lsp.cli.doctor import doctor
 from pass_lsp.config import OF_THE_ENGINE, USER_ONLY, Settings
 from pass_lsp.domain import STRATEGIES
 from tests.editors.conftest import ROOT
@@ -64,6 +66,23 @@ def test_vs_code_restarts_the_server_for_the_settings_of_the_engine() -> None:
     source = (ROOT / "editors" / "vscode" / "src" / "settings.ts").read_text("utf-8")
     listed = re.search(r"OF_THE_ENGINE = \[(.*?)\]", source, re.DOTALL)
     assert listed and set(re.findall(r"'(\w+)'", listed[1])) == OF_THE_ENGINE
+
+
+def test_both_clients_let_the_doctor_examine_the_engine_that_is_set() -> None:
+    source = (ROOT / "editors" / "nvim" / "lua" / "pass_lsp" / "health.lua").read_text("utf-8")
+    listed = re.search(r"OF_THE_ENGINE =\s*\{(.*?)\}", source, re.DOTALL)
+    options = OF_THE_ENGINE - {"trust_remote_code"}
+    assert listed and set(re.findall(r"'(\w+)'", listed[1])) == options
+    assert set(inspect.signature(doctor).parameters) >= options
+
+
+def test_the_pages_say_what_a_workspace_file_cannot_set() -> None:
+    """By number, as the table and the list begin with those."""
+    assert set(NAMES[: len(OF_THE_ENGINE)]) == OF_THE_ENGINE
+    numbers = {8: "eight"}
+    assert {"ledger"} == USER_ONLY - OF_THE_ENGINE
+    for page in ("README.md", "editors/nvim/doc/pass_lsp.txt"):
+        assert f"the first {numbers[len(OF_THE_ENGINE)]}" in " ".join((ROOT / page).read_text("utf-8").split())
 
 
 def test_the_help_of_neovim_has_the_same_keys_defaults_and_words() -> None:

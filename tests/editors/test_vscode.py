@@ -70,27 +70,29 @@ def trusted(started: VsCode, home: Home) -> VsCode:
     return started
 
 
-@pytest.fixture
-def watched(started: VsCode, home: Home, request: pytest.FixtureRequest) -> Iterator[VsCode]:
-    """At the end nothing must have popped up, and nobody have complained. Pictures of failures are kept."""
+@pytest.fixture(autouse=True)
+def pictured(started: VsCode, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A picture of what is on the screen is kept of every failure."""
     failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        started.do("picture", str(SHOTS / f"{request.node.name}.png"))
+
+
+@pytest.fixture
+def watched(started: VsCode, home: Home) -> Iterator[VsCode]:
+    """At the end nothing must have popped up, and nobody have complained."""
     started.notifications()
     yield started
-    if request.session.testsfailed > failed:
-        picture(started, request.node.name)
-    else:
-        assert started.notifications() == []
-        assert home.wire.complaints() == []
+    assert started.notifications() == []
+    assert home.wire.complaints() == []
 
 
 @pytest.fixture
-def vscode(watched: VsCode, trusted: VsCode, home: Home, project: Hole, request: pytest.FixtureRequest) -> VsCode:
+def vscode(watched: VsCode, trusted: VsCode, home: Home, project: Hole) -> VsCode:
     """VS Code at the hole, the server ready."""
-    try:
-        to_the_hole(trusted, home, project)
-    except AssertionError:
-        picture(trusted, request.node.name)
-        raise
+    to_the_hole(trusted, home, project)
     return trusted
 
 
@@ -99,19 +101,14 @@ def to_the_hole(vscode: VsCode, home: Home, project: Hole) -> None:
     until(home.wire.ready, "the model is loaded")
 
     def is_there() -> bool:
-        vscode.do("press", "Escape")
+        vscode.escape()
+        vscode.open(project.path.name)
         vscode.command("File: Revert File")
         vscode.go_to(project.line + 1)
-        return vscode.place() == f"Ln {project.line + 1}, Col {len(project.indent)}"
+        return vscode.is_at(project.line + 1, len(project.indent))
 
     until(is_there, "the text is as it was, and the cursor in the hole")
     home.wire.forget()
-
-
-def picture(vscode: VsCode, name: str) -> None:
-    """Keep what is on the screen."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    vscode.do("picture", str(SHOTS / f"{name}.png"))
 
 
 def fill(vscode: VsCode, home: Home, project: Hole) -> tuple[str, dict]:
@@ -189,6 +186,25 @@ def test_a_part_is_accepted_and_told(vscode: VsCode, home: Home, project: Hole, 
     becomes(vscode, project, project.with_(ghost[:taken]))
 
 
+def test_another_suggestion_is_shown_and_accepted(vscode: VsCode, home: Home, project: Hole) -> None:
+    fill(vscode, home, project)
+    vscode.do("press", "Alt+BracketRight")
+
+    def manual() -> list[dict]:
+        asked = home.wire.answers("textDocument/inlineCompletion")
+        replies = [reply for ask, reply in asked if ask["params"]["context"]["triggerKind"] == 1 and reply]
+        return replies[-1]["result"]["items"] if replies else []
+
+    items = until(manual, "the server is asked by hand")
+    item = items[1 % len(items)]
+    text = after_cursor(item, project)
+    until(lambda: vscode.ghost() == text, "the second is shown")
+    vscode.do("press", "Tab")
+    [command] = until(lambda: home.wire.messages("client", "workspace/executeCommand"), "the accept reaches the server")
+    assert command["params"]["arguments"] == item["command"]["arguments"]
+    becomes(vscode, project, project.with_(text))
+
+
 def test_ten_fast_keys_leave_one_running_decode(vscode: VsCode, home: Home, project: Hole) -> None:
     def asked_at() -> int:
         answers = home.wire.answers("textDocument/inlineCompletion")
@@ -222,14 +238,6 @@ def test_the_status_bar_says_why_nothing_came(vscode: VsCode, home: Home, projec
     until(lambda: why["message"] in vscode.status(), "so does the status bar")
 
 
-def pick(vscode: VsCode, *entries: str) -> None:
-    """Click the status bar and choose from the menu, and from what opens then."""
-    vscode.do("click", '.statusbar-item[id$="pass-lsp.status"] a')
-    for entry in entries:
-        vscode.do("fill", ASKED, entry)
-        vscode.choose(entry)
-
-
 def told(home: Home) -> list[dict]:
     """The settings that were sent since."""
     sent = home.wire.messages("client", "workspace/didChangeConfiguration")
@@ -237,9 +245,9 @@ def told(home: Home) -> list[dict]:
 
 
 def test_the_menu_switches_off_and_on(vscode: VsCode, home: Home, project: Hole) -> None:
-    pick(vscode, "Switch off")
+    vscode.pick("Switch off")
     until(lambda: "switched off" in vscode.status(), "the status bar")
-    pick(vscode, "Switch on")
+    vscode.pick("Switch on")
     until(lambda: "Ready" in vscode.status(), "the status bar")
     assert told(home) == [CHOSEN | {"enabled": False}, CHOSEN | {"enabled": True}]
     vscode.go_to(project.line + 1)
@@ -247,14 +255,14 @@ def test_the_menu_switches_off_and_on(vscode: VsCode, home: Home, project: Hole)
 
 
 def test_the_menu_switches_off_and_on_for_a_language(vscode: VsCode, home: Home, project: Hole) -> None:
-    pick(vscode, "Switch off for python")
+    vscode.pick("Switch off for python")
     until(lambda: "off for python" in vscode.status(), "the status bar, at once")
     vscode.go_to(project.line + 1)
     vscode.do("type", " ")
     until(lambda: home.wire.answers("textDocument/inlineCompletion"), "a request")
     until(lambda: home.wire.answers("textDocument/inlineCompletion")[-1][1], "its answer")
     assert not home.wire.items() and vscode.ghost() is None
-    pick(vscode, "Switch on for python")
+    vscode.pick("Switch on for python")
     until(lambda: "Ready" in vscode.status(), "the status bar")
     assert [each["disabled_languages"] for each in told(home)] == [["python"], []]
     to_the_hole(vscode, home, project)
@@ -263,7 +271,16 @@ def test_the_menu_switches_off_and_on_for_a_language(vscode: VsCode, home: Home,
 
 def test_restart_brings_back_the_suggestions(vscode: VsCode, home: Home, project: Hole) -> None:
     starts = home.wire.starts()
-    pick(vscode, "Restart the server")
+    vscode.pick("Restart the server")
+    until(lambda: home.wire.starts() == starts + 1, "a new server")
+    until(home.wire.ready, "the model is loaded again")
+    vscode.go_to(project.line + 1)
+    assert fill(vscode, home, project)
+
+
+def test_a_server_that_dies_comes_back_by_itself(vscode: VsCode, home: Home, project: Hole) -> None:
+    starts = home.wire.starts()
+    home.kill_server()
     until(lambda: home.wire.starts() == starts + 1, "a new server")
     until(home.wire.ready, "the model is loaded again")
     vscode.go_to(project.line + 1)
@@ -272,10 +289,8 @@ def test_restart_brings_back_the_suggestions(vscode: VsCode, home: Home, project
 
 def test_a_picked_model_is_used_at_once(vscode: VsCode, home: Home, project: Hole) -> None:
     model, starts = str(ROOT / "models" / "pass-cpu"), home.wire.starts()
-    pick(vscode, "Pick a model", "A folder")
-    until(lambda: vscode.seen(".quick-input-widget .quick-input-action .monaco-button"), "the question for a folder")
-    vscode.do("fill", ASKED, model)
-    vscode.do("click", ".quick-input-widget .quick-input-action .monaco-button")
+    vscode.pick("Pick a model", "A folder")
+    vscode.name_folder(model, "lookahead")
     until(lambda: home.wire.starts() == starts + 1, "a new server")
     [initialize] = home.wire.messages("client", "initialize")
     assert initialize["params"]["initializationOptions"]["pass-lsp"]["model"] == model
@@ -285,35 +300,99 @@ def test_a_picked_model_is_used_at_once(vscode: VsCode, home: Home, project: Hol
 
 
 def test_the_log_is_shown(vscode: VsCode) -> None:
-    pick(vscode, "Show the log")
+    vscode.pick("Show the log")
     until(lambda: "pass-lsp" in " ".join(vscode.seen(".part.panel select")), "the log")
     vscode.command("View: Hide Panel")
 
 
-def test_the_statistics_are_shown(vscode: VsCode) -> None:
-    pick(vscode, "Statistics")
-    words = re.compile(r"accepted|Nothing is recorded")
-    until(lambda: words.search(" ".join(vscode.seen(".monaco-editor .view-line"))), "the figures")
+def test_a_model_that_is_not_there_is_told_in_the_status_bar(vscode: VsCode, home: Home, project: Hole) -> None:
+    vscode.pick("Pick a model", "A name")
+    vscode.sure("appears", '.quick-input-title:has-text("hub id")')
+    vscode.sure("fill", ASKED, "no-such/model")
+    vscode.sure("pressIn", ASKED, "Enter")
+    until(lambda: "no-such/model" in vscode.status(), "the status bar names it")
+    assert "Reason code: model-failed" in vscode.status()
+    starts = home.wire.starts()
+    vscode.pick("Pick a model", "embedded")
+    until(lambda: home.wire.starts() == starts + 1, "a new server")
+    until(home.wire.ready, "the model is loaded")
+    vscode.go_to(project.line + 1)
+    assert fill(vscode, home, project)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"), [("Statistics", r"accepted|Nothing is recorded"), ("Doctor", r"ok\s+python")]
+)
+def test_what_the_program_prints_is_shown_beside_the_editor(vscode: VsCode, entry: str, words: str) -> None:
+    vscode.pick(entry)
+    until(lambda: re.search(words, " ".join(vscode.seen(".monaco-editor .view-line"))), "the figures")
     vscode.command("View: Revert and Close Editor")
 
 
+def test_the_menu_leads_to_the_settings(vscode: VsCode) -> None:
+    vscode.pick("Settings")
+    until(lambda: "Disabled_languages" in " ".join(vscode.seen(".settings-editor")), "our settings")
+    vscode.leave(".settings-editor")
+
+
 def test_the_walkthrough_leads_to_the_doctor(vscode: VsCode) -> None:
-    vscode.command("Welcome: Open Walkthrough...")
-    vscode.do("fill", ASKED, "Start with pass-lsp")
-    vscode.choose("Start with pass-lsp")
+    vscode.choose("Start with pass-lsp", opened_by=lambda: vscode.command("Welcome: Open Walkthrough..."))
     steps = ("Install the server", "Take a suggestion", "Pick a model", "When nothing comes")
     page = ".gettingStartedContainer"
     until(lambda: all(step in " ".join(vscode.seen(page)) for step in steps), "the steps")
-    vscode.do("click", f'{page} >> text="When nothing comes"')
-    vscode.do("click", f'{page} >> text="Run the doctor"')
+    vscode.sure("click", f'{page} >> text="When nothing comes"')
+    vscode.sure("click", f'{page} >> text="Run the doctor"')
     until(lambda: re.search(r"ok\s+python", " ".join(vscode.seen(".monaco-editor .view-line"))), "the report")
 
 
-def test_a_missing_server_is_offered_with_its_command(trusted: VsCode, home: Home, brought: Brought) -> None:
-    (home.folder / ".local" / "bin" / "pass-lsp").unlink()
+def test_a_cell_of_a_notebook_is_completed(vscode: VsCode, home: Home, project: Hole) -> None:
+    source = project.before.rsplit("\n\n", 1)[1].splitlines(keepends=True)
+    cell = {"cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
+    notebook = {"cells": [cell], "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    project.path.with_name("cells.ipynb").write_text(json.dumps(notebook))
+    vscode.choose("cells.ipynb", opened_by=lambda: vscode.do("press", "Control+p"))
+    vscode.sure("click", ".notebook-editor .monaco-editor .view-line")
+    vscode.do("press", "Control+End")
+    vscode.do("type", " ")
+    item = until(home.wire.items, "an answer")[-1]
+    asked = home.wire.messages("client", "textDocument/inlineCompletion")[-1]
+    assert asked["params"]["textDocument"]["uri"].startswith("vscode-notebook-cell:")
+    until(lambda: vscode.ghost() and vscode.ghost() in item["insertText"], "the ghost text")
+    vscode.do("press", "Tab")
+    [command] = until(lambda: home.wire.messages("client", "workspace/executeCommand"), "the accept reaches the server")
+    assert command["params"]["arguments"] == item["command"]["arguments"]
+    vscode.command("View: Revert and Close Editor")
+
+
+def test_a_path_that_names_nothing_is_told(trusted: VsCode, home: Home) -> None:
+    trusted.notifications()
+    trusted.set_for_the_machine({"pass-lsp.path": "~/nowhere/pass-lsp"})
+    said = until(trusted.notifications, "a notification")
+    assert said == ["pass-lsp.path: there is no program ~/nowhere/pass-lsp."]
+    starts = home.wire.starts()
+    trusted.command("Notifications: Clear All Notifications")
+    trusted.set_for_the_machine({})
+    until(lambda: home.wire.starts() == starts + 1, "the server is started again")
+
+
+def test_a_missing_server_is_installed_by_one_command(
+    trusted: VsCode, home: Home, project: Hole, brought: Brought
+) -> None:
+    program = home.folder / ".local" / "bin" / "pass-lsp"
+    program.rename(program.with_name("away"))
     brought.program.unlink()
+    python = brought.program.with_name("python")
+    python.unlink()
+    script = f"mv '{program.with_name('away')}' '{program}'"
+    python.write_text(f'#!/bin/sh\n[ "$*" = "-m pip install pass-lsp" ] && {script}\n')
+    python.chmod(0o755)
     trusted.notifications()
     trusted.command("pass-lsp: Restart the Server")
-    [said] = until(trusted.notifications, "a notification")
-    assert re.search(r"pass-lsp is not installed\. Run: .*python -m pip install pass-lsp", said)
-    assert {"Install", "Set its path"} <= set(trusted.seen(".notification-toast .monaco-button"))
+    said = until(trusted.notifications, "a notification")
+    assert said == [f"pass-lsp is not installed. Run: {python} -m pip install pass-lsp"]
+    starts = home.wire.starts()
+    trusted.sure("click", '.notification-toast .monaco-button:has-text("Install")')
+    until(lambda: home.wire.starts() == starts + 1, "the command has brought it, and it is started")
+    until(home.wire.ready, "the model is loaded")
+    to_the_hole(trusted, home, project)
+    assert fill(trusted, home, project)

@@ -15,18 +15,23 @@ const POPUPS = `window.popups = []; new MutationObserver(() => {
     if (!window.popups.includes(e.textContent)) window.popups.push(e.textContent);
 }).observe(document, { childList: true, subtree: true });`;
 
+// What is done to an element is done within a few seconds, or not, and says which: a busy window may be slow to show it,
+// or have closed it again. Whoever asks tries once more.
+const did = (act) => act.then(() => true, () => false);
+const first = (page, selector) => page.locator(selector).first();
 const acts = {
-  open: (page) => page.goto(url, { waitUntil: 'domcontentloaded' }).then(() => page.waitForSelector('.monaco-workbench', { timeout: 60000 })).then(() => null),
-  press: (page, key) => page.keyboard.press(key).then(() => null),
-  type: (page, text) => page.keyboard.type(text).then(() => null),
-  fill: (page, selector, text) => page.locator(selector).first().fill(text, { timeout: 60000 }).then(() => null),
-  pressIn: (page, selector, key) => page.locator(selector).first().press(key, { timeout: 60000 }).then(() => null),
+  open: (page) => page.goto(url, { waitUntil: 'domcontentloaded', timeout: 0 }).then(() => true),
+  press: (page, key) => page.keyboard.press(key),
+  type: (page, text) => page.keyboard.type(text),
+  fill: (page, selector, text) => did(first(page, selector).fill(text)),
+  pressIn: (page, selector, key) => did(first(page, selector).press(key)),
+  click: (page, selector, times = 1) => did(first(page, selector).click({ clickCount: times })),
+  appears: (page, selector) => did(first(page, selector).waitFor()),
+  visible: (page, selector) => first(page, selector).isVisible(),
   seen: (page, selector) => page.evaluate(`(${SEEN})(${JSON.stringify(selector)})`),
-  html: (page, selector) => page.evaluate(`[...document.querySelectorAll(${JSON.stringify(selector)})].map((e) => e.outerHTML)`),
   attribute: (page, selector, name) => page.evaluate(`document.querySelector(${JSON.stringify(selector)})?.getAttribute(${JSON.stringify(name)}) ?? null`),
-  click: (page, selector, times = 1) => page.locator(selector).first().click({ clickCount: times, timeout: 60000 }).then(() => null),
   popups: (page) => page.evaluate('window.popups.splice(0)'),
-  picture: (page, path, clip) => page.screenshot({ path, ...(clip ? { clip } : {}) }).then(() => null),
+  picture: (page, path) => page.screenshot({ path }).then(() => null),
 };
 
 (async () => {
@@ -34,10 +39,11 @@ const acts = {
   const running = await browser.launch({ executablePath: chromium, headless: true, args: FLAGS });
   const context = await running.newContext({ viewport: { width: 1000, height: 640 }, deviceScaleFactor: 1 });
   const page = await context.newPage();
+  page.setDefaultTimeout(5000);
   await page.addInitScript(POPUPS);
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const [act, ...rest] = JSON.parse(line);
-    const answer = await acts[act](page, ...rest).then((value) => ({ value }), (error) => ({ error: String(error).slice(0, 600) }));
+    const answer = await acts[act](page, ...rest).then((value) => ({ value: value ?? null }), (error) => ({ error: String(error).slice(0, 600) }));
     process.stdout.write(JSON.stringify(answer) + '\n');
   }
   await running.close();

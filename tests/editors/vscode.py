@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,22 @@ SETTINGS = {
     "remote.autoForwardPorts": False,
     "security.workspace.trust.startupPrompt": "never",
     "telemetry.telemetryLevel": "off",
+    "workbench.quickOpen.closeOnFocusLost": False,
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.startupEditor": "none",
 }
 ASKED = ".quick-input-widget .quick-input-box input"
 """Where one types what is asked for at the top of the window."""
+ROWS = ".quick-input-widget .monaco-list-row"
+STATUS = '.statusbar-item[id$="pass-lsp.status"] a'
+PLACE = "#status\\.editor\\.selection"
 OF_THE_MACHINE = {"pass-lsp.lookahead": "auto"}
 
 
 class VsCode:
     """One running VS Code on `folder`. `install` runs shell commands in which `code` is this one."""
 
-    def __init__(self, home: Home, folder: Path) -> None:
+    def __init__(self, home: Home, folder: Path, settings: dict[str, Any] | None = None) -> None:
         node = need("tools/bin/node")
         self._entry = [str(node), str(need("vscode/node_modules/code-server/out/node/entry.js"))]
         playwright = need("browser/node_modules/playwright-core")
@@ -46,9 +51,8 @@ class VsCode:
         for where in ("User", "Machine"):
             (self.user / where).mkdir(parents=True)
         self._running: list[subprocess.Popen[str]] = []
-        (self.user / "User" / "settings.json").write_text(json.dumps(SETTINGS))
-        # Settings of scope `machine` live here, as the window is another machine's to VS Code.
-        (self.user / "Machine" / "settings.json").write_text(json.dumps(OF_THE_MACHINE))
+        (self.user / "User" / "settings.json").write_text(json.dumps(SETTINGS | (settings or {})))
+        self.set_for_the_machine({})
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -57,6 +61,10 @@ class VsCode:
         self._folder = folder
         url = f"http://127.0.0.1:{self._port}/?folder={folder}"
         self._driver = [str(node), str(Path(__file__).with_suffix(".cjs")), str(playwright), chromium, url]
+
+    def set_for_the_machine(self, settings: dict[str, Any]) -> None:
+        """Settings of scope `machine`, in a file of their own: the window is another machine's to VS Code."""
+        (self.user / "Machine" / "settings.json").write_text(json.dumps(OF_THE_MACHINE | settings))
 
     def install(self, commands: str, cwd: Path) -> None:
         """Run what the README says, with `code` on the PATH."""
@@ -79,6 +87,7 @@ class VsCode:
             pipe = subprocess.PIPE
             self._running.append(subprocess.Popen(self._driver, stdin=pipe, stdout=pipe, **options))
         self.do("open")
+        self.sure("appears", ".monaco-workbench")
 
     def do(self, act: str, *arguments: Any) -> Any:
         """One act of `vscode.cjs`. Raises `RuntimeError` with what the browser says."""
@@ -91,61 +100,88 @@ class VsCode:
             raise RuntimeError(answer["error"])
         return answer["value"]
 
+    def sure(self, act: str, *arguments: Any) -> None:
+        """The same until it succeeds: a busy window may be slow to show something, or close it again."""
+        until(lambda: self.do(act, *arguments), f"{act} {arguments}")
+
     def seen(self, selector: str) -> list[str]:
         """The texts of what matches, from top to bottom."""
         return [text for _, _, text in self.do("seen", selector)]
 
     def status(self) -> str:
         """What the status bar says on hovering over it."""
-        return self.do("attribute", '.statusbar-item[id$="pass-lsp.status"] a', "aria-label") or ""
-
-    def ask(self, text: str) -> None:
-        """Put `text` into the palette."""
-        self.do("press", "F1")
-        self.do("fill", ASKED, text)
+        return self.do("attribute", STATUS, "aria-label") or ""
 
     def command(self, title: str) -> None:
         """Run a command by its title, from the palette."""
-        self.ask(f">{title}")
-        self.choose(title)
+        self.choose(title, f">{title}")
 
-    def choose(self, title: str) -> None:
-        """Take the entry of a list that is offered, as soon as it is the first."""
-        row = f'.quick-input-widget .monaco-list-row.focused[aria-label*="{title}"]'
-        until(lambda: self.do("seen", row), f"the entry {title!r}")
-        self.do("pressIn", ASKED, "Enter")
+    def choose(self, title: str, text: str = "", opened_by: Callable[[], Any] | None = None) -> None:
+        """Take the entry `title` of a list in which `text` finds it first, once `opened_by` (F1) has opened that."""
+        self._answer(text or title, f'{ROWS}.focused[aria-label*="{title}"]', opened_by)
 
-    def place(self) -> str:
-        """Where the status bar says that the cursor is."""
-        return " ".join(self.seen("#status\\.editor\\.selection"))
+    def pick(self, *entries: str) -> None:
+        """Click the status bar and choose from the menu, and from what opens then."""
+        for at, entry in enumerate(entries):
+            self.choose(entry, opened_by=(lambda: None) if at else lambda: self.sure("click", STATUS))
+
+    def _answer(self, text: str, row: str, opened_by: Callable[[], Any] | None = None) -> None:
+        """Type `text` where something is asked for, and press Enter when `row` is there.
+
+        A busy window may miss the key that opens it, and may still close the last one: what is missed is done again.
+        """
+
+        def is_taken() -> bool:
+            if not self.do("visible", ASKED):
+                opened_by() if opened_by else self.do("press", "F1")
+            return self.do("fill", ASKED, text) and self.do("appears", row) and self.do("pressIn", ASKED, "Enter")
+
+        until(is_taken, f"{text!r} is found")
 
     def open(self, file: str) -> None:
         """Open a file of the folder."""
-        self.do("click", f'.explorer-folders-view .monaco-list-row[aria-label*="{file}"]', 2)
-        until(lambda: self.do("seen", ".monaco-editor .view-line"), f"{file} is open")
+        self.sure("click", f'.explorer-folders-view .monaco-list-row[aria-label*="{file}"]', 2)
+        self.sure("appears", ".monaco-editor .view-line")
 
     def go_to(self, line: int) -> None:
         """The cursor at the end of a line, from 1."""
-        self.ask(f":{line}")
-        rows = ".quick-input-widget .monaco-list-row"
-        until(lambda: f"line {line}" in " ".join(self.seen(rows)), "the line is found")
-        self.do("pressIn", ASKED, "Enter")
-        until(lambda: f"Ln {line}," in self.place(), f"line {line}")
+        self._answer(f":{line}", f'{ROWS}:has-text("line {line}")')
+        self.sure("appears", f'{PLACE}:has-text("Ln {line},")')
         self.do("press", "End")
+
+    def is_at(self, line: int, column: int) -> bool:
+        """Whether the status bar soon says that the cursor is there, both from 1."""
+        return self.do("appears", f'{PLACE}:has(:text-is("Ln {line}, Col {column}"))')
+
+    def escape(self) -> None:
+        """Away with what is asked for, and with a suggestion."""
+        if self.do("visible", ASKED):
+            self.do("pressIn", ASKED, "Escape")
+        self.do("press", "Escape")
 
     def trust(self) -> None:
         """Trust the folder."""
         page = ".workspace-trust-editor"
         self.command("Workspaces: Manage Workspace Trust")
-        until(lambda: self.seen(f"{page} .workspace-trust-buttons"), "the page about trust")
+        self.sure("appears", f"{page} .workspace-trust-buttons")
         self.do("press", "Control+Enter")
         until(lambda: not self.seen("#status\\.workspaceTrust"), "the folder is trusted")
+        self.leave(page)
+
+    def leave(self, page: str) -> None:
+        """Close a page that lies over the workbench."""
 
         def is_closed() -> bool:
             self.do("press", "Escape")
-            return not self.seen(page)
+            return not self.do("visible", page)
 
-        until(is_closed, "the page, which lies over the workbench, is closed")
+        until(is_closed, f"{page} is closed")
+
+    def name_folder(self, folder: str, inside: str) -> None:
+        """Answer the question for a folder, once the list below it has what is `inside`."""
+        row = f'{ROWS}:has-text("{inside}")'
+        until(lambda: self.do("fill", ASKED, f"{folder}/") and self.do("appears", row), "the folder is found")
+        self.sure("click", ".quick-input-widget .quick-input-action .monaco-button")
 
     def ghost(self) -> str | None:
         """The suggestion on the screen, if there is one."""

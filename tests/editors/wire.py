@@ -128,8 +128,10 @@ class Wire:
         return items[0] if here and items else None
 
     def complaints(self) -> list[str]:
-        """What the server showed to the user, and every error it answered but for the client's own cancels."""
+        """What the server showed to the user or said went wrong, and all errors but for the client's own cancels."""
         said = [message["params"]["message"] for message in self.messages("server", "window/showMessage")]
+        states = [message["params"] for message in self.messages("server", "didChangeStatus")]
+        said += [state["message"] for state in states if state["kind"] in ("Warning", "Error")]
         errors = [message["error"] for message in self.messages("server") if "error" in message]
         return said + [error["message"] for error in errors if error["code"] != -32800]
 

@@ -3,7 +3,8 @@ import * as vscode from 'vscode';
 import type { Middleware } from 'vscode-languageclient/node';
 import { type Offer, taken } from './accepts';
 import { installCommand } from './find';
-import { menu, pickModel, report, silentLanguage, toggle, toggleLanguage } from './menu';
+import { menu, pickModel, silentLanguage, toggle, toggleLanguage } from './menu';
+import { Reports } from './reports';
 import { SECTION, Server } from './server';
 import { render, type Status } from './status';
 
@@ -17,12 +18,14 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const keys = properties.map((key) => key.slice(SECTION.length + 1));
   const bar = statusBar();
   const offers = new Offers();
-  const server = new Server(keys, offers, bar.show, (pythons) => void offerInstallation(pythons));
+  const server = new Server(keys, offers, bar.show, (...where) => void offerInstallation(...where));
+  const reports = new Reports(server);
   const command = (name: string, run: () => unknown) =>
     vscode.commands.registerCommand(`pass-lsp.${name}`, run);
   context.subscriptions.push(
     server,
     bar.item,
+    vscode.workspace.registerTextDocumentContentProvider(SECTION, reports),
     command('menu', () => menu(server)),
     command('restart', () => server.restart()),
     command('showLog', () => {
@@ -31,8 +34,8 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     command('toggle', toggle),
     command('toggleLanguage', toggleLanguage),
     command('pickModel', pickModel),
-    command('doctor', () => report(server, 'doctor')),
-    command('stats', () => report(server, 'stats')),
+    command('doctor', () => reports.show('doctor')),
+    command('stats', () => reports.show('stats')),
     command('acceptWord', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextWord')),
     command('acceptLine', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextLine')),
     vscode.window.onDidChangeActiveTextEditor(bar.draw),
@@ -66,14 +69,16 @@ function statusBar() {
   return { item, show, draw };
 }
 
-/** Say that the server is missing, with the command that brings it. */
-async function offerInstallation(pythons: string[]): Promise<void> {
+/** Say that the server is missing, with the command that brings it, or that it is not at the `path` that is set. */
+async function offerInstallation(path: string, pythons: string[]): Promise<void> {
   const command = installCommand(pythons, process.platform === 'win32');
-  const said = await vscode.window.showWarningMessage(
-    `pass-lsp is not installed. Run: ${command}`,
-    'Install',
-    'Set its path',
-  );
+  const said = path
+    ? await vscode.window.showWarningMessage(`pass-lsp.path: there is no program ${path}.`, 'Set its path')
+    : await vscode.window.showWarningMessage(
+        `pass-lsp is not installed. Run: ${command}`,
+        'Install',
+        'Set its path',
+      );
   if (said === 'Set its path') {
     await vscode.commands.executeCommand('workbench.action.openSettings', 'pass-lsp.path');
   } else if (said === 'Install') {

@@ -1,5 +1,4 @@
 /** What a click on the status bar offers. */
-import { execFile } from 'node:child_process';
 import * as vscode from 'vscode';
 import { SECTION, type Server } from './server';
 
@@ -109,32 +108,4 @@ async function pickFolder(): Promise<string | undefined> {
 
 async function pickName(): Promise<string | undefined> {
   return vscode.window.showInputBox({ title: 'pass-lsp: hub id', placeHolder: 'organisation/model' });
-}
-
-/** Run `pass-lsp NAME` and show what it prints beside the editor. */
-export async function report(server: Server, name: 'doctor' | 'stats'): Promise<void> {
-  const program = server.program;
-  if (program === undefined) {
-    await vscode.commands.executeCommand('pass-lsp.restart');
-    return;
-  }
-  const settings = vscode.workspace.getConfiguration(SECTION);
-  const options = ['model', 'device', 'dtype', 'lookahead'].flatMap((key) => {
-    const value = settings.inspect<string>(key)?.globalValue;
-    return name === 'doctor' && value ? [`--${key}`, value] : [];
-  });
-  const progress = { location: vscode.ProgressLocation.Window, title: `pass-lsp ${name}` };
-  const printed = await vscode.window.withProgress(progress, () => output(program, [name, ...options]));
-  const document = await vscode.workspace.openTextDocument({ content: printed, language: 'plaintext' });
-  await vscode.window.showTextDocument(document, { preview: true, viewColumn: vscode.ViewColumn.Beside });
-}
-
-/** Everything that the program prints; its failures are explained there too. */
-function output(program: string, args: string[]): Promise<string> {
-  return new Promise((resolve) => {
-    const env = { ...process.env, NO_COLOR: '1', COLUMNS: '110' };
-    execFile(program, args, { env, timeout: 300_000 }, (error, stdout, stderr) => {
-      resolve(stdout + stderr || (error?.message ?? ''));
-    });
-  });
 }

@@ -20,8 +20,9 @@ export class Server implements vscode.Disposable {
   readonly log = vscode.window.createOutputChannel('pass-lsp', { log: true });
   client: LanguageClient | undefined;
   program: string | undefined;
+  /** What the user has set, as the server was told. */
+  settings: Record<string, unknown> = {};
   private path = '';
-  private sent: Record<string, unknown> = {};
   private queue: Promise<void> = Promise.resolve();
 
   /** `keys`: the settings that the extension declares, without the section. */
@@ -29,7 +30,7 @@ export class Server implements vscode.Disposable {
     private readonly keys: string[],
     private readonly middleware: Middleware,
     private readonly heard: (status: Status | undefined) => void,
-    private readonly missing: (pythons: string[]) => void,
+    private readonly missing: (path: string, pythons: string[]) => void,
   ) {}
 
   /** End what runs, and start anew. Calls wait for each other. */
@@ -48,11 +49,11 @@ export class Server implements vscode.Disposable {
     }
     await this.queue; // a server that is just starting is told afterwards
     const now = chosen(this.keys, inspect);
-    if (path() !== this.path || OF_THE_ENGINE.some((key) => now[key] !== this.sent[key])) {
+    if (path() !== this.path || OF_THE_ENGINE.some((key) => now[key] !== this.settings[key])) {
       await this.restart();
-    } else if (this.client?.isRunning() && !isDeepStrictEqual(now, this.sent)) {
-      const settings = { [SECTION]: update(this.sent, now, inspect) };
-      this.sent = now;
+    } else if (this.client?.isRunning() && !isDeepStrictEqual(now, this.settings)) {
+      const settings = { [SECTION]: update(this.settings, now, inspect) };
+      this.settings = now;
       await this.client.sendNotification('workspace/didChangeConfiguration', { settings });
     }
   }
@@ -75,11 +76,12 @@ export class Server implements vscode.Disposable {
       exists: existsSync,
     });
     if (this.program === undefined) {
-      this.missing(pythons);
+      this.missing(this.path, pythons);
       return;
     }
     this.log.info(`Starting ${this.program}`);
-    const client = new LanguageClient(SECTION, 'pass-lsp', this.command(this.program), this.options());
+    const command = { command: this.program, args: ['serve', '--stdio'] };
+    const client = new LanguageClient(SECTION, 'pass-lsp', command, this.options());
     client.onNotification('didChangeStatus', this.heard);
     this.client = client;
     try {
@@ -98,15 +100,11 @@ export class Server implements vscode.Disposable {
     });
   }
 
-  private command(program: string) {
-    return { command: program, args: ['serve', '--stdio'] };
-  }
-
   private options(): LanguageClientOptions {
-    this.sent = chosen(this.keys, inspect);
+    this.settings = chosen(this.keys, inspect);
     return {
       documentSelector: ['file', 'untitled', 'vscode-notebook-cell'].map((scheme) => ({ scheme })),
-      initializationOptions: { [SECTION]: this.sent },
+      initializationOptions: { [SECTION]: this.settings },
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       middleware: this.middleware,

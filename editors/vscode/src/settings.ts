@@ -48,3 +48,11 @@ export function update(
   const dropped = Object.keys(before).filter((key) => !(key in now));
   return { ...Object.fromEntries(dropped.map((key) => [key, inspect(key)?.defaultValue])), ...now };
 }
+
+/** The settings of the engine as options of `pass-lsp doctor`, which has one for each but the last word on code. */
+export function asOptions(settings: Record<string, unknown>): string[] {
+  return OF_THE_ENGINE.filter((key) => key !== 'trust_remote_code' && settings[key]).flatMap((key) => [
+    `--${key.replaceAll('_', '-')}`,
+    String(settings[key]),
+  ]);
+}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { taken } from '../src/accepts';
 import { findServer, installCommand, type Surroundings } from '../src/find';
-import { chosen, type Inspected, update } from '../src/settings';
+import { asOptions, chosen, type Inspected, update } from '../src/settings';
 import { render, type Status } from '../src/status';
 
 const around = (files: string[], more: Partial<Surroundings> = {}): Surroundings => ({
@@ -64,6 +64,17 @@ test('a setting that is taken back goes back to its default', () => {
   const values = { enabled: { defaultValue: true }, prompt_tokens: { defaultValue: 2048, globalValue: 64 } };
   const told = update({ enabled: false, prompt_tokens: 64 }, { prompt_tokens: 64 }, inspecting(values));
   assert.deepEqual(told, { enabled: true, prompt_tokens: 64 });
+});
+
+test('the doctor examines the engine that is set', () => {
+  const set = {
+    model: '',
+    engine: 'http://box:8000',
+    engine_kind: 'vllm',
+    trust_remote_code: true,
+    enabled: false,
+  };
+  assert.deepEqual(asOptions(set), ['--engine', 'http://box:8000', '--engine-kind', 'vllm']);
 });
 
 test('the status bar says the state and the reason', () => {

@@ -1,6 +1,4 @@
 --- `:PassLsp`: one function for each word that may follow it.
-local api = vim.api
-
 local M = {}
 local NAME = 'pass_lsp'
 
@@ -50,41 +48,55 @@ function commands.stats()
   end)
 end
 
---- Switch suggestions off, and on again, until Neovim ends.
+--- Switch suggestions off, and on again, until Neovim ends: here and in servers to come.
 function commands.toggle()
-  local client = running()
-  if not client then
+  if not running() then
     return
   end
-  local settings = client.settings['pass-lsp'] or {}
-  settings.enabled = settings.enabled == false
-  client.settings['pass-lsp'] = settings
-  client:notify('workspace/didChangeConfiguration', { settings = client.settings })
-  if not settings.enabled then
+  local key = 'pass-lsp'
+  local enabled = vim.tbl_get(vim.lsp.config[NAME], 'settings', key, 'enabled') == false
+  local change = { enabled = enabled }
+  vim.lsp.config(NAME, { settings = { [key] = change } })
+  for _, client in ipairs(vim.lsp.get_clients({ name = NAME })) do
+    -- In place: Neovim sends this very table once more to a client that is just starting.
+    client.settings[key] = vim.tbl_extend('force', client.settings[key] or {}, change)
+    client:notify('workspace/didChangeConfiguration', { settings = client.settings })
+  end
+  if not enabled then
     require('pass_lsp').dismiss()
   end
-  say(settings.enabled and 'on.' or 'off.')
+  say(enabled and 'on.' or 'off.')
 end
 
---- End the server and start it anew, with all its buffers.
-function commands.restart()
-  for _, client in ipairs(vim.lsp.get_clients({ name = NAME })) do
-    local config, buffers = client.config, vim.tbl_keys(client.attached_buffers)
-    client:stop()
-    local timer = assert(vim.uv.new_timer())
-    timer:start(50, 50, function()
-      if not client:is_stopped() then
-        return
-      end
-      timer:stop()
-      timer:close()
-      vim.schedule(function()
-        for _, buf in ipairs(vim.tbl_filter(api.nvim_buf_is_loaded, buffers)) do
-          vim.lsp.start(config, { bufnr = buf })
-        end
-      end)
-    end)
+--- Call `act` when the clients have ended; the ones that do not within `left` looks are killed.
+---@param clients vim.lsp.Client[]
+---@param left integer
+---@param act fun()
+local function when_ended(clients, left, act)
+  local alive = vim.tbl_filter(function(client)
+    return not client:is_stopped()
+  end, clients)
+  if #alive == 0 then
+    act()
+    return
   end
+  if left == 0 then
+    for _, client in ipairs(alive) do
+      client:stop(true)
+    end
+  end
+  vim.defer_fn(function()
+    when_ended(alive, left - 1, act)
+  end, 50)
+end
+
+--- End the server, if it runs, and start it anew for all its buffers.
+function commands.restart()
+  local clients = vim.lsp.get_clients({ name = NAME })
+  vim.lsp.enable(NAME, false)
+  when_ended(clients, 60, function()
+    vim.lsp.enable(NAME)
+  end)
 end
 
 ---@param name string

@@ -1,6 +1,8 @@
 --- `:checkhealth pass_lsp`
 local M = {}
 local health = vim.health
+local OF_THE_ENGINE =
+  { 'model', 'device', 'dtype', 'lookahead', 'engine', 'engine_kind', 'engine_template' }
 
 ---@return boolean
 local function check_neovim()
@@ -59,10 +61,17 @@ local function check_clients()
   end
 end
 
---- The server's own examination, one line each.
+--- The server's own examination, one line each, of the engine that is set here.
 ---@param program string
 local function check_doctor(program)
-  local done = vim.system({ program, 'doctor', '--json' }, { text = true }):wait(120000)
+  local command = { program, 'doctor', '--json' }
+  local settings = vim.tbl_get(vim.lsp.config.pass_lsp, 'settings', 'pass-lsp') or {}
+  for _, key in ipairs(OF_THE_ENGINE) do
+    if settings[key] then
+      vim.list_extend(command, { '--' .. key:gsub('_', '-'), tostring(settings[key]) })
+    end
+  end
+  local done = vim.system(command, { text = true }):wait(120000)
   local read, found = pcall(vim.json.decode, done.stdout or '')
   if not read or type(found) ~= 'table' then
     health.warn('`pass-lsp doctor` cannot be run.', vim.trim(done.stderr or ''))

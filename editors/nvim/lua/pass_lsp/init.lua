@@ -104,7 +104,7 @@ end
 --- The item that Neovim shows, in the words of the protocol, laid over the line as it is now.
 ---@param item vim.lsp.inline_completion.Item
 ---@return lsp.InlineCompletionItem, pass_lsp.Offer?
-local function from_native(buf, item)
+local function from_native(item)
   local plain = { insertText = item.insert_text, command = item.command }
   local row, col = unpack(api.nvim_win_get_cursor(0))
   local line = api.nvim_get_current_line()
@@ -144,7 +144,7 @@ function M.accept(part)
   return native ~= nil
     and native.get({
       on_accept = function(item)
-        local plain, offer = from_native(buf, item)
+        local plain, offer = from_native(item)
         local client = vim.lsp.get_client_by_id(item.client_id)
         if not offer or not client then
           return item
