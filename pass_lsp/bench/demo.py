@@ -28,9 +28,9 @@ from pass_lsp.domain import Strategy
 from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import PassLspError
 
-MODULE = "queue.py"
-BEFORE = "can shrink before the result of full() or\n        qsize() can be used.\n        '''\n"
-AFTER = "\n\n    def put("
+MODULE = "argparse.py"
+BEFORE = "                arg_strings.remove('--')\n"
+AFTER = "\n\n        # optional argument produces a default"
 LINES_AROUND = 12
 
 
@@ -65,7 +65,7 @@ def main(svg: Annotated[Path | None, typer.Option(help="Also draw what is shown,
 
 
 def demo_hole() -> Hole:
-    """The body of a method taken out of queue; in a Python where it differs, a line of the middle."""
+    """The end of a `try` taken out of argparse; in a Python where it differs, a line of the middle."""
     text = (Path(sysconfig.get_paths()["stdlib"]) / MODULE).read_text("utf-8")
     start = text.find(BEFORE) + len(BEFORE)
     end = text.find(AFTER, start)
