@@ -163,9 +163,10 @@ class SharedEngine:
 
     def _alive(self) -> bool:
         """Whether the process that was started last still runs; a number used again has another birth."""
-        if self._process is not None and self._process.poll() is None:
-            return True
         try:
+            if self._process is not None and self._process.returncode is None:
+                # Not `poll`: that says nothing of a dead child while the thread that waits for it has not woken.
+                return psutil.Process(self._process.pid).status() != psutil.STATUS_ZOMBIE
             pid, born = json.loads(self._at.with_suffix(".pid").read_text())
             process = psutil.Process(pid)
             # The time of birth is counted from that of the boot, which is told a little differently each time.
