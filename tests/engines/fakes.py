@@ -98,8 +98,11 @@ class Fake:
                     exchange.json({"error": {"code": 404, "message": "File Not Found"}}, 404)
                     return
                 fake.asked.append(exchange)
-                with contextlib.suppress(ConnectionError, BrokenPipeError):
+                try:
                     route(exchange)
+                except ConnectionError:  # the client went away while it was being written to
+                    fake.closed_s.append(time.monotonic())
+                    self.close_connection = True
 
             do_GET = do_POST = _any
 
