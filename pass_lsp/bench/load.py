@@ -150,10 +150,10 @@ class _Desk:
     async def ask(self, text: str, cursor: int, session: str) -> None:
         """One request, cancelled by the next key."""
         await asyncio.sleep(self.plan.wait_ms / 1000)
-        answer = self.answer()
         ids = self.ids(text, cursor)
         self.tally.asked += 1
         began = time.perf_counter()
+        answer = self.answer(began)
         try:
             await stream(self.client, self.address, self.peer, ids, answer, session.replace("/", "-"))
         except asyncio.CancelledError:
@@ -166,9 +166,9 @@ class _Desk:
             self.tally.answered.append((time.perf_counter() - began) * 1000)
             self.tally.pieces += len(answer.pieces)
 
-    def answer(self) -> Answer:
-        """One that ends with its first line, and notes when its first text came."""
-        began, heard, tokenizer = time.perf_counter(), list[bool](), self.peer.tokenizer
+    def answer(self, began: float) -> Answer:
+        """One that ends with its first line, and notes when its first text came after `began`."""
+        heard, tokenizer = list[bool](), self.peer.tokenizer
 
         def stop(ids: list[int]) -> int | None:
             if not heard:
