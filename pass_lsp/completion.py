@@ -66,8 +66,7 @@ def complete_document(
     `workspace` is what else may help.
     """
     laps, engine = Laps(), _of_document(engine, document, workspace)
-    # Into the text, and out of the middle of a line end: the answer's offsets are counted from here.
-    offset = document.offset(*document.position(offset, "utf-32"), "utf-32")
+    offset = _in_text(document, offset)
     context, question = _question(document, offset, engine, settings, workspace)
     laps.lap("context")
     if question is None:
@@ -134,7 +133,7 @@ def alternatives_at(
     Ends early when `deadline_ms` of `settings` has passed or `cancel` is set.
     """
     laps, engine, found = Laps(), _of_document(engine, document, workspace), [first]
-    offset = document.offset(*document.position(offset, "utf-32"), "utf-32")
+    offset = _in_text(document, offset)
     context, question = _question(document, offset, engine, settings, workspace)
     if question is None:
         return []
@@ -178,6 +177,11 @@ def _of_document(engine: Engine, document: Document, workspace: Workspace) -> En
     """The engine as one document's: one that serves many keeps a document together with its cache."""
     session = getattr(engine, "session", None)
     return session(*workspace.roots, document.uri) if session is not None else engine
+
+
+def _in_text(document: Document, offset: int) -> int:
+    """Into the text, and out of the middle of a line end: the answer's offsets are counted from here."""
+    return document.offset(*document.position(offset, "utf-32"), "utf-32")
 
 
 def _question(

@@ -6,7 +6,9 @@ import os
 import shutil
 import sysconfig
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +64,20 @@ def model_dir(tokenizer_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     LlamaForCausalLM(config).save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     return folder
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Any]]:
+    """Engines elsewhere, by address and settings; they are closed again."""
+    from pass_lsp.cli.options import remote_engine
+    from pass_lsp.config import Settings
+
+    made: list[Any] = []
+
+    def make(url: str, **settings: Any) -> Any:
+        made.append(remote_engine(Settings(engine=url, **settings)))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()

@@ -21,7 +21,7 @@ from pass_lsp.completion import (
 )
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import Branch, CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
+from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
 from pass_lsp.prompt import template_for
 from tests.cursor import parse
 from tests.test_prompt import APPEND, byte_level
@@ -406,24 +406,22 @@ def test_alternatives_are_distinct_and_sampled_by_seed(tokenizer: Any) -> None:
     assert alternatives_at(document, offset, engine, first, cancel=token) == []
 
 
+def one_by_one(engine: Any, prompt_ids: Any, params: SamplingParams, branches: Any, **rest: Any) -> list[Generation]:
+    """What an engine's `sample` gives, however it does it."""
+    return [
+        engine.generate(prompt_ids, replace(params, seed=b.seed), on_commit=b.on_commit, stop=b.stop, **rest)
+        for b in branches
+    ]
+
+
 class Together(Sampler):
-    """Decodes all seeds that it is given at once, and keeps what they were."""
+    """Answers all seeds that it is given at once, and keeps what they were."""
 
     __slots__ = ("batches",)
 
-    def sample(
-        self,
-        prompt_ids: Sequence[int],
-        params: SamplingParams,
-        branches: Sequence[Branch],
-        *,
-        cancel: CancelToken | None = None,
-    ) -> list[Generation]:
+    def sample(self, prompt_ids: Any, params: SamplingParams, branches: Any, **rest: Any) -> list[Generation]:
         self.batches.append([branch.seed for branch in branches])
-        return [
-            self.generate(prompt_ids, replace(params, seed=b.seed), cancel=cancel, on_commit=b.on_commit, stop=b.stop)
-            for b in branches
-        ]
+        return one_by_one(self, prompt_ids, params, branches, **rest)
 
 
 def test_alternatives_are_sampled_together_where_the_engine_can(tokenizer: Any) -> None:
@@ -439,13 +437,7 @@ def test_alternatives_are_sampled_together_where_the_engine_can(tokenizer: Any) 
 class WordSampler(WordEngine):
     """Knows whole words, and answers all seeds at once."""
 
-    def sample(
-        self, prompt_ids: Sequence[int], params: SamplingParams, branches: Sequence[Branch], **rest: Any
-    ) -> list[Generation]:
-        return [
-            self.generate(prompt_ids, replace(params, seed=b.seed), on_commit=b.on_commit, stop=b.stop)
-            for b in branches
-        ]
+    sample = one_by_one
 
 
 def test_alternatives_ask_otherwise_where_a_word_does_not_go_on(words: Any) -> None:

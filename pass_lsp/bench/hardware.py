@@ -39,7 +39,8 @@ def copy_bandwidth(device: str) -> float:
 def curve(executor: Executor, context_length: int, repeats: int = 2 * ROUNDS) -> Costs:
     """T(k) behind a filled cache: seconds of a forward of k rows, medians; what `auto` goes by is processor time.
 
-    As in use, forwards of a kind follow each other; the first after another kind does not count.
+    A kind is seen by itself: the first forward after another kind does not count. What mixing kinds costs is in
+    the costs that `auto` goes by.
     """
     behind = min(BEHIND, context_length // 2)
     points = tuple(rows for rows in ROWS if behind + rows <= context_length)

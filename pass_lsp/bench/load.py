@@ -152,8 +152,8 @@ class _Desk:
         await asyncio.sleep(self.plan.wait_ms / 1000)
         ids = self.ids(text, cursor)
         self.tally.asked += 1
-        began = time.perf_counter()
-        answer = self.answer(began)
+        began, heard = time.perf_counter(), list[float]()
+        answer = self.answer(heard)
         try:
             await stream(self.client, self.address, self.peer, ids, answer, session.replace("/", "-"))
         except asyncio.CancelledError:
@@ -163,17 +163,17 @@ class _Desk:
         except EngineError as error:
             self.tally.failures[str(error).partition(";")[0]] += 1
         else:
+            # Of the same requests, so that the two can be compared.
+            self.tally.first += [(at - began) * 1000 for at in heard[:1]]
             self.tally.answered.append((time.perf_counter() - began) * 1000)
             self.tally.pieces += len(answer.pieces)
 
-    def answer(self, began: float) -> Answer:
-        """One that ends with its first line, and notes when its first text came after `began`."""
-        heard, tokenizer = list[bool](), self.peer.tokenizer
+    def answer(self, heard: list[float]) -> Answer:
+        """One that ends with its first line, and notes in `heard` when its text came."""
+        tokenizer = self.peer.tokenizer
 
         def stop(ids: list[int]) -> int | None:
-            if not heard:
-                heard.append(True)
-                self.tally.first.append((time.perf_counter() - began) * 1000)
+            heard.append(time.perf_counter())
             return len(ids) if "\n" in tokenizer.decode(ids).lstrip("\n") else None
 
         params = SamplingParams(self.plan.max_new_tokens)

@@ -17,7 +17,11 @@ from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
+from pass_lsp.engines.remote import RemoteEngine
+
 ANSWER = ("a ", "+ ", "b", "\n")
+Connect = Callable[..., RemoteEngine]
+"""What the fixture `connect` is."""
 Route = Callable[["Exchange"], None]
 
 

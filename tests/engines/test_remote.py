@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pass_lsp.cli.options import remote_engine
 from pass_lsp.completion import complete, complete_document
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
@@ -19,24 +18,9 @@ from pass_lsp.domain import CancelToken, SamplingParams
 from pass_lsp.engines.remote import Address, RemoteEngine
 from pass_lsp.errors import ConfigError, EngineError
 from tests.engines import fakes
-from tests.engines.fakes import Exchange, Fake, Route, serving
+from tests.engines.fakes import Connect, Exchange, Fake, Route, serving
 
 SOURCE = "def add(a, b):\n    return \n"
-Connect = Callable[..., RemoteEngine]
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Engines that are closed again."""
-    made: list[RemoteEngine] = []
-
-    def make(url: str, **settings: Any) -> RemoteEngine:
-        made.append(remote_engine(Settings(engine=url, **settings)))
-        return made[-1]
-
-    yield make
-    for engine in made:
-        engine.close()
 
 
 def said(engine: Any) -> str | None:

@@ -117,7 +117,7 @@ def test_a_dead_engine_is_started_again_once(share: Share, lives: Path) -> None:
     end(started(lives)[0])
     with pytest.raises(EngineError, match="is being started again"):
         engine.revive()
-    limit = time.monotonic() + 90
+    limit = time.monotonic() + 20
     while not engine._healthy():
         assert time.monotonic() < limit
         time.sleep(0.02)

@@ -10,22 +10,19 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from pass_lsp.cli.options import remote_engine
 from pass_lsp.completion import complete, complete_document
-from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import CancelToken, SamplingParams
 from pass_lsp.engines.local import LocalEngine, load_engine
-from pass_lsp.engines.remote import RemoteEngine
 from pass_lsp.errors import EngineError
-from tests.engines.fakes import closed_port
+from tests.engines.fakes import Connect, closed_port
 from tests.server.conftest import private
 from tests.server.rawlsp import PYTHON, RawClient
 from tests.serving.conftest import wait_for
@@ -40,8 +37,6 @@ pytestmark = [
     pytest.mark.skipif(not SERVER.exists(), reason="no llama.cpp server here; `make llama` builds one"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-Connect = Callable[..., RemoteEngine]
 
 
 class Server:
@@ -95,19 +90,6 @@ def server(folder: Path) -> Iterator[Server]:
     running = Server(folder / "f32.gguf", folder / "log")
     yield running
     running.close()
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    made: list[RemoteEngine] = []
-
-    def make(url: str, **settings: Any) -> RemoteEngine:
-        made.append(remote_engine(Settings(engine=url, **settings)))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ class FusedExecutor(_GraphExecutor):
 class _Call:
     """A forward's inputs and output for a number of rows, in arrays that stay where they are and are filled anew.
 
-    A forward of a small model takes as long as making a dozen arrays and handing them over.
+    Making a dozen arrays and handing them over shows in the time of a small model's forward.
     """
 
     def __init__(self, shape: Layout, num_logits: int, extra: np.ndarray, logits: np.ndarray) -> None:
