@@ -58,6 +58,7 @@ def base(
     million_tokens: Annotated[float | None, typer.Option(help="The length of the run in tokens instead.")] = None,
     slice_minutes: Annotated[float | None, typer.Option(help="Stop after so long; the next call goes on.")] = None,
     start_from: Annotated[Path | None, typer.Option(help="An exported model to go on from.")] = None,
+    rate: Annotated[float, typer.Option(min=0.0, help="Times the size's learning rates; going on needs less.")] = 1.0,
     threads: Threads = 1,
     device: str = "cpu",
     compiled: Annotated[bool, typer.Option(help="Compile the model (a C++ compiler is needed).")] = False,
@@ -68,7 +69,7 @@ def base(
     from pass_lsp.train.base import Plan, train_base
 
     plan = Plan(corpus, tokenizer, out, size, minutes, start_from, threads, seed, device, compiled)
-    plan = replace(plan, million_tokens=million_tokens, slice_minutes=slice_minutes, workers=workers)
+    plan = replace(plan, million_tokens=million_tokens, slice_minutes=slice_minutes, workers=workers, rate=rate)
     typer.echo(json.dumps(train_base(plan)))
 
 

@@ -50,6 +50,7 @@ class Plan:
 
     `million_tokens` makes its length a number of tokens instead of `minutes`; `slice_minutes`
     bounds how long this call may take, start included; `workers` are processes that make batches.
+    `rate` multiplies the size's learning rates: weights that are trained already need less.
     """
 
     corpus: Path
@@ -66,6 +67,7 @@ class Plan:
     million_tokens: float | None = None
     slice_minutes: float | None = None
     workers: int = 0
+    rate: float = 1.0
 
     def share(self, progress: Progress) -> float:
         """How much of the run is done, from 0 to 1."""
@@ -116,7 +118,7 @@ def _run(
         began = now
         batch = next(batches)
         loss = _backward(model, hidden_of, dtype, batch, plan.device)
-        _step(model, made, _rate(progress.step, plan.share(progress)))
+        _step(model, made, plan.rate * _rate(progress.step, plan.share(progress)))
         progress.step += 1
         progress.tokens += int((batch.weights > 0).sum())
         now = time.monotonic()

@@ -204,6 +204,17 @@ def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
     assert base._rate(500, 1.0) == 0
 
 
+def test_a_run_may_learn_slower(plan: Callable[..., Plan]) -> None:
+    def after_a_step(rate: float) -> dict[str, torch.Tensor]:
+        run = plan(1, str(rate), rate=rate)
+        train_base(run)
+        return weights(run.out / "checkpoint")
+
+    start, slow, fast = map(after_a_step, (0.0, 0.1, 1.0))
+    slowly, fast_by = (sum((end[name] - start[name]).abs().sum().item() for name in start) for end in (slow, fast))
+    assert slowly == pytest.approx(0.1 * fast_by, rel=0.01)
+
+
 def test_a_run_may_last_a_number_of_tokens(plan: Callable[..., Plan]) -> None:
     run = plan(1, million_tokens=0.005)
     row = train_base(run)
