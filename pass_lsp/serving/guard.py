@@ -6,6 +6,7 @@ matters, and after rebinding its own name to 127.0.0.1 it sends that name as `Ho
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 
@@ -26,8 +27,16 @@ def check(request: Request, token: str, local: bool) -> None:
             raise Refused(401, "The token is missing or wrong; send it as 'Authorization: Bearer TOKEN'.")
 
 
-async def body_of(request: Request, limit: int) -> bytes:
-    """The body, at most `limit` bytes. Raises `Refused`."""
+async def body_of(request: Request, limit: int, seconds: float) -> bytes:
+    """The body, at most `limit` bytes, that comes within `seconds`. Raises `Refused`."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await _whole(request, limit)
+    except TimeoutError:
+        raise Refused(408, f"The body did not come within {seconds:g} s; send it again.") from None
+
+
+async def _whole(request: Request, limit: int) -> bytes:
     too_large = Refused(413, f"The body is larger than {limit} bytes; send less of the file.")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length[:20]) > limit:

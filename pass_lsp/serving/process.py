@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
 _GRACE_S = 2
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Of connections whose other end is gone without a word, in seconds and probes: such a client's decode ends too."""
 
 
 def run(
@@ -104,6 +106,10 @@ def tcp(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):  # by the system
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         listener.bind(address)
         listener.listen(128)
     except (OSError, OverflowError, UnicodeError) as error:

@@ -25,6 +25,8 @@ IN_TURN = 4
 """Far below `DOCUMENTS`."""
 DOCUMENTS = 64
 """Of so many, an engine for many keeps the prefixes."""
+STUCK_S = 30.0
+"""A forward that takes longer never ends: even a slow machine's longest takes a few seconds."""
 
 
 @dataclass(eq=False)
@@ -84,8 +86,8 @@ class Scheduler:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread is there and has come past its loop or a token lately."""
-        stuck = self._running is not None and time.monotonic() - self.beat_s > 30
+        """Whether the thread is there and has begun a forward lately, if it has anything to do."""
+        stuck = self._running is not None and time.monotonic() - self.beat_s > STUCK_S
         return self._thread is not None and self._thread.is_alive() and not stuck
 
     def close(self) -> None:
@@ -138,7 +140,7 @@ class Scheduler:
         self._waiting = kept
 
     def _turn(self, engine: Engine, job: Job) -> None:
-        rest = _Rest(job, self)
+        turn = _Turn(job, self)
         before = job.so_far or Generation([], "length")
         if job.token.cancelled:
             job.over(replace(before, finish="cancelled"))
@@ -146,17 +148,17 @@ class Scheduler:
         params = replace(job.params, max_new_tokens=job.params.max_new_tokens - len(before.token_ids))
         try:
             prompt = [*job.prompt_ids, *before.token_ids]
-            made = engine.generate(prompt, params, cancel=job.token, on_commit=rest.heard, stop=rest)
+            made = engine.generate(prompt, params, cancel=turn, on_commit=job.heard, stop=turn.stop)
         except Exception as error:
             log.debug("A request failed.", exc_info=True)
             job.over(error)
             return
         job.so_far = _joined(before, made, first=job.so_far is None)
-        if rest.ends == "turn" and not job.token.cancelled:
+        if turn.ends == "turn" and not job.token.cancelled:
             with self._wake:
                 self._turns.append(job)
             return
-        if rest.ends == "time":
+        if turn.ends == "time" and not job.token.cancelled:
             job.so_far = replace(job.so_far, finish="length")
         job.over(job.so_far)
 
@@ -167,33 +169,42 @@ class Scheduler:
             return bool(self._turns) or (room and any(each.session != job.session for each in self._waiting))
 
 
-class _Rest:
-    """The stop rule of one turn: the request's own, its time, and the turn's length while others wait."""
+class _Turn(CancelToken):
+    """One turn of a job, as the engine sees it: a token that it looks at before every forward, and a rule that ends it.
+
+    It ends with the job, with the job's time, or after `QUANTUM` tokens while others wait. Each look is a heartbeat.
+    """
 
     def __init__(self, job: Job, scheduler: Scheduler) -> None:
+        super().__init__()
         self._job, self._scheduler = job, scheduler
         self._before = list(job.so_far.token_ids) if job.so_far else []
         self.ends = ""
 
-    def __call__(self, token_ids: list[int]) -> int | None:
-        job, now = self._job, time.monotonic()
-        self._scheduler.beat_s = now
-        if job.stop is not None:
-            keep = job.stop([*self._before, *token_ids])
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job was given up, or its time is over: a long prompt is read in several forwards."""
+        return self._job.token.cancelled or self._late()
+
+    def stop(self, token_ids: list[int]) -> int | None:
+        """A rule as in `domain.Stop`."""
+        if self._job.stop is not None:
+            keep = self._job.stop([*self._before, *token_ids])
             if keep is not None:
                 return max(keep - len(self._before), 0)
-        if now > job.end_s:
-            self.ends = "time"
-        elif len(token_ids) >= QUANTUM and self._left(token_ids) and self._scheduler.others(job):
+        if not self._late() and self._over(token_ids) and self._scheduler.others(self._job):
             self.ends = "turn"
         return len(token_ids) if self.ends else None
 
-    def heard(self, token_ids: list[int]) -> None:
-        """Hand a run on."""
-        self._job.heard(token_ids)
+    def _late(self) -> bool:
+        self._scheduler.beat_s = now = time.monotonic()
+        if now > self._job.end_s:
+            self.ends = "time"
+        return self.ends == "time"
 
-    def _left(self, token_ids: list[int]) -> int:
-        return self._job.params.max_new_tokens - len(self._before) - len(token_ids)
+    def _over(self, token_ids: list[int]) -> bool:
+        left = self._job.params.max_new_tokens - len(self._before) - len(token_ids)
+        return len(token_ids) >= QUANTUM and left > 0
 
 
 def _joined(before: Generation, made: Generation, *, first: bool) -> Generation:

@@ -126,7 +126,7 @@ class Service:
 
     async def _completions(self, request: Request) -> Response:
         self.used_s = time.monotonic()
-        ask = asked(await guard.body_of(request, self.limits.max_bytes))
+        ask = asked(await guard.body_of(request, self.limits.max_bytes, self.limits.max_seconds))
         engine = self._loaded()
         # A long text takes a while; other requests' streams go on meanwhile.
         answer = await run_in_threadpool(self._answer, engine, ask, request.headers.get(SESSION_HEADER, ""))

@@ -6,14 +6,17 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 
-from pass_lsp.domain import CancelToken, SamplingParams
+from pass_lsp.domain import CancelToken, Generation, SamplingParams
+from pass_lsp.serving import scheduler
 from pass_lsp.serving.guard import is_local
+from pass_lsp.serving.process import tcp
 from pass_lsp.serving.scheduler import QUANTUM
 from pass_lsp.serving.service import Limits
 from pass_lsp.serving.text import Words
@@ -282,3 +285,67 @@ def test_answers_are_bounded_in_tokens_and_time(tokenizer: Any, serve: Serve) ->
     with serve(Counting(tokenizer, 0.01), Limits(max_seconds=0.1)) as here:
         answer = here.post({"prompt": PROMPT, "max_tokens": 500})[1]
         assert answer["usage"]["completion_tokens"] < 500 and answer["choices"][0]["finish_reason"] == "length"
+
+
+class Reading:
+    """Reads a long prompt: `forwards` of `forward_s` each, without a token, and then one."""
+
+    context_length = 512
+
+    def __init__(self, tokenizer: Any, forwards: int, forward_s: float) -> None:
+        self.tokenizer, self.forwards, self.forward_s = tokenizer, forwards, forward_s
+        self.done = 0
+
+    def generate(self, prompt_ids: Any, params: Any, *, cancel: Any, on_commit: Any, stop: Any) -> Generation:
+        for _ in range(self.forwards):
+            if cancel.cancelled:
+                return Generation([], "cancelled")
+            time.sleep(self.forward_s)
+            self.done += 1
+        stop([20])
+        on_commit([20])
+        return Generation([20], "length", 1)
+
+
+def test_reading_the_prompt_is_bounded_in_time_too(tokenizer: Any, serve: Serve) -> None:
+    engine = Reading(tokenizer, 10**6, 0.01)
+    with serve(engine, Limits(max_seconds=0.2)) as here:
+        answer = here.post({"prompt": PROMPT})[1]
+        assert answer["choices"][0]["finish_reason"] == "length" and answer["usage"]["completion_tokens"] == 0
+        assert 1 <= engine.done < 1000
+        engine.forwards = 1
+        assert here.post({"prompt": PROMPT})[1]["usage"]["completion_tokens"] == 1
+
+
+@pytest.mark.parametrize(("forwards", "forward_s", "stuck"), [(100, 0.02, False), (1, 2.0, True)])
+def test_an_engine_is_stuck_when_a_forward_does_not_end(
+    forwards: int, forward_s: float, stuck: bool, tokenizer: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "STUCK_S", 0.5)
+    with serve(Reading(tokenizer, forwards, forward_s)) as here, ThreadPoolExecutor(1) as pool:
+        assert here.get("/health")[0] == 200
+        answer = pool.submit(here.post, {"prompt": PROMPT})
+        seen = set[int]()
+        while not answer.done():
+            seen.add(here.get("/health")[0])
+        assert seen == ({200, 503} if stuck else {200}) and answer.result()[0] == 200
+        assert here.get("/health")[0] == 200
+
+
+def test_a_body_that_does_not_come_is_given_up(tokenizer: Any, serve: Serve) -> None:
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
+    with contextlib.ExitStack() as stack:
+        here = stack.enter_context(serve(Counting(tokenizer), Limits(max_seconds=0.2)))
+        slow = stack.enter_context(socket.create_connection(("127.0.0.1", here.port), timeout=30))
+        slow.sendall(head)
+        assert slow.recv(2**16).startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_other_end_that_vanished_is_noticed() -> None:
+    listener = tcp("127.0.0.1", 0)
+    with listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
