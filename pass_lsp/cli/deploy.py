@@ -33,6 +33,7 @@ def deploy(
     port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
     token_file: TokenFile = None,
     ray_address: Annotated[str, typer.Option(help="'auto' or HOST:PORT of a running Ray.")] = "",
+    stop: Annotated[bool, typer.Option("--stop", help="Take the replicas off that Ray again.")] = False,
     model: options.Model = "",
     device: options.Device = "",
     dtype: options.Dtype = "",
@@ -60,6 +61,8 @@ def deploy(
 
     logs.configure(log_level)
     wanted = plan.read(config, given)
+    if stop and not wanted.ray_address:
+        raise ConfigError("A Ray of its own ends with the command that started it; give ray_address to stop another.")
     token = token_of(Path(wanted.token_file) if wanted.token_file else None)
     if not (is_local(wanted.host) or token):
         raise ConfigError(f"{wanted.host} can be reached from elsewhere; set PASS_LSP_TOKEN or give token_file.")
@@ -67,6 +70,9 @@ def deploy(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     cluster = _cluster(wanted)
     try:
+        if stop:
+            cluster.remove()
+            return
         cluster.deploy(wanted, token)
         log.info("Serving at http://%s:%d from %d replicas.", wanted.host, wanted.port, wanted.replicas)
         if not wanted.ray_address:

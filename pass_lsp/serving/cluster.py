@@ -25,7 +25,7 @@ from prometheus_client import Metric
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pass_lsp.errors import ModelError
+from pass_lsp.errors import ConfigError, ModelError
 from pass_lsp.serving.gauges import CONTENT_TYPE, joined
 from pass_lsp.serving.guard import is_local
 from pass_lsp.serving.plan import Plan
@@ -40,6 +40,9 @@ _SPARE = 16
 _AT_THE_PROXY = 256
 """Requests that may be on their way to a replica; in a burst each is for a moment."""
 _FIGURES_S = 2.0
+_LOOK_BACK_S = 10.0
+"""How long there must be too much to do before a replica is added. Ray takes as long to see it, and has ten minutes'
+patience before it takes one away."""
 _OBJECT_STORE = 2**27
 """Bytes; only requests and runs of text travel."""
 
@@ -110,6 +113,8 @@ def application(plan: Plan, token: str) -> Any:
                 "min_replicas": plan.replicas,
                 "max_replicas": plan.most,
                 "target_ongoing_requests": plan.requests_per_replica,
+                "look_back_period_s": _LOOK_BACK_S,
+                "upscale_delay_s": _LOOK_BACK_S,
             }
         }
     deployed = serve.deployment(
@@ -131,12 +136,16 @@ def application(plan: Plan, token: str) -> Any:
 
 
 class Cluster:
-    """A connection to Ray, and the application on it. `close` ends what was started here."""
+    """A connection to Ray, and the application on it. `close` ends what was started here.
+
+    Raises `ConfigError` without the token of a cluster to join, `ConnectionError` where Ray says no.
+    """
 
     def __init__(self, plan: Plan, *, cpus: int | None = None) -> None:
         _authenticate(plan)
         import ray
         from ray import serve
+        from ray.exceptions import RayError
 
         self._own = not plan.ray_address
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -144,7 +153,10 @@ class Cluster:
             quiet |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE, "num_cpus": cpus}
             ray.init(address="local", _node_ip_address="127.0.0.1" if is_local(plan.host) else None, **quiet)
         else:
-            ray.init(address=plan.ray_address, **quiet)
+            try:
+                ray.init(address=plan.ray_address, **quiet)
+            except RayError as error:
+                raise ConnectionError(str(error)) from error
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(http_options={"host": plan.host, "port": plan.port})
 
@@ -158,6 +170,12 @@ class Cluster:
             raise ModelError(
                 "The replicas did not start; `ray logs` and `pass-lsp doctor` on their machine say why."
             ) from error
+
+    def remove(self) -> None:
+        """End what `deploy` runs, once each replica has answered what it was asked."""
+        from ray import serve
+
+        serve.delete(NAME)
 
     def close(self) -> None:
         """End the application and the Ray that was started here; leave another's as it is."""
@@ -185,6 +203,12 @@ def _authenticate(plan: Plan) -> None:
     if not plan.ray_token_authentication:
         return
     os.environ["RAY_AUTH_MODE"] = "token"
-    known = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if not known and not plan.ray_address and not (Path.home() / ".ray" / "auth_token").exists():
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    places = (os.environ.get("RAY_AUTH_TOKEN"), os.environ.get("RAY_AUTH_TOKEN_PATH"))
+    if any(places) or (Path.home() / ".ray" / "auth_token").exists():
+        return
+    if plan.ray_address:
+        raise ConfigError(
+            f"Joining the Ray at {plan.ray_address} takes its token; set RAY_AUTH_TOKEN, "
+            "or ray_token_authentication = false if it asks for none."
+        )
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -38,6 +38,7 @@ token_file = ""
 # "" starts a Ray of its own, on this machine, for as long as the command runs. "auto" or HOST:PORT joins a cluster
 # that `ray start` made. Whoever reaches Ray's own ports can run code on it: token authentication is on, and
 # should stay on. A Ray of its own gets a token made up at the start; a cluster's is in RAY_AUTH_TOKEN or ~/.ray.
+# On a cluster the command returns when the replicas serve; the same with --stop takes them off again.
 ray_address = ""
 ray_token_authentication = true
 """

@@ -58,6 +58,7 @@ def test_the_command_writes_the_file_once_and_refuses_open_doors(tmp_path: Path,
     (tmp_path / "team.toml").write_text('host = "0.0.0.0"\n')
     assert "can be reached from elsewhere" in explained(real("deploy", "--config", "team.toml", cwd=tmp_path))
     assert "cannot be read" in explained(real("deploy", "--config", "absent.toml", cwd=tmp_path))
+    assert "give ray_address" in explained(real("deploy", "--stop", cwd=tmp_path))
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

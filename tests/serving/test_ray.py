@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +22,10 @@ from tests.server.conftest import private
 from tests.server.rawlsp import PYTHON, RawClient
 from tests.serving.conftest import wait_for
 from tests.serving.relay import Relay
+from tests.serving.team import LONG, Team, deploy, free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 pytest.importorskip("ray")
-
-LONG = {"prompt": "x = [1, 1, 1, 1, 1, 1, ", "max_tokens": 900, "strategy": "autoregressive", "stream": True}
-SHORT = {"prompt": "x = [1, 1, 1, ", "max_tokens": 4}
 
 METHODS = """\
 class Shapes:
@@ -49,34 +43,6 @@ class Shapes:
 """
 
 
-class Team:
-    """The deployed engine; a new connection for each request."""
-
-    def __init__(self, process: subprocess.Popen[bytes], config: Path, port: int) -> None:
-        self.process, self.config, self.port = process, config, port
-
-    @contextlib.contextmanager
-    def ask(self, path: str, body: Any = None, session: str = "", timeout_s: float = 60) -> Iterator[HTTPResponse]:
-        with contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)) as connection:
-            headers = {"x-session-id": session} if session else {}
-            connection.request("POST" if body else "GET", path, json.dumps(body) if body else None, headers)
-            with contextlib.closing(connection.getresponse()) as response:
-                yield response
-
-    def complete(self, session: str = "", body: Any = SHORT, timeout_s: float = 60) -> tuple[int, int]:
-        """Status and the replica's process."""
-        with self.ask("/v1/completions", body, session, timeout_s) as response:
-            response.read()
-            return response.status, int(response.headers.get("x-replica", 0))
-
-    def replicas(self) -> set[int]:
-        return {self.complete(f"session {number}")[1] for number in range(12)}
-
-    def context_length(self) -> int:
-        with self.ask("/v1/engine") as response:
-            return json.loads(response.read())["context_length"]
-
-
 def write(config: Path, port: int, model: str) -> None:
     settings = {"model": model, "device": "cpu", "replicas": 2, "cpus": 0.5, "max_queue": 4, "max_tokens": 1000}
     config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in (settings | {"port": port}).items()))
@@ -85,26 +51,13 @@ def write(config: Path, port: int, model: str) -> None:
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("team")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config, log = folder / "deploy.toml", folder / "log"
+    config, log, port = folder / "deploy.toml", folder / "log", free_port()
     write(config, port, "embedded")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PASS_LSP_"))}
-    environment["XDG_CACHE_HOME"] = str(folder)
     with open(log, "wb") as out:
-        command = [sys.executable, "-m", "pass_lsp", "deploy", "--config", str(config)]
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
-    found = Team(process, config, port)
-
-    def ready() -> bool:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError, HTTPException), found.ask("/health", timeout_s=5) as response:
-            return response.status == 200
-        return False
-
+        process = deploy("--config", str(config), home=folder, out=out)
+    found = Team(port, config, process)
     try:
-        wait_for(ready, 180)
+        found.wait_ready(log)
         yield found
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
@@ -121,22 +74,14 @@ def test_a_stream_arrives_piecewise(team: Team) -> None:
     assert arrivals[0] < middle < arrivals[-1] and len(set(arrivals)) > 20
 
 
-def figure(team: Team, name: str) -> dict[str, float]:
-    """By replica."""
-    with team.ask("/metrics") as response:
-        lines = response.read().decode().splitlines()
-    found = [re.fullmatch(rf'{name}{{replica="(\d+)"}} (\S+)', line) for line in lines]
-    return {each[1]: float(each[2]) for each in found if each}
-
-
 def seconds_to_cancel(team: Team) -> float:
     """From the closing of a connection to the end of the decode, which the replica writes down."""
-    before = sum(figure(team, "pass_lsp_cancels_total").values())
+    before = sum(team.figure("pass_lsp_cancels_total").values())
     with team.ask("/v1/completions", LONG) as response:
         assert response.readline().startswith(b"data: ")
         closed_s = time.time()
-    wait_for(lambda: sum(figure(team, "pass_lsp_cancels_total").values()) == before + 1, 10)
-    return max(figure(team, "pass_lsp_last_cancel_timestamp_seconds").values()) - closed_s
+    wait_for(lambda: sum(team.figure("pass_lsp_cancels_total").values()) == before + 1, 10)
+    return max(team.figure("pass_lsp_last_cancel_timestamp_seconds").values()) - closed_s
 
 
 def test_closing_the_connection_ends_the_decode_within_a_second(team: Team) -> None:
@@ -149,7 +94,7 @@ def test_closing_the_connection_ends_the_decode_within_a_second(team: Team) -> N
 
 def test_the_figures_are_those_of_all_replicas(team: Team) -> None:
     replicas = team.replicas()
-    asked = figure(team, "pass_lsp_forwards_total")
+    asked = team.figure("pass_lsp_forwards_total")
     assert set(asked) == {str(pid) for pid in replicas} and len(asked) == 2 and min(asked.values()) > 0
 
 
@@ -166,10 +111,10 @@ def test_a_crowded_replica_hands_over_and_gets_its_session_back(team: Team) -> N
     with contextlib.ExitStack() as crowd:
         for name in others:
             assert crowd.enter_context(team.ask("/v1/completions", LONG, name)).status == 200
-        assert figure(team, "pass_lsp_queue")[str(own)] == IN_TURN
+        assert team.figure("pass_lsp_queue")[str(own)] == IN_TURN
         status, other = team.complete(last)
         assert status == 200 and other != own
-    wait_for(lambda: not sum(figure(team, "pass_lsp_queue").values()), 30)
+    wait_for(lambda: not sum(team.figure("pass_lsp_queue").values()), 30)
     assert team.complete(last) == (200, own)
 
 
