@@ -14,7 +14,7 @@ from itertools import islice
 from pass_lsp import prompt
 from pass_lsp.answer import Answer, OnText
 from pass_lsp.config import Settings
-from pass_lsp.context import build_context, errors_in
+from pass_lsp.context import build_context, errors_in, prepare
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of
 from pass_lsp.documents.workspace import Workspace
@@ -102,6 +102,14 @@ def self_test(engine: Engine) -> str:
     )
 
 
+def prepare_workspace(
+    workspace: Workspace, engine: Engine, settings: Settings = Settings(), cancel: CancelToken | None = None
+) -> None:
+    """Read ahead of all requests what is open beside a document, if the model is shown other files at all."""
+    if _sources(engine, settings):
+        prepare(workspace, lambda: cancel is not None and cancel.cancelled)
+
+
 def prefill_document(
     document: Document,
     offset: int,
@@ -184,6 +192,11 @@ def _in_text(document: Document, offset: int) -> int:
     return document.offset(*document.position(offset, "utf-32"), "utf-32")
 
 
+def _sources(engine: Engine, settings: Settings) -> tuple[str, ...]:
+    """The ways to find what helps in other files; none for a model that was trained on one file at a time."""
+    return settings.sources if prompt.template_for(engine.tokenizer).files else ()
+
+
 def _question(
     document: Document, offset: int, engine: Engine, settings: Settings, workspace: Workspace = Workspace()
 ) -> tuple[Context, Prompt | None]:
@@ -194,7 +207,7 @@ def _question(
         offset,
         budget=prompt.characters(room, template),
         workspace=workspace,
-        sources=settings.sources if template.files else (),
+        sources=_sources(engine, settings),
         in_comments=settings.in_comments,
     )
     if context.mode is Mode.NONE:

@@ -17,10 +17,13 @@ from pass_lsp.completion import (
     alternatives_at,
     complete_document,
     prefill_document,
+    prepare_workspace,
     self_test,
 )
 from pass_lsp.config import Settings
+from pass_lsp.context import neighbours
 from pass_lsp.documents.document import Document
+from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
 from pass_lsp.prompt import template_for
 from tests.cursor import parse
@@ -379,6 +382,24 @@ def test_prefilling_asks_for_one_token_of_the_same_prompt(tokenizer: Any) -> Non
     (read, one), (asked, _) = engine.asked
     assert read == asked and one.max_new_tokens == 1
     assert prefill_document(*parse("wo<CURSOR>rd\n"), engine) is None and len(engine.asked) == 2
+
+
+def test_other_files_are_read_ahead_only_for_a_model_that_is_shown_them(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(neighbours, "windows_of", lambda document: read.append(document.path))
+    other = Document("file:///b.py", "def f(x):\n    return x\n", language="python", path="/b.py")
+    workspace, cancelled = Workspace((other,)), CancelToken()
+    several, one = ScriptedEngine(byte_level(()), ""), ScriptedEngine(tokenizer, "")
+    assert template_for(several.tokenizer).files and not template_for(one.tokenizer).files
+    prepare_workspace(workspace, one)
+    prepare_workspace(workspace, several, Settings(sources=()))
+    cancelled.cancel()
+    prepare_workspace(workspace, several, cancel=cancelled)
+    assert not read
+    prepare_workspace(workspace, several)
+    assert read == ["/b.py"]
 
 
 class Sampler(ScriptedEngine):

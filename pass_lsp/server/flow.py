@@ -16,9 +16,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """`complete_document`, `prefill_document` and `alternatives_at` of `completion`, or something like them.
-
-    `prepare` reads what is open ahead of all requests; `test` says what is wrong with a model.
+    """`complete_document`, `prefill_document`, `alternatives_at`, `prepare_workspace` and `self_test` of `completion`,
+    or something like them.
     """
 
     complete: Callable[..., Any]
@@ -32,10 +31,15 @@ class Flow:
         """The real one. Imported on the engine thread and no earlier: it brings tree-sitter and more,
         and the server answers `initialize` before all that is read from the disk.
         """
-        from pass_lsp.completion import alternatives_at, complete_document, prefill_document, self_test
-        from pass_lsp.context import prepare
+        from pass_lsp import completion as product
 
-        return cls(complete_document, prefill_document, alternatives_at, prepare, self_test)
+        return cls(
+            product.complete_document,
+            product.prefill_document,
+            product.alternatives_at,
+            product.prepare_workspace,
+            product.self_test,
+        )
 
 
 def with_a_second_try(run: Callable[[Engine, CancelToken], Any]) -> Callable[[Engine, CancelToken], Any]:

@@ -188,10 +188,10 @@ class Session:
         """Follow a document."""
         self.documents.open(uri, text, version, language)
         self.completer.suggestions.forget(key_of(uri))
-        workspace = self._around()
+        workspace, settings = self._around(), self.settings
 
         def run(engine: Engine, token: CancelToken) -> None:
-            self._the_flow().prepare(workspace, lambda: token.cancelled)
+            self._the_flow().prepare(workspace, engine, settings, token)
 
         # Nobody waits for it; what goes wrong is in the log.
         self.worker.submit(_PREPARE, run, ahead=True).add_done_callback(lambda it: it.cancelled() or it.exception())
