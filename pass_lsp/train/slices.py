@@ -71,6 +71,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         args.million_tokens,
         max(0.0, left),
         args.workers,
+        args.rate,
     )
     last = train_base(plan)
     _leave(args, corpus, run)
@@ -172,6 +173,7 @@ def _training_options(away: argparse.ArgumentParser) -> None:
     add("--slice-minutes", type=float, default=9.0, help="how long this command may take")
     add("--checkpoint-seconds", type=float, default=120.0)
     add("--start-from", type=Path, help="an exported model to go on from")
+    add("--rate", type=float, default=1.0, help="times the size's learning rates; going on needs less")
     add("--device", default="auto")
     add("--compiled", action="store_true")
     add("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 2), help="processes that make batches")

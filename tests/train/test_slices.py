@@ -51,7 +51,7 @@ def paths(**given: Path) -> list[str]:
 
 
 def slice_options(machine: Path, *boxes: Path, out: str = "out", tokens: float = 0.03) -> list[str]:
-    fixed = ["--size", "toy", "--device", "cpu", "--workers", "0", "--million-tokens", str(tokens)]
+    fixed = ["--size", "toy", "--device", "cpu", "--workers", "0", "--million-tokens", str(tokens), "--rate", "0.9"]
     limits = ["--part-mib", "0.2", "--max-files", "3", "--max-mib", "1"]
     given = paths(work=machine / "work", out=machine / out)
     return ["train", *given, *fixed, *limits, *(["--box", *map(str, boxes)] if boxes else [])]
@@ -132,6 +132,7 @@ def test_a_training_in_slices_survives_kills_and_journeys(
     steps = [json.loads(line)["step"] for line in (home / "run" / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(steps) and reached <= step and step in steps
     facts = export_model(home / "run", home / "run", tokenizer_dir, home / "model")
+    assert json.loads((second / "work" / "run" / "run.json").read_text())["plan"]["rate"] == 0.9
     assert facts["corpus_sha256"] == manifest.corpus_hash(corpus)
 
 
