@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -74,7 +75,29 @@ def deploy(*arguments: str, home: Path, out: IO[bytes], **env: str) -> subproces
     return subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
 
 
+def write_plan(config: Path, **settings: object) -> None:
+    """The file of `pass-lsp deploy`; JSON's values are TOML's here."""
+    config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def deployed(config: Path, port: int) -> Iterator[Team]:
+    """What the real command makes of a file, until it is told to end, which it does well."""
+    log = config.with_name("log")
+    with log.open("wb") as out:
+        process = deploy("--config", str(config), home=config.parent, out=out)
+    try:
+        team = Team(port, config, process)
+        team.wait_ready(log)
+        yield team
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, log.read_text()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ import pytest
 from pass_lsp.errors import ConfigError
 from pass_lsp.serving.plan import Plan
 from tests.serving.conftest import wait_for
-from tests.serving.team import LONG, SHORT, Team, deploy, free_port
+from tests.serving.team import LONG, SHORT, Team, deploy, free_port, write_plan
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 pytest.importorskip("ray")
@@ -104,10 +104,8 @@ def join(home: Path, ray_address: str) -> Join:
 
     def joined(**settings: object) -> Team:
         config, log = home / "team.toml", home / "log"
-        settings = {"device": "cpu", "cpus": 0.5, "max_tokens": 1000, "ray_address": ray_address, **settings}
-        config.write_text(
-            "".join(f"{key} = {json.dumps(value)}\n" for key, value in (settings | {"port": port}).items())
-        )
+        always = {"device": "cpu", "cpus": 0.5, "max_tokens": 1000, "ray_address": ray_address, "port": port}
+        write_plan(config, **(always | settings))
         with log.open("wb") as out:
             process = deploy("--config", str(config), home=home, out=out, RAY_AUTH_TOKEN=TOKEN)
         assert process.wait(180) == 0, log.read_text()

@@ -22,7 +22,7 @@ from tests.server.conftest import private
 from tests.server.rawlsp import PYTHON, RawClient
 from tests.serving.conftest import wait_for
 from tests.serving.relay import Relay
-from tests.serving.team import LONG, Team, deploy, free_port
+from tests.serving.team import LONG, Team, deployed, free_port, write_plan
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 pytest.importorskip("ray")
@@ -44,26 +44,15 @@ class Shapes:
 
 
 def write(config: Path, port: int, model: str) -> None:
-    settings = {"model": model, "device": "cpu", "replicas": 2, "cpus": 0.5, "max_queue": 4, "max_tokens": 1000}
-    config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in (settings | {"port": port}).items()))
+    write_plan(config, model=model, device="cpu", replicas=2, cpus=0.5, max_queue=4, max_tokens=1000, port=port)
 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    folder = tmp_path_factory.mktemp("team")
-    config, log, port = folder / "deploy.toml", folder / "log", free_port()
+    config, port = tmp_path_factory.mktemp("team") / "deploy.toml", free_port()
     write(config, port, "embedded")
-    with open(log, "wb") as out:
-        process = deploy("--config", str(config), home=folder, out=out)
-    found = Team(port, config, process)
-    try:
-        found.wait_ready(log)
+    with deployed(config, port) as found:
         yield found
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, log.read_text()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_stream_arrives_piecewise(team: Team) -> None:

@@ -11,12 +11,8 @@ streams, and the typists of `pass-lsp bench load`.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import signal
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +24,7 @@ from pass_lsp.bench.load import Plan, bench_load
 from pass_lsp.cli import options
 from pass_lsp.config import Settings
 from pass_lsp.engines.embedded import embedded_model
-from tests.serving.team import Team, deploy, free_port
+from tests.serving.team import deployed, free_port, write_plan
 
 LINE = " value value value value value\n"
 
@@ -81,28 +77,12 @@ def stand_in(folder: Path, forward_s: float) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def deployed(model: Path, replicas: int, home: Path) -> Iterator[Team]:
-    port, config, log = free_port(), home / "team.toml", home / "log"
-    plan = {"model": str(model), "device": "cpu", "lookahead": "random", "trust_remote_code": True}
-    plan |= {"replicas": replicas, "cpus": 0.5, "port": port}
-    config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in plan.items()))
-    with log.open("wb") as out:
-        process = deploy("--config", str(config), home=home, out=out)
-    try:
-        team = Team(port, config, process)
-        team.wait_ready(log)
-        yield team
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
 def measured(replicas: int, typists: list[int], model: Path, home: Path, given: Any) -> dict[str, Any]:
-    with deployed(model, replicas, home) as team:
-        url = f"http://127.0.0.1:{team.port}"
+    port, config = free_port(), home / "team.toml"
+    stand_ins = {"model": str(model), "device": "cpu", "lookahead": "random", "trust_remote_code": True}
+    write_plan(config, **stand_ins, replicas=replicas, cpus=0.5, port=port)
+    with deployed(config, port):
+        url = f"http://127.0.0.1:{port}"
         wishes = options.wishes_of(Settings(model="embedded", engine=url))
         return bench_load(url, Plan(typists, given.seconds, given.speed), wishes)
 
