@@ -23,7 +23,7 @@ nvim11() {
 nvim12() {
   suite sid
   local libraries root=$prefix/nvim12
-  libraries=$(apt-cache "${apt[@]}" show neovim | grep -m1 ^Depends: |
+  libraries=$(apt-cache "${apt[@]}" show neovim | awk '/^Depends:/ && !found++' |
     grep -oE 'libtree-sitter[0-9.]+|libunibilium[0-9]+|libutf8proc[0-9]+|libuv1[a-z0-9]*|lua-lpeg|lua-luv')
   # shellcheck disable=SC2086
   unpack "$root" neovim neovim-runtime libc6 libgcc-s1 libluajit-5.1-2 libluajit-5.1-common $libraries
