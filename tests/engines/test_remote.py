@@ -253,8 +253,9 @@ def test_a_kept_connection_that_the_server_has_closed_is_no_failure(connect: Con
     def once(exchange: Exchange) -> None:
         """As llama.cpp's server: closes after a stream, which the client may hear of only with its next request."""
         address = exchange.handler.client_address
-        exchange.die() if address in served else exchange.stream(fakes.openai_events())
-        served.add(address)
+        known = address in served
+        served.add(address)  # before the client can know that it has its answer
+        exchange.die() if known else exchange.stream(fakes.openai_events())
 
     with serving(acting(once)) as fake:
         engine = connect(fake.url)
