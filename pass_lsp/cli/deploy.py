@@ -64,7 +64,7 @@ def deploy(
     if stop and not wanted.ray_address:
         raise ConfigError("A Ray of its own ends with the command that started it; give ray_address to stop another.")
     token = token_of(Path(wanted.token_file) if wanted.token_file else None)
-    if not (is_local(wanted.host) or token):
+    if not (stop or is_local(wanted.host) or token):
         raise ConfigError(f"{wanted.host} can be reached from elsewhere; set PASS_LSP_TOKEN or give token_file.")
     # Until the replicas run: Ray prints a stack and aborts on a signal that nobody handles.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -186,9 +186,9 @@ class Session:
 
     def open(self, uri: str, text: str, version: int, language: str) -> None:
         """Follow a document."""
-        self.documents.open(uri, text, version, language)
+        document = self.documents.open(uri, text, version, language)
         self.completer.suggestions.forget(key_of(uri))
-        workspace, settings = self._around(), self.settings
+        workspace, settings = self._around(), self.settings_for(document)
 
         def run(engine: Engine, token: CancelToken) -> None:
             self._the_flow().prepare(workspace, engine, settings, token)

@@ -26,7 +26,7 @@ IN_TURN = 4
 DOCUMENTS = 64
 """Of so many, an engine for many keeps the prefixes."""
 STUCK_S = 30.0
-"""A forward that takes longer never ends: even a slow machine's longest takes a few seconds."""
+"""A forward that takes longer counts as one that never ends; the longest reads one chunk of a prompt."""
 
 
 @dataclass(eq=False)

@@ -51,13 +51,17 @@ def test_a_wrong_file_is_explained(text: str, sentence: str, tmp_path: Path) -> 
 
 
 def test_the_command_writes_the_file_once_and_refuses_open_doors(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.delenv("PASS_LSP_TOKEN", raising=False)
+    for name in ("PASS_LSP_TOKEN", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
     assert real("deploy", "--write", "team.toml", cwd=tmp_path).code == 0
     assert (tmp_path / "team.toml").read_text() == TEXT
     assert "exists already" in explained(real("deploy", "--write", "team.toml", cwd=tmp_path))
     (tmp_path / "team.toml").write_text('host = "0.0.0.0"\n')
     assert "can be reached from elsewhere" in explained(real("deploy", "--config", "team.toml", cwd=tmp_path))
     assert "cannot be read" in explained(real("deploy", "--config", "absent.toml", cwd=tmp_path))
+    # What only takes off needs no token of ours; Ray's own is asked for next.
+    away = ("deploy", "--stop", "--config", "team.toml", "--ray-address", "127.0.0.1:1")
+    assert "can be reached from elsewhere" not in explained(real(*away, cwd=tmp_path))
     assert "give ray_address" in explained(real("deploy", "--stop", cwd=tmp_path))
 
 
