@@ -22,9 +22,10 @@ from typing import Any
 
 import torch
 
+from pass_lsp.train import outline
 from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
 
-SPM_SHARE, PSM_SHARE = 0.55, 0.25  # the rest reads left to right
+SPM_SHARE, PSM_SHARE = 0.7, 0.1  # the rest reads left to right
 LINE_SHARE, BLOCK_SHARE = 0.55, 0.38  # of the middles; the rest are short spans
 CLOSED_SHARE = 0.25
 """Of the rests of lines, those whose closing brackets, quotes and last mark stay behind the cursor."""
@@ -34,6 +35,9 @@ ECHO_SHARE = 0.2
 Near-duplicate files are dropped from the corpus, so little else teaches a small model to go on
 copying what stands in the prompt."""
 MIN_ECHO_LINES, MAX_ECHO_LINES = 2, 12
+OUTLINE_SHARE = 0.3
+"""Of the windows inside a file, those with an outline of what is above and below, as prompts of long files have it."""
+ABOVE_SHARE, BELOW_SHARE = 0.3, 0.1  # of the characters of such an example
 MAX_BLOCK_LINES = 12
 MIDDLE_WEIGHT = 2.0
 POOL = 24
@@ -117,6 +121,16 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(" \t"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Some lines of a file, and the outline of what is above and below them."""
+
+    path: str
+    text: str
+    above: str = ""
+    below: str = ""
+
+
 class Examples:
     """Endless, indexable examples over a corpus of (path, text)."""
 
@@ -130,28 +144,42 @@ class Examples:
 
     def __getitem__(self, index: int) -> Example:
         rng = random.Random(self._seed * 1_000_003 + index)
-        path, text = self._window(rng)
-        text, echo = echoed(text, rng) if rng.random() < ECHO_SHARE else (text, None)
+        window = self._window(rng)
+        text, echo = echoed(window.text, rng) if rng.random() < ECHO_SHARE else (window.text, None)
         kind = rng.random()
-        header = [self._ids[FILE], *self._encode(short_path(path) + "\n")]
+        header = [self._ids[FILE], *self._encode(short_path(window.path) + "\n")]
         if kind >= SPM_SHARE + PSM_SHARE:
             ids = header + self._encode(text)
             return self._clipped(ids, [1.0] * len(ids))
         prefix, middle, suffix = split_middle(text, rng, echo)
-        before = [self._ids[FIM_PREFIX], *self._encode(prefix)]
-        after = [self._ids[FIM_SUFFIX], *self._encode(suffix)]
-        asked = header + (after + before if kind < SPM_SHARE else before + after) + [self._ids[FIM_MIDDLE]]
+        # Nothing is to learn to leave bodies out, so an outline is shown and never asked for.
+        before = [self._ids[FIM_PREFIX], *self._encode(window.above + prefix)]
+        known = 1 + len(self._encode(window.above)) if window.above else 0
+        heard = [0.0] * known + [1.0] * (len(before) - known)
+        below = window.below if suffix else ""
+        after = [self._ids[FIM_SUFFIX], *self._encode(suffix + below)]
+        said = len(after) - (len(self._encode(below)) if below else 0)
+        told = [1.0] * said + [0.0] * (len(after) - said)
+        parts = [(after, told), (before, heard)] if kind < SPM_SHARE else [(before, heard), (after, told)]
         answer = [*self._encode(middle), self._ids[END]]
-        return self._clipped(asked + answer, [1.0] * len(asked) + [MIDDLE_WEIGHT] * len(answer))
+        parts = [(header, [1.0] * len(header)), *parts, ([self._ids[FIM_MIDDLE]], [1.0])]
+        parts.append((answer, [MIDDLE_WEIGHT] * len(answer)))
+        return self._clipped([i for ids, _ in parts for i in ids], [w for _, weights in parts for w in weights])
 
-    def _window(self, rng: random.Random) -> tuple[str, str]:
+    def _window(self, rng: random.Random) -> _Window:
         at = rng.randrange(self._ends[-1])
         path, text = self._files[bisect.bisect_right(self._ends, at)]
-        size = int(self.length * 3.4 * rng.choice((0.25, 0.5, 1.0, 1.0)))
+        size = whole = int(self.length * 3.4 * rng.choice((0.25, 0.5, 1.0, 1.0)))
+        if outlined := rng.random() < OUTLINE_SHARE and len(text) > size:
+            size = int(whole * (1 - ABOVE_SHARE - BELOW_SHARE))
         start = max(0, min(rng.randrange(len(text)), len(text) - size // 2))
         start = 0 if rng.random() < 0.15 else text.rfind("\n", 0, start) + 1
         end = text.rfind("\n", start, start + size) + 1
-        return path, text[start : end if end > start else start + size]
+        end = end if end > start else start + size
+        if not outlined or text[end - 1 : end] != "\n":
+            return _Window(path, text[start:end])
+        above = outline.above(text, start, int(whole * ABOVE_SHARE))
+        return _Window(path, text[start:end], above, outline.below(text, end, int(whole * BELOW_SHARE)))
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
