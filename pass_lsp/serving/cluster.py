@@ -147,6 +147,7 @@ class Cluster:
         from ray import serve
         from ray.exceptions import RayError
 
+        self._serve: Any = serve
         self._own = not plan.ray_address
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self._own:
@@ -158,32 +159,29 @@ class Cluster:
             except RayError as error:
                 raise ConnectionError(str(error)) from error
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(http_options={"host": plan.host, "port": plan.port})
 
     def deploy(self, plan: Plan, token: str) -> None:
         """Run the plan, or change what runs to it, a replica at a time. Raises `ModelError`."""
-        from ray import serve
-
+        self._serve.start(http_options={"host": plan.host, "port": plan.port})  # once: later plans find it running
         try:
-            serve.run(application(plan, token), name=NAME, route_prefix="/")
+            self._serve.run(application(plan, token), name=NAME, route_prefix="/")
         except RuntimeError as error:
             raise ModelError(
                 "The replicas did not start; `ray logs` and `pass-lsp doctor` on their machine say why."
             ) from error
 
     def remove(self) -> None:
-        """End what `deploy` runs, once each replica has answered what it was asked."""
-        from ray import serve
-
-        serve.delete(NAME)
+        """End what `deploy` runs, once each replica has answered what it was asked. Raises `ConfigError`."""
+        if NAME not in self._serve.status().applications:
+            raise ConfigError("No replicas of pass-lsp run on that Ray; there is nothing to stop.")
+        self._serve.delete(NAME)
 
     def close(self) -> None:
         """End the application and the Ray that was started here; leave another's as it is."""
         import ray
-        from ray import serve
 
         if self._own:
-            serve.shutdown()
+            self._serve.shutdown()
         ray.shutdown()
 
     async def hold(self, again: asyncio.Event, over: asyncio.Event, renew: Callable[[], None]) -> None:

@@ -116,6 +116,14 @@ def join(home: Path, ray_address: str) -> Join:
     return joined
 
 
+def test_where_nothing_runs_there_is_nothing_to_stop(ray_address: str, home: Path, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as out:
+        process = deploy("--ray-address", ray_address, "--stop", home=home, out=out, RAY_AUTH_TOKEN=TOKEN)
+    assert process.wait(60) == 1
+    said = (tmp_path / "log").read_text()
+    assert "pass-lsp: No replicas of pass-lsp run on that Ray; there is nothing to stop." in said.splitlines(), said
+
+
 def test_a_joined_cluster_serves_after_the_command_has_ended(join: Join) -> None:
     team = join()
     assert team.process.poll() == 0
