@@ -147,24 +147,28 @@ class Examples:
         window = self._window(rng)
         text, echo = echoed(window.text, rng) if rng.random() < ECHO_SHARE else (window.text, None)
         kind = rng.random()
-        header = [self._ids[FILE], *self._encode(short_path(window.path) + "\n")]
+        header = _even([self._ids[FILE], *self._encode(short_path(window.path) + "\n")])
         if kind >= SPM_SHARE + PSM_SHARE:
-            ids = header + self._encode(text)
-            return self._clipped(ids, [1.0] * len(ids))
+            return self._joined(header, _even(self._encode(text)))
         prefix, middle, suffix = split_middle(text, rng, echo)
-        # Nothing is to learn to leave bodies out, so an outline is shown and never asked for.
-        before = [self._ids[FIM_PREFIX], *self._encode(window.above + prefix)]
-        known = 1 + len(self._encode(window.above)) if window.above else 0
-        heard = [0.0] * known + [1.0] * (len(before) - known)
-        below = window.below if suffix else ""
-        after = [self._ids[FIM_SUFFIX], *self._encode(suffix + below)]
-        said = len(after) - (len(self._encode(below)) if below else 0)
-        told = [1.0] * said + [0.0] * (len(after) - said)
-        parts = [(after, told), (before, heard)] if kind < SPM_SHARE else [(before, heard), (after, told)]
-        answer = [*self._encode(middle), self._ids[END]]
-        parts = [(header, [1.0] * len(header)), *parts, ([self._ids[FIM_MIDDLE]], [1.0])]
-        parts.append((answer, [MIDDLE_WEIGHT] * len(answer)))
-        return self._clipped([i for ids, _ in parts for i in ids], [w for _, weights in parts for w in weights])
+        before = self._side(FIM_PREFIX, window.above, prefix, "")
+        after = self._side(FIM_SUFFIX, "", suffix, window.below if suffix else "")
+        sides = (after, before) if kind < SPM_SHARE else (before, after)
+        answer = _even([*self._encode(middle), self._ids[END]], MIDDLE_WEIGHT)
+        return self._joined(header, *sides, _even([self._ids[FIM_MIDDLE]]), answer)
+
+    def _side(self, marker: str, above: str, text: str, below: str) -> Example:
+        """One side of the cursor; an outline is shown and never asked for, lest bodies be left out in answers."""
+        ids = [self._ids[marker], *self._encode(above + text + below)]
+        first = 1 + len(self._encode(above)) if above else 0
+        last = len(ids) - (len(self._encode(below)) if below else 0)
+        return Example(ids, [float(first <= at < last) for at in range(len(ids))])
+
+    def _joined(self, *parts: Example) -> Example:
+        """The parts as one example of at most `length` tokens, of which the first cannot be asked for."""
+        ids = [token for part in parts for token in part.token_ids]
+        weights = [weight for part in parts for weight in part.weights]
+        return Example(ids[: self.length], [0.0, *weights[1 : self.length]])
 
     def _window(self, rng: random.Random) -> _Window:
         at = rng.randrange(self._ends[-1])
@@ -184,8 +188,9 @@ class Examples:
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
-    def _clipped(self, ids: list[int], weights: list[float]) -> Example:
-        return Example(ids[: self.length], [0.0, *weights[1 : self.length]])
+
+def _even(ids: list[int], weight: float = 1.0) -> Example:
+    return Example(ids, [weight] * len(ids))
 
 
 def short_path(path: str) -> str:
