@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from pass_lsp.train import manifest
 from pass_lsp.train.checkpoint import Progress, read_progress, recover, restore, save
 from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.feed import Feed
-from pass_lsp.train.fim import Batch, Examples, Packer, attention_mask
-from pass_lsp.train.loss import linear_cross_entropy
+from pass_lsp.train.fim import Batch, Examples, Packer
+from pass_lsp.train.forward import Forward, backward, hidden_states, moved
 from pass_lsp.train.machine import compiled, keep_memory, matmul_dtype
 from pass_lsp.train.optimizer import optimizers
 from pass_lsp.train.sizes import new_model, saved_model, size_named
@@ -38,10 +38,8 @@ from pass_lsp.train.tokenizer import read_tokenizer
 WARMUP_STEPS = 30
 DECAY_SHARE = 0.6
 EVAL_ROWS = 32
-CPU_TOKENS = 8192
-"""Token places whose activations are held at once on a CPU; a small model's take about 3 GB."""
-
-HiddenOf = Callable[..., torch.Tensor]
+PATIENCE = 20
+"""Steps in a row whose gradients are not finite, and are left out, before the run gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +107,18 @@ def _run(
     validation: list[Batch],
     end: float,
 ) -> dict[str, Any]:
-    hidden_of = compiled(_hidden) if plan.compiled else _hidden
+    forward = Forward(compiled(hidden_states) if plan.compiled else hidden_states, dtype, plan.device)
     bar = tqdm(total=1000, initial=round(plan.share(progress) * 1000), unit="‰", desc=plan.size)
-    saved = now = time.monotonic()
+    saved, missed = (now := time.monotonic()), 0
     # The last part of a slice is for its checkpoint and evaluation, which are as long as the last ones were.
     closing = 0.0
     while plan.share(progress) < 1 and now < end - closing:
         began = now
         batch = next(batches)
-        loss = _backward(model, hidden_of, dtype, batch, plan.device)
-        _step(model, made, plan.rate * _rate(progress.step, plan.share(progress)))
+        loss = backward(model, forward.of(model, batch), dtype, batch, plan.device)
+        missed = 0 if _step(model, made, plan.rate * _rate(progress.step, plan.share(progress))) else missed + 1
+        if missed == PATIENCE:
+            raise TrainError("The gradients are not finite; go on from the last checkpoint, with a lower --rate.")
         progress.step += 1
         progress.tokens += int((batch.weights > 0).sum())
         now = time.monotonic()
@@ -150,59 +150,22 @@ def _batches(plan: Plan, size: dict[str, Any], progress: Progress) -> Iterator[B
                 break
 
 
-def _backward(
-    model: LlamaForCausalLM, hidden_of: HiddenOf, dtype: torch.dtype, batch: Batch, device: str
-) -> torch.Tensor:
-    """Add the gradients of a batch, on a CPU some rows at a time; returns its loss, in nats."""
-    rows = len(batch.input_ids) if device != "cpu" else max(1, CPU_TOKENS // batch.input_ids.size(1))
-    whole = (batch.input_ids, batch.weights, batch.position_ids, batch.owner)
-    losses: list[torch.Tensor] = []
-    for part in zip(*(tensor.split(rows) for tensor in whole), strict=True):
-        share = part[1][:, 1:].sum() / batch.weights[:, 1:].sum()
-        loss = _loss(model, hidden_of, dtype, *_on(Batch(*part), device)) * share.to(device)
-        loss.backward()
-        losses.append(loss.detach())
-    return torch.stack(losses).sum()
-
-
-def _loss(
-    model: LlamaForCausalLM,
-    hidden_of: HiddenOf,
-    dtype: torch.dtype,
-    ids: torch.Tensor,
-    weights: torch.Tensor,
-    *shape: torch.Tensor,
-) -> torch.Tensor:
-    """Weighted mean cross-entropy in nats; products in `dtype`, `weights` `[B, T]`, the rest as in `_hidden`."""
-    with torch.autocast(ids.device.type, dtype, enabled=dtype != torch.float32):
-        hidden = hidden_of(model, dtype, ids, *shape)[:, :-1].flatten(0, 1).to(dtype)
-    return linear_cross_entropy(hidden, model.lm_head.weight, ids[:, 1:].flatten(), weights[:, 1:].flatten())
-
-
-def _hidden(
-    model: LlamaForCausalLM, dtype: torch.dtype, ids: torch.Tensor, positions: torch.Tensor, owner: torch.Tensor
-) -> torch.Tensor:
-    """Last hidden states `[B, T, d]`; ids, positions and owner `[B, T]`."""
-    seen = attention_mask(owner)
-    mask = torch.zeros(seen.shape, dtype=dtype, device=ids.device).masked_fill(~seen, torch.finfo(dtype).min)
-    return model.model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).last_hidden_state
-
-
-def _on(batch: Batch, device: str) -> tuple[torch.Tensor, ...]:
-    return tuple(t.to(device) for t in (batch.input_ids, batch.weights, batch.position_ids, batch.owner))
-
-
 def _rate(step: int, share: float) -> float:
     return min(1.0, (step + 1) / WARMUP_STEPS) * min(1.0, (1.0 - share) / DECAY_SHARE)
 
 
-def _step(model: LlamaForCausalLM, made: list[torch.optim.Optimizer], rate: float) -> None:
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+def _step(model: LlamaForCausalLM, made: list[torch.optim.Optimizer], rate: float) -> bool:
+    """Take a step, unless the gradients are not finite: one such step would be the end of the weights."""
+    finite = bool(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).isfinite())
+    if not finite:
+        model.zero_grad(set_to_none=True)
+        return False
     for optimizer in made:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+    return True
 
 
 def _model(
@@ -247,8 +210,8 @@ def _evaluate(
 ) -> dict[str, Any]:
     sums = torch.zeros(2, 2)  # [all, middle] × [loss, count]
     for batch in batches:
-        ids, weights, *shape = _on(batch, plan.device)
-        logits = model.lm_head(_hidden(model, torch.float32, ids, *shape)[:, :-1]).flatten(0, 1)  # [B·(T-1), V]
+        ids, weights, *shape = moved(batch, plan.device)
+        logits = model.lm_head(hidden_states(model, torch.float32, ids, *shape)[:, :-1]).flatten(0, 1)  # [B·(T-1), V]
         losses = F.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none").cpu()
         weights = weights[:, 1:].flatten().cpu()
         for row, wanted in enumerate((weights > 0, weights > 1)):
