@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -54,34 +55,41 @@ def main(
 
 
 def write_pages(root: Path) -> None:
-    """RESULTS.md and the README's table, from the documents kept under `root`."""
+    """RESULTS.md and the README's table, from the documents kept under `root`; what has none stays as it was."""
     found = {name: json.loads(path.read_text()) for name in (*RUNS, PEERS) if (path := _kept(root, name)).exists()}
     where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     results = root / "pass_lsp" / "bench" / "RESULTS.md"
-    by_hand = results.read_text("utf-8").partition(BY_HAND)[2] if results.exists() else ""
-    results.write_text(results_page(found, where, by_hand), "utf-8")
+    old, _, by_hand = (results.read_text("utf-8") if results.exists() else "").partition(BY_HAND)
+    results.write_text(results_page(found, where, by_hand, old), "utf-8")
     readme = root / "README.md"
     head, _, rest = readme.read_text("utf-8").partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    summary = "\n".join([*markdown(summary_rows(found)), "", f"Embedded model, {where}; made by `make bench`."])
+    table, _, tail = rest.partition(END)
+    lines = [*renewed(table, summary_rows(found)), "", f"Embedded model, {where}; made by `make bench`."]
+    summary = "\n".join(lines)
     readme.write_text(f"{head}{BEGIN}\n{summary}\n{END}{tail}", "utf-8")
 
 
-def results_page(found: Mapping[str, Document], where: str, by_hand: str) -> str:
-    """RESULTS.md: goals, then every run; `by_hand` is what stood behind the marker."""
+def results_page(found: Mapping[str, Document], where: str, by_hand: str, old: str = "") -> str:
+    """RESULTS.md: goals, then every run; `by_hand` is what stood behind the marker, `old` what before."""
     parts = [f"# Results\n\nWritten by `make bench` on {where}. Read the ratios; the machine is shared."]
+    known = {part.partition("\n")[0]: part.rstrip() for part in re.split(r"^(?=## )", old, flags=re.MULTILINE)}
     device = "cuda" if found.get("decode", {}).get("machine", {}).get("dtype") == "bfloat16" else "cpu"
-    goals = reached([*found.values()], device)
-    if goals:
-        parts.append("\n".join(["## Goals", "", *markdown(goals)]))
-    parts += [section(name, document) for name, document in found.items()]
+    if goals := renewed(known.get("## Goals", ""), reached([*found.values()], device)):
+        parts.append("\n".join(["## Goals", "", *goals]))
+    known |= {_heading(name): section(name, document) for name, document in found.items()}
+    parts += [known[heading] for heading in map(_heading, (*RUNS, PEERS)) if heading in known]
     return "\n\n".join(parts) + f"\n\n{BY_HAND}\n" + (by_hand.lstrip("\n") or "\n## What did not work\n")
+
+
+def renewed(old: str, rows: Rows) -> list[str]:
+    """The lines of the table in `old` with `rows` in it, each in the place of the one that begins alike."""
+    lines = [line for line in old.splitlines() if line.startswith("|")] + markdown(rows)
+    return [*{line.partition(" | ")[0]: line for line in lines}.values()]
 
 
 def section(name: str, found: Document) -> str:
     """One run: its command, its facts, every table, its picture."""
-    command = f"pass-lsp bench {' '.join(RUNS[name])}" if name in RUNS else f"make {name}"
-    lines = [f"## `{command}`", ""]
+    lines = [_heading(name), ""]
     if said := facts(found):
         lines += [said, ""]
     several = [(title, rows) for title, rows in tables(found) if title != "goals"]
@@ -91,6 +99,10 @@ def section(name: str, found: Document) -> str:
     if "--plot" in arguments:
         lines.append(f"![{name}](../../{arguments[arguments.index('--plot') + 1]})")
     return "\n".join(lines).rstrip()
+
+
+def _heading(name: str) -> str:
+    return f"## `pass-lsp bench {' '.join(RUNS[name])}`" if name in RUNS else f"## `make {name}`"
 
 
 def summary_rows(found: Mapping[str, Document]) -> Rows:

@@ -134,6 +134,16 @@ def test_the_pages_hold_every_run_and_keep_what_was_written_by_hand(tmp_path: Pa
     first = page
     write_pages(tmp_path)
     assert results.read_text() == first
+    (kept / "decode.json").unlink()
+    (kept / "infill.json").write_text(json.dumps(INFILL | {"holes": 77}))
+    write_pages(tmp_path)  # what was not run again stays, what was is new
+    assert results.read_text() == first.replace(
+        "## `pass-lsp bench infill --holes 150`\n\n", "## `pass-lsp bench infill --holes 150`\n\nholes 77\n\n"
+    )
+    assert "| 1.2 / 1.4 |" in readme.read_text()
+    (kept / "decode.json").write_text(json.dumps(found["decode"]))
+    (kept / "infill.json").write_text(json.dumps(INFILL))
+    write_pages(tmp_path)
     shown = readme.read_text()
     assert shown.startswith("before\n") and shown.endswith(f"{END}\nafter\n") and "\nold\n" not in shown
     assert "| 1.2 / 1.4 |" in shown and "15.0% (10.0% to 20.0%)" in shown and "5.0 / 9.0 ms" in shown
