@@ -22,10 +22,9 @@ from typing import Any
 
 import torch
 
-from pass_lsp.train import outline
 from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
 
-SPM_SHARE, PSM_SHARE = 0.7, 0.1  # the rest reads left to right
+SPM_SHARE, PSM_SHARE = 0.55, 0.25  # the rest reads left to right
 LINE_SHARE, BLOCK_SHARE = 0.55, 0.38  # of the middles; the rest are short spans
 CLOSED_SHARE = 0.25
 """Of the rests of lines, those whose closing brackets, quotes and last mark stay behind the cursor."""
@@ -35,9 +34,6 @@ ECHO_SHARE = 0.2
 Near-duplicate files are dropped from the corpus, so little else teaches a small model to go on
 copying what stands in the prompt."""
 MIN_ECHO_LINES, MAX_ECHO_LINES = 2, 12
-OUTLINE_SHARE = 0.3
-"""Of the windows inside a file, those with an outline of what is above and below, as prompts of long files have it."""
-ABOVE_SHARE, BELOW_SHARE = 0.3, 0.1  # of the characters of such an example
 MAX_BLOCK_LINES = 12
 MIDDLE_WEIGHT = 2.0
 POOL = 24
@@ -121,16 +117,6 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(" \t"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """Some lines of a file, and the outline of what is above and below them."""
-
-    path: str
-    text: str
-    above: str = ""
-    below: str = ""
-
-
 class Examples:
     """Endless, indexable examples over a corpus of (path, text)."""
 
@@ -144,53 +130,34 @@ class Examples:
 
     def __getitem__(self, index: int) -> Example:
         rng = random.Random(self._seed * 1_000_003 + index)
-        window = self._window(rng)
-        text, echo = echoed(window.text, rng) if rng.random() < ECHO_SHARE else (window.text, None)
+        path, text = self._window(rng)
+        text, echo = echoed(text, rng) if rng.random() < ECHO_SHARE else (text, None)
         kind = rng.random()
-        header = _even([self._ids[FILE], *self._encode(short_path(window.path) + "\n")])
+        header = [self._ids[FILE], *self._encode(short_path(path) + "\n")]
         if kind >= SPM_SHARE + PSM_SHARE:
-            return self._joined(header, _even(self._encode(text)))
+            ids = header + self._encode(text)
+            return self._clipped(ids, [1.0] * len(ids))
         prefix, middle, suffix = split_middle(text, rng, echo)
-        before = self._side(FIM_PREFIX, window.above, prefix, "")
-        after = self._side(FIM_SUFFIX, "", suffix, window.below if suffix else "")
-        sides = (after, before) if kind < SPM_SHARE else (before, after)
-        answer = _even([*self._encode(middle), self._ids[END]], MIDDLE_WEIGHT)
-        return self._joined(header, *sides, _even([self._ids[FIM_MIDDLE]]), answer)
+        before = [self._ids[FIM_PREFIX], *self._encode(prefix)]
+        after = [self._ids[FIM_SUFFIX], *self._encode(suffix)]
+        asked = header + (after + before if kind < SPM_SHARE else before + after) + [self._ids[FIM_MIDDLE]]
+        answer = [*self._encode(middle), self._ids[END]]
+        return self._clipped(asked + answer, [1.0] * len(asked) + [MIDDLE_WEIGHT] * len(answer))
 
-    def _side(self, marker: str, above: str, text: str, below: str) -> Example:
-        """One side of the cursor; an outline is shown and never asked for, lest bodies be left out in answers."""
-        ids = [self._ids[marker], *self._encode(above + text + below)]
-        first = 1 + len(self._encode(above)) if above else 0
-        last = len(ids) - (len(self._encode(below)) if below else 0)
-        return Example(ids, [float(first <= at < last) for at in range(len(ids))])
-
-    def _joined(self, *parts: Example) -> Example:
-        """The parts as one example of at most `length` tokens, of which the first cannot be asked for."""
-        ids = [token for part in parts for token in part.token_ids]
-        weights = [weight for part in parts for weight in part.weights]
-        return Example(ids[: self.length], [0.0, *weights[1 : self.length]])
-
-    def _window(self, rng: random.Random) -> _Window:
+    def _window(self, rng: random.Random) -> tuple[str, str]:
         at = rng.randrange(self._ends[-1])
         path, text = self._files[bisect.bisect_right(self._ends, at)]
-        size = whole = int(self.length * 3.4 * rng.choice((0.25, 0.5, 1.0, 1.0)))
-        if outlined := rng.random() < OUTLINE_SHARE and len(text) > size:
-            size = int(whole * (1 - ABOVE_SHARE - BELOW_SHARE))
+        size = int(self.length * 3.4 * rng.choice((0.25, 0.5, 1.0, 1.0)))
         start = max(0, min(rng.randrange(len(text)), len(text) - size // 2))
         start = 0 if rng.random() < 0.15 else text.rfind("\n", 0, start) + 1
         end = text.rfind("\n", start, start + size) + 1
-        end = end if end > start else start + size
-        if not outlined or text[end - 1 : end] != "\n":
-            return _Window(path, text[start:end])
-        above = outline.above(text, start, int(whole * ABOVE_SHARE))
-        return _Window(path, text[start:end], above, outline.below(text, end, int(whole * BELOW_SHARE)))
+        return path, text[start : end if end > start else start + size]
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
-
-def _even(ids: list[int], weight: float = 1.0) -> Example:
-    return Example(ids, [weight] * len(ids))
+    def _clipped(self, ids: list[int], weights: list[float]) -> Example:
+        return Example(ids[: self.length], [0.0, *weights[1 : self.length]])
 
 
 def short_path(path: str) -> str:

@@ -86,11 +86,13 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
     device = choose_device(plan.device)
     dtype = matmul_dtype(device)
     model = load_model(plan.model, device, "float32", trust_remote_code=False)
-    best = _start(plan, model)
-    student = Student.of(model, best.map(lambda tensor: tensor.float().to(device).clone().requires_grad_(True)))
+    start = _start(plan, model)
+    student = Student.of(model, start.map(lambda tensor: tensor.float().to(device).clone().requires_grad_(True)))
     optimizer = torch.optim.AdamW(_groups(student.lookahead, plan), weight_decay=0.0)
     training, held_out = _sequences(plan, load_tokenizer(plan.model, trust_remote_code=False))
     facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": 0}
+    # Measured, not read: what went well with other weights of the model is no mark to be judged by.
+    best = _snapshot(student, held_out)
     began, stale, step = time.monotonic(), 0, 0
     bar = tqdm(total=round(plan.minutes * 60), unit="s", desc="look-ahead")
     while (elapsed := time.monotonic() - began) < plan.minutes * 60 and stale < PATIENCE:
@@ -112,9 +114,7 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
             facts["steps"] = step
             save_lookahead(plan.out, best, facts)
     bar.close()
-    if not best.acceptance:
-        best = _snapshot(student, held_out)
-        save_lookahead(plan.out, best, facts)
+    save_lookahead(plan.out, best, facts)
     return {**facts, "acceptance": best.acceptance}
 
 
@@ -201,9 +201,7 @@ def _start(plan: Plan, model: PreTrainedModel) -> Lookahead:
         for path, layer in targets(model).items():
             a = torch.randn(plan.rank, layer.in_features, generator=generator) * layer.in_features**-0.5
             lora[path] = (a, torch.zeros(layer.out_features, plan.rank))
-    # New parts make another artifact, whose acceptance is not known yet.
-    known = start.acceptance if (head, len(lora)) == (start.head, len(start.lora)) else ()
-    return Lookahead(start.embeddings, known, head, lora)
+    return Lookahead(start.embeddings, (), head, lora)
 
 
 def _groups(lookahead: Lookahead, plan: Plan) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,18 @@ def test_training_writes_an_artifact_that_loads_and_goes_on(model_dir: Path, sou
     assert engine.lookahead.head is not None
     params = SamplingParams(max_new_tokens=8)
     assert len({tuple(engine.generate([5, 6, 7], params).token_ids) for _ in range(2)}) == 1
+
+
+def test_what_an_artifact_says_of_another_model_is_measured_anew(
+    model_dir: Path, sources: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "lookahead"
+    plan = Plan(str(model_dir), sources, out, length=2, minutes=0, sequence=64, rank=0, head=False)
+    measured = train_lookahead(plan)["acceptance"]
+    width = json.loads((model_dir / "config.json").read_text())["hidden_size"]
+    save_lookahead(out, replace(load_lookahead(out, width), acceptance=(0.9, 0.8)), {})
+    assert train_lookahead(plan)["acceptance"] == measured != (0.9, 0.8)
+    assert load_lookahead(out, width).acceptance == pytest.approx(measured, abs=1e-4)
 
 
 def test_artifacts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
