@@ -105,11 +105,6 @@ class Tree:
         return {body.start: body.stop for body in found if body and body.start > rows.start and body.stop <= rows.stop}
 
     def _imports(self) -> list[range]:
-        """Those that a whole file has; what a body imports is its own."""
-        bodies = [self._interior(node) for node in self._matches(self.row.folds, 0, _HEAD_LINES)]
-        return [rows for rows in self._all_imports() if not any(rows.start in body for body in bodies)]
-
-    def _all_imports(self) -> list[range]:
         if self.row.imports or not self.row.modules:
             return [_rows(node) for node in self._matches(self.row.imports, 0, _HEAD_LINES)]
         names = re.compile(self.row.modules.pattern)
@@ -149,7 +144,7 @@ class Tree:
         start, first = node.start_point[0], node.start_point[0] + 1
         if body is not None:
             opened = body.child_count and (child := body.child(0)) is not None and child.type in ("{", "[", "(")
-            first = max(first, body.start_point[0] + 1 if opened else _with_comments(body))
+            first = max(first, body.start_point[0] + (1 if opened else 0))
         last = _rows(node).stop
         header = columns(self._line(start))
         while last > first and not self.row.flat and columns(self._line(last - 1)) <= header:
@@ -174,13 +169,6 @@ def _bracketed(node: Node) -> Node | None:
     last = node.child(node.child_count - 1) if node.child_count else None
     opener = last.child(0) if last is not None and last.child_count else None
     return last if opener is not None and opener.type in ("{", "[", "(") else None
-
-
-def _with_comments(body: Node) -> int:
-    """The first row of a body, or of the comments that stand before it; a grammar may not count them in."""
-    while body.prev_sibling is not None and "comment" in body.prev_sibling.type:
-        body = body.prev_sibling
-    return body.start_point[0]
 
 
 def _rows(node: Node) -> range:

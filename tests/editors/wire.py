@@ -46,12 +46,17 @@ def pump(source: BinaryIO, target: BinaryIO, who: str, log: Path) -> None:
 
 
 def hand_on(bodies: SimpleQueue[bytes | None], target: BinaryIO, who: str, log: Path) -> None:
-    """Write bodies to the other side, as frames, until there is None."""
-    while (body := bodies.get()) is not None:
+    """Write bodies to the other side, as frames, until there is None; all that wait in one go."""
+    waiting = [bodies.get()]
+    while waiting[0] is not None:
         while who == "client" and held(log).exists():
             time.sleep(0.01)
-        target.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        while not bodies.empty() and waiting[-1] is not None:
+            waiting.append(bodies.get())
+        frames = [b"Content-Length: %d\r\n\r\n%b" % (len(body), body) for body in waiting if body is not None]
+        target.write(b"".join(frames))
         target.flush()
+        waiting = waiting[-1:] if waiting[-1] is None else [bodies.get()]
 
 
 def main(log: str, *command: str) -> int:
