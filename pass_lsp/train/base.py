@@ -116,11 +116,12 @@ def _run(
         began = now
         batch = next(batches)
         loss = backward(model, forward.of(model, batch), dtype, batch, plan.device)
-        missed = 0 if _step(model, made, plan.rate * _rate(progress.step, plan.share(progress))) else missed + 1
+        learned = _step(model, made, plan.rate * _rate(progress.step, plan.share(progress)))
+        missed = 0 if learned else missed + 1
         if missed == PATIENCE:
             raise TrainError("The gradients are not finite; go on from the last checkpoint, with a lower --rate.")
         progress.step += 1
-        progress.tokens += int((batch.weights > 0).sum())
+        progress.tokens += int((batch.weights > 0).sum()) if learned else 0
         now = time.monotonic()
         progress.seconds += now - began
         bar.set_postfix(loss=f"{loss.item():.3f}", tokens=f"{progress.tokens / 1e6:.2f}M", refresh=False)

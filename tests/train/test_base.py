@@ -293,7 +293,7 @@ def test_a_step_without_finite_gradients_is_left_out(
     monkeypatch.setattr(base, "backward", broken)
     assert train_base(bad)["loss"] is not None
     assert saved(bad).step == 6
-    assert weights(bad.out / "checkpoint").keys() == weights(good.out / "checkpoint").keys()
+    assert 0 < saved(bad).tokens < saved(good).tokens  # what was left out was not learned
     assert all(tensor.isfinite().all() for tensor in weights(bad.out / "checkpoint").values())
 
 
