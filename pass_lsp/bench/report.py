@@ -60,11 +60,16 @@ def write_pages(root: Path) -> None:
     where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     results = root / "pass_lsp" / "bench" / "RESULTS.md"
     old, _, by_hand = (results.read_text("utf-8") if results.exists() else "").partition(BY_HAND)
-    results.write_text(results_page(found, where, by_hand, old), "utf-8")
+    whole = found.keys() == {*RUNS, PEERS}  # then nothing is left to keep, nor are lines that have another name now
+    results.write_text(results_page(found, where, by_hand, "" if whole else old), "utf-8")
     readme = root / "README.md"
     head, _, rest = readme.read_text("utf-8").partition(BEGIN)
     table, _, tail = rest.partition(END)
-    lines = [*renewed(table, summary_rows(found)), "", f"Embedded model, {where}; made by `make bench`."]
+    lines = [
+        *renewed("" if whole else table, summary_rows(found)),
+        "",
+        f"Embedded model, {where}; made by `make bench`.",
+    ]
     summary = "\n".join(lines)
     readme.write_text(f"{head}{BEGIN}\n{summary}\n{END}{tail}", "utf-8")
 

@@ -136,6 +136,7 @@ def test_the_pages_hold_every_run_and_keep_what_was_written_by_hand(tmp_path: Pa
     assert results.read_text() == first
     (kept / "decode.json").unlink()
     (kept / "infill.json").write_text(json.dumps(INFILL | {"holes": 77}))
+    readme.write_text(readme.read_text().replace("| --- | --- |", "| --- | --- |\n| renamed since | 1 |"))
     write_pages(tmp_path)  # what was not run again stays, what was is new
     assert results.read_text() == first.replace(
         "## `pass-lsp bench infill --holes 150`\n\n", "## `pass-lsp bench infill --holes 150`\n\nholes 77\n\n"
@@ -144,6 +145,11 @@ def test_the_pages_hold_every_run_and_keep_what_was_written_by_hand(tmp_path: Pa
     (kept / "decode.json").write_text(json.dumps(found["decode"]))
     (kept / "infill.json").write_text(json.dumps(INFILL))
     write_pages(tmp_path)
+    assert "renamed since" in readme.read_text()
+    for name in RUNS.keys() - found.keys():
+        (kept / f"{name}.json").write_text(json.dumps({"bench": name}))
+    write_pages(tmp_path)  # now there is nothing to keep
+    assert "renamed since" not in readme.read_text()
     shown = readme.read_text()
     assert shown.startswith("before\n") and shown.endswith(f"{END}\nafter\n") and "\nold\n" not in shown
     assert "| 1.2 / 1.4 |" in shown and "15.0% (10.0% to 20.0%)" in shown and "5.0 / 9.0 ms" in shown
