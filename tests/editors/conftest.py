@@ -25,6 +25,8 @@ PREFIX = Path(os.environ.get("PASS_LSP_EDITORS", ROOT / ".cache" / "editors"))
 SHOTS = PREFIX / "failed"
 LIMIT_S = float(os.environ.get("PASS_LSP_PATIENCE_S", "120"))
 """How long to wait for anything at all; the machine may be busy."""
+FAST_KEYS = "zqx_jvk_qz"
+"""What no suggestion begins with: what one leads to is answered from memory, however fast the keys come."""
 
 
 def need(name: str) -> Path:
@@ -82,6 +84,13 @@ class Hole:
     def with_(self, text: str) -> str:
         """The file with `text` in the hole."""
         return self.before + " " + text + self.after
+
+    def saved(self) -> str:
+        """What the file holds; nothing in the moment in which an editor puts another in its place."""
+        try:
+            return self.path.read_bytes().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
 
 def holes(folder: Path) -> Iterator[Hole]:

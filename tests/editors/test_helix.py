@@ -76,5 +76,5 @@ def test_the_menu_has_the_suggestion_and_enter_takes_it(helix: Terminal, home: H
     edit = item["textEdit"]
     keep = project.indent[: edit["range"]["start"]["character"]]
     whole = project.before.removesuffix(project.indent[:-1]) + keep + edit["newText"] + project.after
-    until(lambda: project.path.read_text("utf-8") == whole, "the file holds what was offered, byte for byte")
+    until(lambda: project.saved() == whole, "the file holds what was offered, byte for byte")
     assert home.wire.complaints() == []

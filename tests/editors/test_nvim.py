@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pass_lsp.domain import Reason
-from tests.editors.conftest import ROOT, Hole, Home, keep, make_home, need, setup_in_readme, until
+from tests.editors.conftest import FAST_KEYS, ROOT, Hole, Home, keep, make_home, need, setup_in_readme, until
 from tests.editors.nvim import Nvim
 
 VERSIONS = ("nvim-0.11", "nvim-0.12")
@@ -166,7 +166,7 @@ def test_ten_fast_keys_leave_one_running_decode(nvim: Nvim, home: Home, project:
 
     with home.wire.hold():
         nvim.keys(f"{project.line + 1}GA<Space>")
-        for key in "if_the_xyz":
+        for key in FAST_KEYS:
             nvim.keys(key)
         until(asked, "the last key is asked about")
     replies = until(settled, "every request is answered")

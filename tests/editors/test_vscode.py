@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pass_lsp.domain import Reason
-from tests.editors.conftest import ROOT, SHOTS, Hole, Home, setup_in_readme, until
+from tests.editors.conftest import FAST_KEYS, ROOT, SHOTS, Hole, Home, setup_in_readme, until
 from tests.editors.vscode import ASKED, VsCode
 
 pytestmark = pytest.mark.timeout(600)
@@ -133,7 +133,7 @@ def after_cursor(item: dict, project: Hole) -> str:
 def becomes(vscode: VsCode, project: Hole, text: str) -> None:
     """The file, saved once, is `text`. A second save might come after the next test has put the file back."""
     vscode.do("press", "Control+s")
-    until(lambda: project.path.read_bytes() == text.encode(), f"the file is {text!r}")
+    until(lambda: project.saved() == text, f"the file is {text!r}")
 
 
 def test_a_folder_that_is_not_trusted_gets_suggestions_and_chooses_nothing(
@@ -215,7 +215,7 @@ def test_ten_fast_keys_leave_one_running_decode(vscode: VsCode, home: Home, proj
         return replies if all(replies) else []
 
     with home.wire.hold():
-        for at, key in enumerate(" if_the_xyz", len(project.indent)):
+        for at, key in enumerate(" " + FAST_KEYS, len(project.indent)):
             vscode.do("type", key)
             until(lambda at=at: asked_at() == at, f"a request after {key!r}")
     replies = until(settled, "every request is answered")
