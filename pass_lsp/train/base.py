@@ -3,8 +3,9 @@
 A run lasts a given time, or a given number of tokens: warm-up, constant rate, linear decay
 over the last part, whose examples are the longest. It can be killed at any moment and goes
 on from its last checkpoint when started again; a slice of it ends after so many minutes and
-leaves a checkpoint. A later run goes on from exported weights. Every evaluation appends one
-JSON line to `log.jsonl`; `run.json` states what the run was begun with.
+leaves a checkpoint. A later run goes on from exported weights, and ends with the mean of those
+and its own where that is better. Every evaluation appends one JSON line to `log.jsonl`;
+`run.json` states what the run was begun with.
 """
 
 from __future__ import annotations
@@ -133,7 +134,15 @@ def _run(
             closing, now = saved - now, saved
     bar.close()
     save(plan.out / "checkpoint", model, made, progress)
-    return _evaluate(plan, model, progress, validation, None)
+    last = _evaluate(plan, model, progress, validation, None)
+    if plan.share(progress) < 1 or plan.start_from is None or progress.averaged:
+        return last
+    mean = _mean(model, plan.start_from)
+    progress.averaged = True
+    if (_losses(plan, mean, validation)[0] or math.inf) < (last["loss"] or 0):
+        model, last = mean, _evaluate(plan, mean, progress, validation, None)
+    save(plan.out / "checkpoint", model, made, progress)
+    return last
 
 
 def _batches(plan: Plan, size: dict[str, Any], progress: Progress) -> Iterator[Batch]:
@@ -206,9 +215,35 @@ def _validation(corpus: Path, tokenizer: PreTrainedTokenizerFast, length: int) -
 
 
 @torch.no_grad()
+def _mean(model: LlamaForCausalLM, start: Path) -> LlamaForCausalLM:
+    """The model half way back to the weights that the run began with.
+
+    A run's end and its start lie in one valley, and between them it is often deeper than at both
+    (Wortsman et al. 2022, "Model soups").
+    """
+    mean = saved_model(start, model.device)
+    for mine, other in zip(mean.parameters(), model.parameters(), strict=True):
+        mine.lerp_(other, 0.5)
+    return mean
+
+
 def _evaluate(
     plan: Plan, model: LlamaForCausalLM, progress: Progress, batches: list[Batch], train_loss: float | None
 ) -> dict[str, Any]:
+    """The losses on held-out text, as a line of the log."""
+    loss, middle_loss = _losses(plan, model, batches)
+    tokens = progress.tokens + progress.earlier_tokens
+    line = {"step": progress.step, "tokens": tokens, "seconds": round(progress.seconds), "train_loss": train_loss}
+    line |= {"averaged": progress.averaged, "loss": loss, "middle_loss": middle_loss}
+    plan.out.mkdir(parents=True, exist_ok=True)
+    with (plan.out / "log.jsonl").open("a") as log:
+        log.write(json.dumps(line) + "\n")
+    return line
+
+
+@torch.no_grad()
+def _losses(plan: Plan, model: LlamaForCausalLM, batches: list[Batch]) -> list[float | None]:
+    """Nats a token of all that counts, and of the middles alone; None where there is no such text."""
     sums = torch.zeros(2, 2)  # [all, middle] × [loss, count]
     for batch in batches:
         ids, weights, *shape = moved(batch, plan.device)
@@ -218,11 +253,4 @@ def _evaluate(
         for row, wanted in enumerate((weights > 0, weights > 1)):
             sums[row] += torch.stack((losses[wanted].sum(), wanted.sum()))
     # JSON knows no NaN, which is what no held-out text would give.
-    loss, middle_loss = (round(mean, 4) if math.isfinite(mean) else None for mean in (sums[:, 0] / sums[:, 1]).tolist())
-    tokens = progress.tokens + progress.earlier_tokens
-    line = {"step": progress.step, "tokens": tokens, "seconds": round(progress.seconds), "train_loss": train_loss}
-    line |= {"loss": loss, "middle_loss": middle_loss}
-    plan.out.mkdir(parents=True, exist_ok=True)
-    with (plan.out / "log.jsonl").open("a") as log:
-        log.write(json.dumps(line) + "\n")
-    return line
+    return [round(mean, 4) if math.isfinite(mean) else None for mean in (sums[:, 0] / sums[:, 1]).tolist()]

@@ -15,13 +15,14 @@ from transformers import PreTrainedModel
 
 @dataclass
 class Progress:
-    """What a checkpoint remembers besides weights and momenta."""
+    """What a checkpoint remembers besides weights and momenta. `averaged`: the mean with the start was looked at."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     next_example: int = 0
     earlier_tokens: int = 0
+    averaged: bool = False
 
 
 def save(folder: Path, model: PreTrainedModel, optimizers: list[torch.optim.Optimizer], progress: Progress) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import pass_lsp
 from pass_lsp.errors import TrainError
@@ -185,6 +185,35 @@ def test_what_is_exported_loads_and_can_be_trained_on(
     assert (progress.step, progress.earlier_tokens) == (1, facts["tokens"])
     assert progress.next_example > facts["next_example"]
     assert logged(third)[-1]["tokens"] == facts["tokens"] + progress.tokens
+
+
+@pytest.mark.parametrize("apart", [0.05, 0.0])
+def test_a_run_ends_with_the_mean_of_its_start_and_its_end_where_that_is_better(
+    plan: Callable[..., Plan], corpus: Path, tokenizer_dir: Path, tmp_path: Path, apart: float
+) -> None:
+    good = plan(40, "good")
+    train_base(good)
+    start = tmp_path / "start"
+    export_model(good.out, corpus, tokenizer_dir, start)
+    learned = load_file(start / "model.safetensors")
+    end = plan(0, "end", start_from=start)
+    train_base(end)
+    # As if the run had gone from one side of what is learned to the other.
+    noise = {name: apart * torch.randn(each.shape) for name, each in learned.items()}
+    save_file({name: each.float() + noise[name] for name, each in learned.items()}, start / "model.safetensors")
+    checkpoint = end.out / "checkpoint"
+    save_file({name: each.float() - noise[name] for name, each in learned.items()}, checkpoint / "model.safetensors")
+    progress = json.loads((checkpoint / "progress.json").read_text())
+    (checkpoint / "progress.json").write_text(json.dumps(progress | {"averaged": False}))
+    (end.out / "log.jsonl").unlink()
+
+    last = train_base(end)
+    rows = logged(end)
+    assert [row["averaged"] for row in rows] == ([False, True] if apart else [False])
+    assert last == rows[-1] and last["loss"] <= rows[0]["loss"]
+    for name, tensor in weights(checkpoint).items():
+        assert torch.allclose(tensor, learned[name].float(), atol=1e-6)
+    assert train_base(end)["loss"] == last["loss"], "what is over stays as it is"
 
 
 def test_without_held_out_text_the_loss_is_unknown(plan: Callable[..., Plan], sources: Path) -> None:
