@@ -24,6 +24,7 @@ from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import Context, Engine, Mode, SamplingParams
 from pass_lsp.train.filters import parses
+from pass_lsp.train.prose import prose
 
 Z = 1.96
 SETTINGS = Settings(deadline_ms=0)
@@ -34,13 +35,14 @@ Fill = Callable[[Hole], str]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one contender wrote into one hole, judged."""
+    """What one contender wrote into one hole, judged. `prose`: it begins with a comment or a docstring."""
 
     hole: Hole
     first_line: bool
     exact: bool
     similarity: float
     parses: bool
+    prose: bool
     passed: bool | None
 
 
@@ -86,6 +88,7 @@ def judge(hole: Hole, text: str) -> Answer:
         middle == text.strip(),
         difflib.SequenceMatcher(None, middle, text.strip(), autojunk=False).ratio(),
         valid,
+        bool(found := prose(text.strip())) and found[0][0] == 0,
         (valid and run_program(f"{whole}\n{hole.test}").passed) if hole.test else None,
     )
 
@@ -145,6 +148,7 @@ def _row(name: str, answers: Sequence[Answer]) -> dict[str, Any]:
         "exact_interval": _interval(exact, count),
         "edit_similarity": round(sum(answer.similarity for answer in answers) / count, 3),
         "parses": round(sum(answer.parses for answer in answers) / count, 3),
+        "prose": round(sum(answer.prose for answer in answers) / count, 3),
     }
     tested = [answer.passed for answer in answers if answer.passed is not None]
     if tested:

@@ -122,7 +122,7 @@ def _run(
         if missed == PATIENCE:
             raise TrainError("The gradients are not finite; go on from the last checkpoint, with a lower --rate.")
         progress.step += 1
-        progress.tokens += int((batch.weights > 0).sum()) if learned else 0
+        progress.tokens += int((batch.owner >= 0).sum()) if learned else 0
         now = time.monotonic()
         progress.seconds += now - began
         bar.set_postfix(loss=f"{loss.item():.3f}", tokens=f"{progress.tokens / 1e6:.2f}M", refresh=False)

@@ -78,7 +78,6 @@ def _facts(model: Path, config: dict[str, Any], training: dict[str, Any]) -> dic
         "effort": _effort(training),
         "data": _data(training),
         "loss": "–" if loss is None else f"{loss:.2f}",
-        "loss_per_character": "–" if loss is None or density is None else f"{loss / density:.2f}",
         "middle_loss": "–" if middle is None else f"{middle:.2f}",
         "lookahead": _lookahead(model / "lookahead"),
         "size": f"{weights / 1e6:.1f} MB in bfloat16",

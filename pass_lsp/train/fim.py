@@ -8,6 +8,8 @@ then a short span. Both orders are trained:
 
     SPM   <|file|>path⏎ <|fim_suffix|> S <|fim_prefix|> P <|fim_middle|> M <|endoftext|>
     PSM   <|file|>path⏎ <|fim_prefix|> P <|fim_suffix|> S <|fim_middle|> M <|endoftext|>
+
+Prose is read, and asked for only in a middle whose cursor stands in it (see `prose`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 import torch
 
+from pass_lsp.train.prose import Span, prose, within
 from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
 
 SPM_SHARE, PSM_SHARE = 0.55, 0.25  # the rest reads left to right
@@ -40,6 +43,10 @@ POOL = 24
 
 
 _CLOSERS = re.compile(r"""[)>}\]"'`]*\s*[:{;,]?\s*$""")
+
+
+Weighed = tuple[list[int], list[float]]
+"""Token ids, and the weight of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +76,24 @@ def split_middle(text: str, rng: random.Random, within: range | None = None) -> 
     return text[:start], text[start:end], suffix
 
 
-def echoed(text: str, rng: random.Random) -> tuple[str, range | None]:
-    """`text` with a few of its lines once more at another line, and where those are; as it is when it is too short."""
+def echoed(text: str, spans: Sequence[Span], rng: random.Random) -> tuple[str, list[Span], range | None]:
+    """`text` with a few of its lines once more at another line, its spans, and where those lines are.
+
+    A text that is too short stays as it is.
+    """
     lines = text.splitlines(keepends=True)
     count = rng.randint(MIN_ECHO_LINES, MAX_ECHO_LINES)
     if len(lines) < 2 * count:
-        return text, None
+        return text, list(spans), None
     start, goal = rng.randrange(len(lines) - count), rng.randrange(len(lines))
-    before, again = "".join(lines[:goal]), "".join(lines[start : start + count])
-    return before + again + text[len(before) :], range(len(before), len(before) + len(again))
+    first, last, at = (sum(map(len, lines[:line])) for line in (start, start + count, goal))
+    parts = ((0, at), (first, last), (at, len(text)))
+    moved: list[Span] = []
+    made = ""
+    for begin, end in parts:
+        moved += [(a + len(made), b + len(made)) for a, b in within(spans, begin, end)]
+        made += text[begin:end]
+    return made, moved, range(at, at + last - first)
 
 
 def _cursor(text: str, rng: random.Random, within: range) -> int:
@@ -130,33 +146,58 @@ class Examples:
 
     def __getitem__(self, index: int) -> Example:
         rng = random.Random(self._seed * 1_000_003 + index)
-        path, text = self._window(rng)
-        text, echo = echoed(text, rng) if rng.random() < ECHO_SHARE else (text, None)
+        path, text, spans = self._window(rng)
+        echo = None
+        if rng.random() < ECHO_SHARE:
+            text, spans, echo = echoed(text, spans, rng)
         kind = rng.random()
-        header = [self._ids[FILE], *self._encode(short_path(path) + "\n")]
+        header = self._asked(FILE, short_path(path) + "\n")
         if kind >= SPM_SHARE + PSM_SHARE:
-            ids = header + self._encode(text)
-            return self._clipped(ids, [1.0] * len(ids))
+            return self._clipped(header, self._weighed(text, spans))
         prefix, middle, suffix = split_middle(text, rng, echo)
-        before = [self._ids[FIM_PREFIX], *self._encode(prefix)]
-        after = [self._ids[FIM_SUFFIX], *self._encode(suffix)]
-        asked = header + (after + before if kind < SPM_SHARE else before + after) + [self._ids[FIM_MIDDLE]]
-        answer = [*self._encode(middle), self._ids[END]]
-        return self._clipped(asked + answer, [1.0] * len(asked) + [MIDDLE_WEIGHT] * len(answer))
+        start, end = len(prefix), len(prefix) + len(middle)
+        before = self._asked(FIM_PREFIX, prefix, within(spans, 0, start))
+        after = self._asked(FIM_SUFFIX, suffix, within(spans, end, end + len(suffix)))
+        # What the cursor stands in is begun already.
+        ahead = [span for span in spans if span[0] >= start]
+        answer = self._weighed(middle, within(ahead, start, end), MIDDLE_WEIGHT)
+        first, second = (after, before) if kind < SPM_SHARE else (before, after)
+        ended = ([*answer[0], self._ids[END]], [*answer[1], MIDDLE_WEIGHT])
+        return self._clipped(header, first, second, self._asked(FIM_MIDDLE), ended)
 
-    def _window(self, rng: random.Random) -> tuple[str, str]:
+    def _window(self, rng: random.Random) -> tuple[str, str, list[Span]]:
+        """A path, some lines of that file, and where in these is prose."""
         at = rng.randrange(self._ends[-1])
         path, text = self._files[bisect.bisect_right(self._ends, at)]
         size = int(self.length * 3.4 * rng.choice((0.25, 0.5, 1.0, 1.0)))
         start = max(0, min(rng.randrange(len(text)), len(text) - size // 2))
         start = 0 if rng.random() < 0.15 else text.rfind("\n", 0, start) + 1
         end = text.rfind("\n", start, start + size) + 1
-        return path, text[start : end if end > start else start + size]
+        end = end if end > start else start + size
+        return path, text[start:end], within(prose(text), start, end)
 
-    def _encode(self, text: str) -> list[int]:
-        return self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    def _asked(self, marker: str, text: str = "", spans: Sequence[Span] = ()) -> Weighed:
+        ids, weights = self._weighed(text, spans)
+        return [self._ids[marker], *ids], [1.0, *weights]
 
-    def _clipped(self, ids: list[int], weights: list[float]) -> Example:
+    def _weighed(self, text: str, spans: Sequence[Span], weight: float = 1.0) -> Weighed:
+        """The ids of a text, and the weight of each; those that reach into `spans` have none."""
+        coded = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=bool(spans)
+        )
+        ids = coded["input_ids"]
+        if not spans:
+            return ids, [weight] * len(ids)
+        ends = [end for _, end in spans]
+        weights: list[float] = []
+        for first, last in coded["offset_mapping"]:
+            at = bisect.bisect_right(ends, first)
+            weights.append(0.0 if at < len(spans) and spans[at][0] < last else weight)
+        return ids, weights
+
+    def _clipped(self, *parts: Weighed) -> Example:
+        ids = [token_id for some, _ in parts for token_id in some]
+        weights = [weight for _, some in parts for weight in some]
         return Example(ids[: self.length], [0.0, *weights[1 : self.length]])
 
 

@@ -145,6 +145,14 @@ def test_infill_counts_what_was_hit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["model"]["interval"] == [pytest.approx(0.342, abs=1e-3), 1.0]
 
 
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [("# one\n    y", True), ('\n    """Doc."""', True), ("y = 1  # one", False), ('"""a""".join(b)', False)],
+)
+def test_an_answer_that_begins_with_prose_is_told(text: str, begins: bool) -> None:
+    assert infill.judge(Hole("b.py", "def f():\n    ", "a = 1", "\n"), text).prose is begins
+
+
 def test_infill_counts_by_kind_and_against_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
     holes = [
         Hole("a.py", "x = 1\ny = ", "x + 1", "\nz = 3\n", SINGLE),

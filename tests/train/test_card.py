@@ -89,7 +89,7 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
     card = (model / "README.md").read_text("utf-8")
     for text in (
         "12.35 M tokens, the last run 60 minutes on 2 CPU threads",
-        "2.50 nats a token (0.62 a character); of the missing middles 2.25",
+        "2.50 nats a token of code; of the missing middles 2.25",
         "5 layers, width 320, 5 heads, 1 key-value head, tied",
         "8,192 tokens, 4.0 characters a token",
         "123 M characters of Python in 8,349 files of 101 sources",
@@ -128,7 +128,7 @@ def test_an_older_model_has_a_card_too(model: Path) -> None:
     write_card(model, [])
     card = (model / "README.md").read_text("utf-8")
     assert card.count(NOT_MEASURED) == 3 and "| look-ahead artifact | none yet |" in card
-    assert "– nats a token (– a character)" in card
+    assert "– nats a token of code" in card
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"bench": "infill"}'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,17 @@ def test_middles_are_rests_of_lines_rests_of_blocks_and_short_spans() -> None:
 def test_an_echo_repeats_some_lines_and_the_cursor_stands_in_them() -> None:
     lines = [f"line {number}\n" for number in range(40)]
     for seed in range(100):
-        text, echo = echoed("".join(lines), random.Random(seed))
+        whole = "".join(lines)
+        spans = [(at, at + 1) for at, letter in enumerate(whole) if letter.isdigit()]
+        text, moved, echo = echoed(whole, spans, random.Random(seed))
         assert echo is not None
+        assert moved == [(at, at + 1) for at, letter in enumerate(text) if letter.isdigit()]
         again = text[echo.start : echo.stop].splitlines(keepends=True)
         assert 2 <= len(again) <= 12 and set(again) <= set(lines)
         assert text[: echo.start] + text[echo.stop :] == "".join(lines)
         prefix, _, _ = split_middle(text, random.Random(seed), echo)
         assert len(prefix) in echo
-    assert echoed("one\ntwo\n", random.Random(0)) == ("one\ntwo\n", None)
+    assert echoed("one\ntwo\n", [(0, 3)], random.Random(0)) == ("one\ntwo\n", [(0, 3)], None)
 
 
 def test_a_closed_line_keeps_its_closers_behind_the_cursor() -> None:
@@ -112,8 +116,35 @@ def test_the_answer_weighs_more_and_the_first_token_nothing(examples: Examples, 
         assert len(example.weights) == len(example.token_ids)
         answer = example.token_ids.index(middle) + 1 if middle in example.token_ids else len(example.token_ids)
         assert example.weights[0] == 0
-        assert set(example.weights[1:answer]) <= {1.0}
-        assert set(example.weights[answer:]) <= {MIDDLE_WEIGHT}
+        assert set(example.weights[1:answer]) <= {0.0, 1.0}
+        assert set(example.weights[answer:]) <= {0.0, MIDDLE_WEIGHT}
+
+
+PROSE = "Some words that say what is done here, and why."
+COMMENTED = "".join(
+    f'def f{number}(a):\n    """{PROSE}"""\n    # {PROSE}\n    value = a + {number}  # {PROSE}\n    return value\n\n\n'
+    for number in range(40)
+)
+
+
+def test_prose_is_asked_for_only_where_the_cursor_stands_in_it(tokenizer: Any) -> None:
+    middle = tokenizer.get_vocab()[FIM_MIDDLE]
+    examples = Examples([("words.py", COMMENTED)], tokenizer, 2000)
+    begun = 0
+    for index in range(200):
+        example = examples[index]
+        tokens = example.token_ids
+        at = tokens.index(middle) if middle in tokens else len(tokens)
+        pairs = zip(tokens, example.weights, strict=True)
+        asked = [tokenizer.decode([each]) if weight else "|" for each, weight in pairs]
+        context, answer = "".join(asked[:at]), "".join(asked[at:])
+        whole = tokenizer.decode(tokens[:at])
+        assert all(context.count(code) == whole.count(code) for code in ("value = a + ", "return value", "def f"))
+        assert "words that" not in context and "#" not in context and '"""' not in context
+        first_line = answer.partition("\n")[0]
+        begun += "what is done here, and" in first_line
+        assert not re.search(r"# Some|\"\"\"Some", answer)
+    assert begun
 
 
 def test_the_examples_spell_their_files(sources: Path, examples: Examples, tokenizer: Any) -> None:
@@ -173,8 +204,8 @@ def test_rows_hold_whole_examples_each_once(examples: Examples) -> None:
     packer = Packer(examples, rows=4, length=LENGTH)
     taken = []
     for batch in (packer.batch() for _ in range(5)):
-        for ids, positions, weights in zip(batch.input_ids, batch.position_ids, batch.weights, strict=True):
-            filled = int((weights > 0).nonzero().max()) + 1
+        for ids, positions in zip(batch.input_ids, batch.position_ids, strict=True):
+            filled = int((ids != examples.pad_id).sum())
             starts = [at for at in range(filled) if positions[at] == 0]
             for start, end in zip(starts, [*starts[1:], filled], strict=True):
                 taken.append(tuple(ids[start:end].tolist()))
