@@ -34,7 +34,6 @@ from pass_lsp.train.machine import keep_memory, matmul_dtype
 
 DECAY = 4.0
 CE_SHARE, L1_SHARE = 0.1, 0.9
-PATIENCE = 6
 HELD_OUT_SEQUENCES = 12
 MAX_HEAD = 1024
 
@@ -77,7 +76,7 @@ class Student:
 
 
 def train_lookahead(plan: Plan) -> dict[str, Any]:
-    """Train until the minutes are used up or the held-out acceptance stops rising; returns the manifest's facts.
+    """Train until the minutes are used up; returns the manifest's facts.
 
     The best vectors so far lie in `out` after every evaluation, so a run that is killed goes on from them.
     """
@@ -93,9 +92,9 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
     facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": 0}
     # Measured, not read: what went well with other weights of the model is no mark to be judged by.
     best = _snapshot(student, held_out)
-    began, stale, step = time.monotonic(), 0, 0
+    began, step = time.monotonic(), 0
     bar = tqdm(total=round(plan.minutes * 60), unit="s", desc="look-ahead")
-    while (elapsed := time.monotonic() - began) < plan.minutes * 60 and stale < PATIENCE:
+    while (elapsed := time.monotonic() - began) < plan.minutes * 60:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * _rate(step, elapsed / (plan.minutes * 60))
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -109,7 +108,6 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
         if step % plan.evaluate_every == 0:
             found = _snapshot(student, held_out)
             _log(plan.out, step, loss.item(), found.acceptance)
-            stale = 0 if sum(found.acceptance) > sum(best.acceptance) else stale + 1
             best = max(best, found, key=lambda candidate: sum(candidate.acceptance))
             facts["steps"] = step
             save_lookahead(plan.out, best, facts)
