@@ -1,4 +1,4 @@
-"""`THIRD_PARTY.md`: every source that a model was trained on, with its licence, from the corpus's manifest."""
+"""`THIRD_PARTY.md`: every source that a model was trained on, with its licence, from the manifests of its corpora."""
 
 from __future__ import annotations
 
@@ -13,16 +13,27 @@ _WIDTH = 120
 
 
 def write_sources(corpus: Path, model: str, out: Path) -> dict[str, int]:
-    """Write `out` from the manifest of `corpus` (its folder, or a folder that a run came home to)."""
+    """Write `out` from the manifest of `corpus` (its folder, or a folder that a run came home to).
+
+    Sources that `out` lists already stay: a model that goes on from earlier weights has learned from those too.
+    """
     facts = manifest.read(corpus / "manifest.json")
     if facts is None:
         raise TrainError(f"{corpus} holds no manifest.json; give the folder that `pass-lsp train corpus` wrote.")
     packages = {str(package["name"]): package for package in package_list()}
     rows = [*facts["sources"], *facts.get("installed", {}).get("sources", ())]
     apart = sorted(name for name, package in packages.items() if package["held_out"])
-    listed = sorted({_row(row, packages, facts["python"]) for row in rows if row["source"] not in apart}, key=str.lower)
+    made = [_row(row, packages, facts["python"]) for row in rows if row["source"] not in apart]
+    by_name = {row.partition(" | ")[0]: row for row in (*_listed(out), *made)}
+    listed = sorted(by_name.values(), key=str.lower)
     out.write_text(_page(model, facts, apart, listed), "utf-8")
     return {"sources": len(listed), "held_out_packages": len(apart)}
+
+
+def _listed(page: Path) -> list[str]:
+    """The rows of a page that is there."""
+    lines = page.read_text("utf-8").splitlines() if page.exists() else []
+    return [line for line in lines if line.startswith("| ")][1:]
 
 
 def _row(row: dict[str, Any], packages: dict[str, dict[str, object]], python: str) -> str:
@@ -45,10 +56,10 @@ def _page(model: str, facts: dict[str, Any], apart: list[str], listed: list[str]
         "were dropped.",
         f"Held out by name, never trained on: the standard library's {modules}; the packages {packages}.",
         "\n".join(("| source | licence | files | characters |", "|---|---|---|---|", *listed)),
-        f"Dropped while filtering: {dropped}.",
+        f"Dropped from the last corpus: {dropped}.",
         "`pass_lsp/train/benchmark-10grams.u64.gz` holds hashes of ten-token sequences of HumanEval, MBPP and SAFIM, "
         "used to keep those benchmarks out of the corpus; no text can be read back from it.",
-        "Written by `pass-lsp train sources` from the corpus's manifest.",
+        "Written by `pass-lsp train sources` from the manifests of the corpora.",
     )
     return "# Third-party sources\n\n" + "\n\n".join(map(_wrapped, paragraphs)) + "\n"
 

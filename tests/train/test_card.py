@@ -170,5 +170,10 @@ def test_every_source_is_listed_with_its_licence(tmp_path: Path, monkeypatch: py
     assert "| kept-apart" not in text and "`kept-apart`" in text and "`heapq.py`" in text
     assert "At most 8 MB of each" in text and "benchmark 1,234, size 1" in text
     assert max(map(len, text.splitlines())) <= 120
+    later = facts | {"sources": [row("open-one", "ISC"), row("python", "PSF-2.0")], "installed": {"sources": []}}
+    (tmp_path / "manifest.json").write_text(json.dumps(later))
+    assert write_sources(tmp_path, "pass-cpu", page)["sources"] == 3
+    after = page.read_text("utf-8")
+    assert after == text.replace("| open-one==1.5 | MIT |", "| open-one==1.5 | ISC |"), "the weights have seen it too"
     with pytest.raises(TrainError, match="train corpus"):
         write_sources(tmp_path / "nowhere", "pass-cpu", page)
