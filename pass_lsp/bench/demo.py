@@ -29,8 +29,8 @@ from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import PassLspError
 
 MODULE = "argparse.py"
-BEFORE = "                arg_strings.remove('--')\n"
-AFTER = "\n\n        # optional argument produces a default"
+BEFORE = "                            inserts[end] += ')'\n"
+AFTER = "\n                    for i in range(start + 1, end):"
 LINES_AROUND = 12
 
 
@@ -65,7 +65,7 @@ def main(svg: Annotated[Path | None, typer.Option(help="Also draw what is shown,
 
 
 def demo_hole() -> Hole:
-    """The end of a `try` taken out of argparse; in a Python where it differs, a line of the middle."""
+    """The end of an `if` taken out of argparse; in a Python where it differs, a line of the middle."""
     text = (Path(sysconfig.get_paths()["stdlib"]) / MODULE).read_text("utf-8")
     start = text.find(BEFORE) + len(BEFORE)
     end = text.find(AFTER, start)
