@@ -88,7 +88,7 @@ def judge(hole: Hole, text: str) -> Answer:
         middle == text.strip(),
         difflib.SequenceMatcher(None, middle, text.strip(), autojunk=False).ratio(),
         valid,
-        bool(found := prose(text.strip())) and found[0][0] == 0,
+        any(start == 0 for start, _ in prose(text.strip())),
         (valid and run_program(f"{whole}\n{hole.test}").passed) if hole.test else None,
     )
 

@@ -128,19 +128,20 @@ def _run(
         bar.set_postfix(loss=f"{loss.item():.3f}", tokens=f"{progress.tokens / 1e6:.2f}M", refresh=False)
         bar.update(round(plan.share(progress) * 1000) - bar.n)
         if now - saved > plan.checkpoint_every:
-            _evaluate(plan, model, progress, validation, loss.item())
+            _logged(plan, progress, _losses(plan, model, validation), loss.item())
             save(plan.out / "checkpoint", model, made, progress)
             saved = time.monotonic()
             closing, now = saved - now, saved
     bar.close()
     save(plan.out / "checkpoint", model, made, progress)
-    last = _evaluate(plan, model, progress, validation, None)
+    last = _logged(plan, progress, _losses(plan, model, validation), None)
     if plan.share(progress) < 1 or plan.start_from is None or progress.averaged:
         return last
     mean = _mean(model, plan.start_from)
     progress.averaged = True
-    if (_losses(plan, mean, validation)[0] or math.inf) < (last["loss"] or 0):
-        model, last = mean, _evaluate(plan, mean, progress, validation, None)
+    losses = _losses(plan, mean, validation)
+    if (losses[0] or math.inf) < (last["loss"] or 0):
+        model, last = mean, _logged(plan, progress, losses, None)
     save(plan.out / "checkpoint", model, made, progress)
     return last
 
@@ -181,13 +182,13 @@ def _step(model: LlamaForCausalLM, made: list[torch.optim.Optimizer], rate: floa
 def _model(
     plan: Plan, size: dict[str, Any], tokenizer: PreTrainedTokenizerFast, device: torch.device
 ) -> tuple[LlamaForCausalLM, Progress]:
+    past = manifest.read(plan.start_from / "training.json") if plan.start_from is not None else None
+    if plan.start_from is not None and past is None:
+        raise TrainError(f"{plan.start_from} holds no training.json; give a folder that `train export` wrote.")
     checkpoint = plan.out / "checkpoint"
     if progress := read_progress(checkpoint):
         return saved_model(checkpoint, device), progress
-    if plan.start_from is not None:
-        past = manifest.read(plan.start_from / "training.json")
-        if past is None:
-            raise TrainError(f"{plan.start_from} holds no training.json; give a folder that `train export` wrote.")
+    if plan.start_from is not None and past is not None:
         begun = Progress(next_example=past["next_example"], earlier_tokens=past["tokens"])
         return saved_model(plan.start_from, device), begun
     return new_model(size, tokenizer, device), Progress()
@@ -227,11 +228,9 @@ def _mean(model: LlamaForCausalLM, start: Path) -> LlamaForCausalLM:
     return mean
 
 
-def _evaluate(
-    plan: Plan, model: LlamaForCausalLM, progress: Progress, batches: list[Batch], train_loss: float | None
-) -> dict[str, Any]:
-    """The losses on held-out text, as a line of the log."""
-    loss, middle_loss = _losses(plan, model, batches)
+def _logged(plan: Plan, progress: Progress, losses: list[float | None], train_loss: float | None) -> dict[str, Any]:
+    """The losses on held-out text, written as a line of the log."""
+    loss, middle_loss = losses
     tokens = progress.tokens + progress.earlier_tokens
     line = {"step": progress.step, "tokens": tokens, "seconds": round(progress.seconds), "train_loss": train_loss}
     line |= {"averaged": progress.averaged, "loss": loss, "middle_loss": middle_loss}

@@ -285,6 +285,14 @@ def test_missing_input_is_explained(plan: Callable[..., Plan], change: dict[str,
         train_base(replace(plan(1), **change))
 
 
+def test_what_a_run_began_with_is_missed_before_it_goes_on(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    run = plan(1)
+    train_base(run)
+    with pytest.raises(TrainError, match="train export"):
+        train_base(replace(run, minutes=9.0, start_from=tmp_path / "gone"))
+    assert saved(run).step == 1
+
+
 @pytest.mark.parametrize("count", [1, 2, 12, 13, 40, 100])
 def test_the_history_is_thinned_and_ends_with_the_last(count: int) -> None:
     rows = [{"tokens": n, "loss": 9 - n / 100, "middle_loss": None} for n in range(count)]
