@@ -33,7 +33,7 @@ demo: $(READY) ## a real completion of a real file through the real server, with
 test: $(READY) ## run all tests
 	@$(BIN)/python -m pytest
 
-soak: $(READY) ## three hours of typing in compressed time: memory must not grow (two minutes or more)
+soak: $(READY) ## two hours of typing in compressed time: memory must not grow (a minute or two)
 	@$(BIN)/python -m pytest -m soak
 
 setup-ray: $(READY) ## add Ray to .venv, for `pass-lsp deploy` (0.5 GB)
