@@ -14,26 +14,31 @@ Span = tuple[int, int]
 
 _TEXT = re.compile(
     r"""(?P<comment>\#[^\n]*)
-    |[A-Za-z]{0,2}(?:
-        (?P<long>\"{3}|'{3})(?:\\.|.)*?(?:(?P=long)|\Z)
-        |(?P<quote>["'])(?:\\.|(?!(?P=quote))[^\\\n])*(?:(?P=quote)|$)
-    )""",
+    |(?P<long>
+        \"{3} [^"\\]* (?:(?:\\.|\"(?!\"\"))[^"\\]*)* (?:\"{3}|\Z)
+        |'{3} [^'\\]* (?:(?:\\.|'(?!''))[^'\\]*)* (?:'{3}|\Z)
+    )
+    |\" [^"\\\n]* (?:\\.[^"\\\n]*)* (?:\"|$)
+    |' [^'\\\n]* (?:\\.[^'\\\n]*)* (?:'|$)
+    """,
     re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
+"""Every branch begins with one character of three, so that the search leaps over all others."""
+_BEGUN = re.compile(r"[^\S\n]*([A-Za-z]{0,2})")
 
 
 def prose(text: str) -> list[Span]:
     """The comments of a file, and its long strings that begin a line and end one; in order."""
     found = []
     for match in _TEXT.finditer(text):
-        if match["comment"] is not None or (match["long"] and _alone(text, *match.span())):
-            found.append(match.span())
+        start, end = match.span()
+        if match["comment"] is not None:
+            found.append((start, end))
+        elif match["long"] is not None and text[end : end + 1] in ("", "\n", "\r", " ", "#"):
+            line = text.rfind("\n", 0, start) + 1
+            if before := _BEGUN.fullmatch(text, line, start):
+                found.append((before.start(1), end))
     return found
-
-
-def _alone(text: str, start: int, end: int) -> bool:
-    before, after = text[text.rfind("\n", 0, start) + 1 : start], text[end : end + 1]
-    return not before.strip() and after in ("", "\n", "\r", " ", "#")
 
 
 def within(spans: Sequence[Span], start: int, end: int) -> list[Span]:
