@@ -21,7 +21,7 @@ LEVELS = {
     **dict.fromkeys(("completion", "answer"), 3),
     **dict.fromkeys(("prompt", "postprocess", "suggestions", "context", "engines", "train"), 2),
     **dict.fromkeys(("documents", "decoding"), 1),
-    **dict.fromkeys(("domain", "config", "errors", "metrics"), 0),
+    **dict.fromkeys(("domain", "config", "errors", "heap", "metrics"), 0),
 }
 DOORS = {"__main__": {"cli"}, "__init__": {"domain", "errors", "completion", "engines"}}
 """The two files that stand before the house, and the rooms that they open."""

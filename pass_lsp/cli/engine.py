@@ -11,6 +11,7 @@ import typer
 
 from pass_lsp.cli import options
 from pass_lsp.errors import ConfigError
+from pass_lsp.heap import for_good
 
 TokenFile = Annotated[Path | None, typer.Option(help="A file with the token; else PASS_LSP_TOKEN.")]
 MaxQueue = Annotated[int, typer.Option(min=0, help="Requests that may wait; beyond it they get 429.")]
@@ -60,7 +61,7 @@ def engine(
         process.run(
             listener,
             limits,
-            lambda: options.local_engine(model, device, dtype, lookahead, **own),
+            for_good()(lambda: options.local_engine(model, device, dtype, lookahead, **own)),
             idle_minutes=idle_minutes,
             where=where,
         )

@@ -14,6 +14,7 @@ from lsprotocol import types
 import pass_lsp
 from pass_lsp.config import Settings
 from pass_lsp.documents.store import path_of
+from pass_lsp.heap import share_one_arena
 from pass_lsp.server import progress
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.handlers import HANDLERS, Handler, PassServer, execute_command
@@ -56,6 +57,7 @@ def serve(server: PassServer, *, tcp: tuple[str, int] | None = None, client_pid:
 
     If the engine is stuck in native code by then, the process ends here and now.
     """
+    share_one_arena()
     streams = take_standard_streams()
     if client_pid is not None:
         _follow(server, client_pid)

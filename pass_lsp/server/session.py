@@ -20,6 +20,7 @@ from pass_lsp.documents.store import Change, DocumentStore, key_of
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Engine, Reason
 from pass_lsp.errors import EngineError, PassLspError
+from pass_lsp.heap import for_good, give_back
 from pass_lsp.metrics.ledger import Ledger
 from pass_lsp.server.ahead import cursor_after
 from pass_lsp.server.answers import Answers
@@ -140,6 +141,7 @@ class Session:
                 raise LoadCancelled("Loading the model was cancelled; ask for a suggestion by hand to load it.")
             post(loop, progress.report, message)
 
+        @for_good()
         def load() -> Engine:
             engine = self._load(settings, report)
             # Part of getting ready, so that the first suggestion does not wait for imports.
@@ -223,10 +225,12 @@ class Session:
             self.completer.changed(key, whole, at, typed, self.settings_for(document))
 
     def close(self, uri: str) -> None:
-        """Forget a document, and what is being computed for it."""
+        """Forget a document, what is being computed for it, and the memory that it took."""
         self.documents.close(uri)
         self.usage.closed(key_of(uri))
         self.completer.close(key_of(uri))
+        if self.status.model is Model.READY:
+            self.worker.submit(key_of(uri), lambda engine, token: give_back(), ahead=True)
 
     # --- completion -----------------------------------------------------------
 

@@ -19,11 +19,15 @@ from typing import Any
 
 from pass_lsp.domain import CancelToken, Engine
 from pass_lsp.errors import EngineError
+from pass_lsp.heap import give_back
 from pass_lsp.server.failures import job_failed, sentence, where
 
 log = logging.getLogger(__name__)
 
 Run = Callable[[Engine, CancelToken], Any]
+
+QUIET_S = 10.0
+"""Nobody types: time for what no key should wait for."""
 
 
 @dataclass(eq=False, slots=True)
@@ -46,9 +50,11 @@ class Worker:
 
     All methods are called on the event loop, except those that say otherwise. `idle_after_ms`
     are the times from a cancel to the end of what it cancelled, the last few hundred.
+    `when_quiet` runs on the engine thread once nobody has wanted anything for `quiet_s` seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quiet_s: float = QUIET_S, when_quiet: Callable[[], None] = give_back) -> None:
+        self._quiet_s, self._when_quiet = quiet_s, when_quiet
         self.idle_after_ms: deque[float] = deque(maxlen=512)
         self._wake = threading.Condition()
         self._waiting: dict[str, _Job] = {}
@@ -138,15 +144,24 @@ class Worker:
             del job, result, error  # an error holds its frames, and they hold tensors
 
     def _next(self) -> _Job | None:
+        """The next job, or None when the worker is closed."""
         with self._wake:
-            while not self._closed:
-                while queue := self._waiting or self._ahead:
-                    self._running = queue.pop(next(iter(queue)))
-                    if not self._running.token.cancelled:
-                        return self._running
-                self._running = None
-                self._wake.wait()
-        return None
+            quiet = not self._wake.wait_for(self._take, self._quiet_s)
+        if quiet:
+            self._when_quiet()
+            with self._wake:
+                self._wake.wait_for(self._take)
+        return self._running
+
+    def _take(self) -> bool:
+        """Make the first job that is still wanted the running one; whether there is nothing to wait for."""
+        self._running = None
+        while not self._closed and (queue := self._waiting or self._ahead):
+            job = queue.pop(next(iter(queue)))
+            if not job.token.cancelled:
+                self._running = job
+                return True
+        return self._closed
 
 
 def _answer(job: _Job, result: Any, error: Exception | None) -> None:

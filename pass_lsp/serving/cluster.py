@@ -26,6 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pass_lsp.errors import ConfigError, ModelError
+from pass_lsp.heap import for_good
 from pass_lsp.serving.gauges import CONTENT_TYPE, joined
 from pass_lsp.serving.guard import is_local
 from pass_lsp.serving.plan import Plan
@@ -70,7 +71,7 @@ class Replica:
             done.set()
 
         chosen = settings.model, settings.device, settings.dtype, settings.lookahead, settings.trust_remote_code
-        self.service.start(lambda: load_engine(*chosen, documents=DOCUMENTS), loaded)
+        self.service.start(for_good()(lambda: load_engine(*chosen, documents=DOCUMENTS)), loaded)
         done.wait()
         if failures:
             raise failures[0]

@@ -142,3 +142,26 @@ def test_close_cancels_and_gives_up_on_a_stuck_engine() -> None:
 
 def test_close_without_start() -> None:
     assert Worker().close(0)
+
+
+def test_once_nobody_wants_anything_for_a_while_there_is_time_for_more() -> None:
+    quiet: list[str] = []
+
+    async def main() -> None:
+        loop, came = asyncio.get_running_loop(), asyncio.Queue[None]()
+
+        def when_quiet() -> None:
+            quiet.append(threading.current_thread().name)
+            loop.call_soon_threadsafe(came.put_nowait, None)
+
+        worker = Worker(quiet_s=0.05, when_quiet=when_quiet)
+        worker.start(lambda: "the engine", lambda failure: None)  # type: ignore[arg-type,return-value]
+        await asyncio.wait_for(came.get(), 20)
+        await asyncio.sleep(0.2)
+        assert quiet == ["engine"], "quiet that lasts is used once"
+        assert await worker.submit("a", gives("after it")) == "after it"
+        await asyncio.wait_for(came.get(), 20)
+        assert worker.close(10)
+
+    asyncio.run(main())
+    assert quiet == ["engine"] * 2
