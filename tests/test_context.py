@@ -108,6 +108,24 @@ def test_far_bodies_are_elided_near_ones_are_not() -> None:
     assert after.suffix.startswith("\n\n\ndef f0(a):\n    one = a\n")
 
 
+def test_what_a_body_imports_is_its_own() -> None:
+    body = "    import copy\n" + "".join(f"    value_{number} = {number}\n" for number in range(30))
+    functions = "".join(f"def f{number}():\n{body}" for number in range(99))
+    guarded = "import os\nif TYPE_CHECKING:\n    from sys import path\n"
+    context = context_of(f"{guarded}\n\n{functions}def g():\n    return <CURSOR>\n", budget=1500)
+    assert context.prefix.startswith("import os\n    from sys import path\n")
+    assert context.prefix.count("import copy") == 1  # in the last body, as it stands
+
+
+def test_comments_that_begin_a_body_are_left_out_with_it() -> None:
+    body = "    # How it works:\n    # by magic.\n    one = a\n    return one\n\n\n"
+    functions = "".join(f"def f{number}(a):\n{body}" for number in range(40))
+    context = context_of(functions + "def g(b):\n    return <CURSOR>\n", budget=1500)
+    far, _, near = context.prefix.partition("    # How it works:\n")
+    assert far.endswith("):\n") and far.count("(a):\n    ...\n") == far.count("(a):\n") - 1 > 5
+    assert near.startswith("    # by magic.\n    one = a\n")
+
+
 # Modes
 
 

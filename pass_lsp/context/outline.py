@@ -14,7 +14,7 @@ from tree_sitter import Node, QueryCursor
 from pass_lsp.context.syntax import Point, path_to, query
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import Language
-from pass_lsp.documents.scan import columns
+from pass_lsp.documents.scan import columns, indentation
 
 _MIN_BODY = 3
 """Lines below which leaving a body out saves nothing worth the loss."""
@@ -105,6 +105,16 @@ class Tree:
         return {body.start: body.stop for body in found if body and body.start > rows.start and body.stop <= rows.stop}
 
     def _imports(self) -> list[range]:
+        """Those that a whole file has; what a body imports is its own."""
+        return [rows for rows in self._all_imports() if not self._in_a_body(rows.start)]
+
+    def _in_a_body(self, row: int) -> bool:
+        column = len(indentation(self._line(row)))
+        around = path_to(self.root, (row, column)) if column else ()
+        folds = self.row.folds.split()
+        return any(row in self._interior(node) for node in around if node.type in folds)
+
+    def _all_imports(self) -> list[range]:
         if self.row.imports or not self.row.modules:
             return [_rows(node) for node in self._matches(self.row.imports, 0, _HEAD_LINES)]
         names = re.compile(self.row.modules.pattern)
@@ -144,7 +154,7 @@ class Tree:
         start, first = node.start_point[0], node.start_point[0] + 1
         if body is not None:
             opened = body.child_count and (child := body.child(0)) is not None and child.type in ("{", "[", "(")
-            first = max(first, body.start_point[0] + (1 if opened else 0))
+            first = max(first, body.start_point[0] + 1 if opened else _with_comments(body))
         last = _rows(node).stop
         header = columns(self._line(start))
         while last > first and not self.row.flat and columns(self._line(last - 1)) <= header:
@@ -169,6 +179,13 @@ def _bracketed(node: Node) -> Node | None:
     last = node.child(node.child_count - 1) if node.child_count else None
     opener = last.child(0) if last is not None and last.child_count else None
     return last if opener is not None and opener.type in ("{", "[", "(") else None
+
+
+def _with_comments(body: Node) -> int:
+    """The first row of a body, or of the comments that stand before it; a grammar may not count them in."""
+    while body.prev_sibling is not None and "comment" in body.prev_sibling.type:
+        body = body.prev_sibling
+    return body.start_point[0]
 
 
 def _rows(node: Node) -> range:
