@@ -66,8 +66,7 @@ def split_middle(text: str, rng: random.Random, within: range | None = None) -> 
     kind = rng.random()
     if kind < LINE_SHARE:
         end = _line_end(text, start)
-        if rng.random() < CLOSED_SHARE:
-            end = _before_closers(text, start, end)
+        end = _before_closers(text, start, end) if rng.random() < CLOSED_SHARE else _with_body(text, end)
     elif kind < LINE_SHARE + BLOCK_SHARE:
         end = _block_end(text, start)
     else:
@@ -114,6 +113,17 @@ def _before_closers(text: str, start: int, end: int) -> int:
     """Where the closers begin that end the line; `end` if nothing is left of them."""
     match = _CLOSERS.search(text, start, end)
     return match.start() if match and match.start() > start else end
+
+
+def _with_body(text: str, end: int) -> int:
+    """`end` of a line; of a header, the end of its body: a model that stops behind headers leaves them without one."""
+    line = text[text.rfind("\n", 0, end) + 1 : end]
+    for _ in range(MAX_BLOCK_LINES if line.rstrip().endswith(":") else 0):
+        next_end = _line_end(text, end + 1)
+        if end >= len(text) or _indent(text[end + 1 : next_end]) <= _indent(line):
+            break
+        end = next_end
+    return end
 
 
 def _block_end(text: str, start: int) -> int:

@@ -69,14 +69,23 @@ def test_an_echo_repeats_some_lines_and_the_cursor_stands_in_them() -> None:
 
 
 def test_a_closed_line_keeps_its_closers_behind_the_cursor() -> None:
-    text = "class A:\n    value = call(first, {'key': [1, 2]})\n    def f(self):\n        return g(x)\n"
-    cuts = [split_middle(text, random.Random(seed)) for seed in range(800)]
+    text = "class A:\n    value = call(first, {'key': [1, 2]})\n    def f(self):\n        return g(x)\n    last = 1\n"
+    cuts = [split_middle(text, random.Random(seed)) for seed in range(1600)]
     whole = [middle for prefix, middle, _ in cuts if prefix.endswith("value = ") and "\n" not in middle]
     assert {"call(first, {'key': [1, 2]})", "call(first, {'key': [1, 2"} <= set(whole)
     # What an editor may have right of the cursor is all that stays; a line of closers alone is taken whole.
     closed = [suffix.partition("\n")[0] for _, middle, suffix in cuts if suffix.strip() and middle.strip()]
     assert {"", ")", "]})", ":"} <= set(closed)
     assert closed.count("") > 0.6 * len(closed)
+
+
+def test_a_header_is_asked_for_together_with_its_body() -> None:
+    text = "x = 1\n" + "if a:\n    b = 1\n    c = 2\nd = 3\n" * 9
+    middles = [middle for _, middle, _ in (split_middle(text, random.Random(seed)) for seed in range(2000))]
+    headers = [middle for middle in middles if middle.startswith("if a:")]
+    assert len(headers) > 100
+    assert headers.count("if a:\n    b = 1\n    c = 2") > 0.4 * len(headers)
+    assert headers.count("if a:") < 0.02 * len(headers)  # a short span may end there
 
 
 @pytest.mark.parametrize("text", ["", "\n", "x", "    ", "\n\n\n", "a\nb"])
