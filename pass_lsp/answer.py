@@ -34,10 +34,11 @@ class Answer:
 
     def __post_init__(self) -> None:
         self._begin()
-        self.stop = postprocess.Deadline(self._rule, self.settings.deadline_ms, self.settings.manual_deadline_ms)
+        self.deadline = postprocess.Deadline(self._rule, self.settings.deadline_ms, self.settings.manual_deadline_ms)
 
     def _begin(self) -> None:
         self.ids: list[int] = []
+        self._said: list[int] = []
         self._rule = postprocess.Stop(self.context, self.question, self.tokenizer)
         self._commit = self.on_commit and prompt.Unhealed(self.question, self.tokenizer, self.on_commit)
 
@@ -50,20 +51,37 @@ class Answer:
         if self.on_text is not None and self._rule.healed:
             self.on_text(self._rule.text, self.closed_lines)
 
+    def stop(self, token_ids: list[int]) -> int | None:
+        """How many of the ids that are decoded now to keep when that is enough, else None."""
+        keep = self.deadline([*self._said, *token_ids])
+        return None if keep is None else max(0, keep - len(self._said))
+
     def ask_otherwise(self, generation: Generation) -> bool:
         """Whether the model would rather end the word that was begun; it then gets the prompt as it stands."""
-        if not self.question.otherwise or self._rule.healed or self.stop.passed or generation.finish == "cancelled":
+        if not self.question.otherwise or self._rule.healed or self.deadline.passed or generation.finish == "cancelled":
             return False
         self.question = self.question.otherwise
         self._begin()
-        self.stop.stop = self._rule
+        self.deadline.stop = self._rule
         return True
+
+    def ask_for_block(self, generation: Generation) -> list[int]:
+        """The ids that begin the block of the header that the model ended behind; [] where nothing is missing.
+
+        A small model likes to end there, and its answer would not parse.
+        """
+        if generation.finish not in ("eos", "stop") or self.deadline.over or not (lead := self._rule.block):
+            return []
+        begun = prompt.encode(self.tokenizer, prompt.template_for(self.tokenizer), "\n" + lead, glue=True)
+        self._said = [*generation.token_ids, *begun]
+        self(begun)
+        return begun
 
     def completion(self, generation: Generation) -> Completion | Reason:
         """What to make of the whole answer; when time was up, of its best closed part."""
         if generation.finish == "cancelled":
             return Reason.CANCELLED
-        if self.stop.passed:
+        if self.deadline.passed:
             return self._finished(replace(generation, finish="length"), postprocess.closed_part)
         return self._finished(generation, None)
 

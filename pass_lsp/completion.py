@@ -78,6 +78,11 @@ def complete_document(
     generation = engine.generate(question.token_ids, wanted, **heard)
     if answer.ask_otherwise(generation):
         generation = engine.generate(answer.question.token_ids, wanted, **heard)
+    if begun := answer.ask_for_block(generation):
+        behind = (*answer.question.token_ids, *generation.token_ids, *begun)
+        left = max(0, wanted.max_new_tokens - len(generation.token_ids) - len(begun))
+        block = engine.generate(behind, replace(wanted, max_new_tokens=left), **heard)
+        generation = generation.followed_by(begun, block)
     laps.lap("decode" if answer.ids else "prefill")
     made = answer.completion(generation)
     laps.lap("postprocess")

@@ -11,7 +11,7 @@ the next:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -190,6 +190,18 @@ class Generation:
     def tokens_per_forward(self) -> float:
         """Committed tokens ÷ forwards, the figure to compare strategies with (0 without forwards)."""
         return sum(step.committed for step in self.steps) / self.forwards if self.forwards else 0.0
+
+    def followed_by(self, between: Sequence[int], rest: Generation) -> Generation:
+        """One answer made of two: `rest` was asked for behind this one and the ids `between`."""
+        return replace(
+            self,
+            token_ids=[*self.token_ids, *between, *rest.token_ids],
+            finish=rest.finish,
+            forwards=self.forwards + rest.forwards,
+            drafted=self.drafted + rest.drafted,
+            accepted=self.accepted + rest.accepted,
+            steps=self.steps + rest.steps,
+        )
 
 
 @dataclass(frozen=True, slots=True)

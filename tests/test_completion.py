@@ -324,6 +324,90 @@ def test_a_cancelled_first_attempt_is_not_followed_by_another(words: Any) -> Non
     assert len(engine.asked) == 1
 
 
+# Headers
+
+HEADER = {"if a:\n        ": "return a", "": "if a:"}
+
+
+def test_a_model_that_ends_behind_a_header_is_asked_for_the_block(tokenizer: Any) -> None:
+    shown: list[int] = []
+    engine = WordEngine(tokenizer, HEADER)
+    found = outcome(engine, "def f(a):\n    <CURSOR>\n\n\nx = 1\n", on_commit=shown.extend)
+    assert found.completion is not None and found.completion.text == "if a:\n        return a"
+    assert tokenizer.decode(shown) == found.completion.text
+    (_, first), (prompt, second) = engine.asked
+    assert prompt.endswith("<|fim_middle|>if a:\n        ")
+    assert first.max_new_tokens - second.max_new_tokens == len("if a:\n        ")
+    assert found.generation is not None and found.generation.token_ids == shown
+
+
+@pytest.mark.parametrize(
+    ("source", "header", "between"),
+    [
+        ("def f(a):\n  b = a\n  <CURSOR>\n", "if b:", "\n    "),
+        ("def f(a):\n\tb = a\n\t<CURSOR>\n", "if b:", "\n\t\t"),
+        ("class A:\n    x = 1\n\n    <CURSOR>\n", "def f(\n        self\n    ):", "\n        "),
+        ("<CURSOR>\nx = 1\n", "if a:", "\n    "),
+    ],
+)
+def test_a_block_is_indented_as_blocks_are_here(tokenizer: Any, source: str, header: str, between: str) -> None:
+    engine = WordEngine(tokenizer, {header + between: "pass", "": header})
+    found = outcome(engine, "# A file.\n" + source)
+    assert found.completion is not None and found.completion.text == f"{header}{between}pass"
+
+
+@pytest.mark.parametrize(
+    ("source", "answer"),
+    [
+        ("def f(a):\n    <CURSOR>\n        return a\n", "if a:"),
+        ("def f(a):\n    if <CURSOR>\n", "a:"),
+        ("d = {\n    <CURSOR>\n}\n", "'a':"),
+        ("def f(a):\n    <CURSOR>\n", "return a"),
+        ("def f(a):\n    <CURSOR>\n", "x = 'if a:"),
+    ],
+)
+def test_nothing_more_is_asked_where_no_block_is_missing(tokenizer: Any, source: str, answer: str) -> None:
+    _, _, engine = completed(tokenizer, source, answer)
+    assert len(engine.asked) == 1
+
+
+def test_a_header_that_holds_itself_stays_alone(tokenizer: Any) -> None:
+    item, _, engine = completed(tokenizer, "def f(a):\n    <CURSOR>\n", "if a:")
+    assert item is not None and item.text == "if a:"
+    assert len(engine.asked) == 2
+
+
+def test_what_ends_before_the_block_is_a_header(tokenizer: Any) -> None:
+    found = outcome(WordEngine(tokenizer, HEADER | {"if a:\n        ": ""}), "def f(a):\n    <CURSOR>\n")
+    assert found.completion is not None and found.completion.text == "if a:"
+    few = Settings(multi_line_tokens=len("if a:\n        "))
+    assert outcome(WordEngine(tokenizer, HEADER), "def f(a):\n    <CURSOR>\n", settings=few) == found
+
+
+def test_nothing_more_is_asked_when_time_is_up(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(10**6))
+    monkeypatch.setattr("pass_lsp.postprocess.deadline.time.monotonic", lambda: next(seconds))
+    # A look at the clock takes a second: one to begin, one for each token, and one before the block is asked for.
+    for deadline_s, asked in ((len("if a:") + 1, 1), (1000, 2)):
+        engine = WordEngine(tokenizer, HEADER)
+        settings = replace(Settings(), deadline_ms=1000 * deadline_s, manual_deadline_ms=0)
+        found = outcome(engine, "def f(a):\n    <CURSOR>\n", settings=settings)
+        assert found.completion is not None and found.completion.text.startswith("if a:")
+        assert len(engine.asked) == asked
+
+
+def test_asking_for_a_block_can_be_cancelled(tokenizer: Any) -> None:
+    token, shown = CancelToken(), []
+
+    def show(run: list[int]) -> None:
+        shown.extend(run)
+        if tokenizer.decode(shown).endswith("ret"):
+            token.cancel()
+
+    found = outcome(WordEngine(tokenizer, HEADER), "def f(a):\n    <CURSOR>\n", cancel=token, on_commit=show)
+    assert found == Outcome(reason=Reason.CANCELLED)
+
+
 # The self-test
 
 

@@ -54,6 +54,11 @@ class Deadline:
         self._latest = now + latest_ms / 1000 if latest_ms else math.inf
         self.passed = False
 
+    @property
+    def over(self) -> bool:
+        """Whether time is up, so that nothing more should be begun."""
+        return time.monotonic() >= self._end
+
     def __call__(self, token_ids: list[int]) -> int | None:
         """The number of tokens to keep when decoding should end, else None."""
         keep, now = self.stop(token_ids), time.monotonic()

@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 
 from pass_lsp.documents.scan import indentation, scan
 from pass_lsp.domain import Reason
-from pass_lsp.postprocess.frame import COMMON_LINE, Frame, repeats
+from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
 from pass_lsp.postprocess.stop import answer_end
 
 _TELLING = 12
@@ -103,19 +103,12 @@ def parsing_lines(text: str, frame: Frame) -> str:
     cuts = ["\n".join(lines[:count]) for count in range(len(lines), max(len(lines) - _MOST_CUTS, 0), -1)]
     best, fewest = text, -1
     for part in filter(str.strip, cuts):
-        errors = frame.errors(part, overlap(part, frame)) + _lacks_block(part, frame)
+        errors = frame.errors(part, overlap(part, frame)) + bool(missing_block(part, frame))
         if fewest < 0 or errors < fewest:
             best, fewest = part, errors
         if not errors:
             break
     return best
-
-
-def _lacks_block(text: str, frame: Frame) -> bool:
-    last = frame.whole(text.count("\n"), text.rpartition("\n")[2])
-    if not (frame.lexis.indented and frame.lexis.opens_block(last)):
-        return False
-    return frame.width(frame.next_line) <= frame.width(last)
 
 
 def without_fence(text: str, frame: Frame) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pass_lsp.documents.languages import lexis_of
-from pass_lsp.documents.scan import Lexis, Scan, columns
+from pass_lsp.documents.scan import Lexis, Scan, columns, scan
 from pass_lsp.domain import Context, Mode, Prompt
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_DEEPEST = 8
 COMMON_LINE = re.compile(r"\W*(?:(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end)\b\W*)*")
 """Lines that may well stand several times in good code."""
 
@@ -55,6 +56,14 @@ class Frame:
     def many(self) -> bool:
         """Whether the answer may have several lines."""
         return self.context.mode is Mode.MULTI_LINE
+
+    @property
+    def step(self) -> int:
+        """How much deeper than its header a block is indented here, in columns: as the nearest above is, else four."""
+        lines = [line for line in _LINE_END.split(self.context.prefix) if line.strip()]
+        pairs = zip(reversed(lines[1:]), reversed(lines[:-1]), strict=True)
+        steps = (self.width(line) - self.width(above) for line, above in pairs if self.lexis.opens_block(above))
+        return next((step for step in steps if 0 < step <= _DEEPEST), 4)
 
     def whole(self, number: int, line: str) -> str:
         """Line `number` of the answer as it will stand in the document."""
@@ -125,6 +134,19 @@ class Decoded:
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def missing_block(text: str, frame: Frame) -> str:
+    """The indentation of the block that the header at the end of `text` lacks; "" where none is missing."""
+    text = text.rstrip()
+    state = scan(text, frame.lexis, frame.state)
+    header = frame.whole(text.count("\n", 0, state.statement), text[state.statement :])
+    if not (frame.lexis.indented and frame.lexis.opens_block(header) and state.plain):
+        return ""
+    if frame.width(frame.next_line) > frame.width(header):
+        return ""
+    deeper = frame.width(header) + frame.step
+    return "\t" * -(-deeper // frame.context.tab_size) if frame.tabs else " " * deeper
 
 
 def repeats(line: str, frame: Frame) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pass_lsp.documents.scan import CLOSERS, scan
 from pass_lsp.domain import Context, Prompt
-from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, repeats, special_tokens
+from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, missing_block, repeats, special_tokens
 
 _MAX_PERIOD = 12
 _MIN_CYCLE = 10
@@ -41,6 +41,12 @@ class Stop:
             if self._keep is not None:
                 break
         return self._keep
+
+    @property
+    def block(self) -> str:
+        """The indentation of the block that the answer so far lacks, if it has not ended by this rule; else ""."""
+        open_yet = self._keep is None and self.frame.many and self._decoded.healed
+        return missing_block(self._decoded.text, self.frame) if open_yet else ""
 
     @property
     def healed(self) -> bool:
@@ -102,6 +108,7 @@ class _Block:
         self._defined: int | None = None
         self._blanks: list[int] = []
         self._starts: dict[str, list[int]] = {}
+        self._above = ""
 
     def end(self, text: str) -> int | None:
         """The offset of the end, or None if it is not shown yet."""
@@ -127,7 +134,9 @@ class _Block:
         starts.append(at)
         if len(starts) >= _TIMES_A_LINE and not COMMON_LINE.fullmatch(whole):
             return starts[1]
-        if repeats(whole, self._frame):
+        lexis, code, above = self._frame.lexis, whole.strip(), self._above
+        self._above = code
+        if repeats(whole, self._frame) or (code == above and lexis.indented and lexis.opens_block(code)):
             return at
         nested = self._state.string or len(self._state.brackets) > len(self._frame.state.brackets)
         if nested or (number == 0 and self._frame.context.line_prefix.strip()):

@@ -18,6 +18,7 @@ __all__ = [
     "Template",
     "Unhealed",
     "characters",
+    "encode",
     "marker_id",
     "render",
     "room",
