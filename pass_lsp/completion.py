@@ -7,7 +7,7 @@ Knows every noun and no framework: `server/` and `cli/` call it, it calls the ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -74,15 +74,10 @@ def complete_document(
     wanted = _params(params, settings, context.mode, question.stop_ids)
     errors = errors_in(document, offset, context)
     answer = Answer(engine.tokenizer, context, question, offset, settings, errors, laps, on_commit, on_text)
-    heard = {"cancel": cancel, "on_commit": answer, "stop": answer.stop}
-    generation = engine.generate(question.token_ids, wanted, **heard)
+    generation = _decoded(engine, answer, wanted, cancel)
     if answer.ask_otherwise(generation):
-        generation = engine.generate(answer.question.token_ids, wanted, **heard)
-    if begun := answer.ask_for_block(generation):
-        behind = (*answer.question.token_ids, *generation.token_ids, *begun)
-        left = max(0, wanted.max_new_tokens - len(generation.token_ids) - len(begun))
-        block = engine.generate(behind, replace(wanted, max_new_tokens=left), **heard)
-        generation = generation.followed_by(begun, block)
+        generation = _decoded(engine, answer, wanted, cancel)
+    generation = _with_block(engine, answer, generation, wanted, cancel)
     laps.lap("decode" if answer.ids else "prefill")
     made = answer.completion(generation)
     laps.lap("postprocess")
@@ -221,6 +216,25 @@ def _question(
     return context, prompt.render(shown, template, engine.tokenizer, room, heal=settings.token_healing)
 
 
+def _decoded(
+    engine: Engine, answer: Answer, params: SamplingParams, cancel: CancelToken | None, behind: Sequence[int] = ()
+) -> Generation:
+    """What the engine says to the answer's question, with the ids `behind` at its end; `answer` hears it."""
+    prompt_ids = (*answer.question.token_ids, *behind)
+    return engine.generate(prompt_ids, params, cancel=cancel, on_commit=answer, stop=answer.stop)
+
+
+def _with_block(
+    engine: Engine, answer: Answer, generation: Generation, params: SamplingParams, cancel: CancelToken | None
+) -> Generation:
+    """`generation`, and the block of the header that it ends behind, if that lacks one."""
+    if not (begun := answer.ask_for_block(generation)):
+        return generation
+    said = (*generation.token_ids, *begun)
+    left = replace(params, max_new_tokens=max(0, params.max_new_tokens - len(said)))
+    return generation.followed_by(begun, _decoded(engine, answer, left, cancel, said))
+
+
 def _sampled(
     engine: Engine, asked: Mapping[int, Answer], params: SamplingParams, cancel: CancelToken | None
 ) -> list[Completion | Reason]:
@@ -231,7 +245,10 @@ def _sampled(
         branches = [Branch(seed, answer.stop, answer) for seed, answer in asked.items()]
         generations = dict(zip(asked, _generations(engine, prompt_ids, params, branches, cancel), strict=True))
         otherwise = {seed: answer for seed, answer in asked.items() if answer.ask_otherwise(generations[seed])}
-        made |= {seed: asked[seed].completion(generations[seed]) for seed in asked if seed not in otherwise}
+        for seed, answer in asked.items():
+            if seed not in otherwise:
+                own = replace(params, seed=seed)
+                made[seed] = answer.completion(_with_block(engine, answer, generations[seed], own, cancel))
         asked = otherwise
     return [made[seed] for seed in sorted(made)]
 

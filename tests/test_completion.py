@@ -551,3 +551,11 @@ def test_alternatives_ask_otherwise_where_a_word_does_not_go_on(words: Any) -> N
     found = alternatives_at(document, offset, engine, Completion("greedy", offset, offset))
     assert [each.text for each in found] == ["ple"]
     assert any("items.ap<|fim_middle|>" in asked for asked, _ in engine.asked)
+
+
+def test_alternatives_that_end_behind_a_header_get_its_block(tokenizer: Any) -> None:
+    document, offset = parse("def f(a):\n    <CURSOR>\n")
+    engine = WordSampler(tokenizer, HEADER)
+    found = alternatives_at(document, offset, engine, Completion("greedy", offset, offset))
+    assert [each.text for each in found] == ["if a:\n        return a"]
+    assert all(params.temperature > 0 for _, params in engine.asked)
