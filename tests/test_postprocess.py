@@ -103,6 +103,11 @@ SINGLE = [
     # The next line of the document.
     ("retu<CURSOR>\nreturn x\n", "rn x", Reason.REPEATS_SUFFIX),
     ("p(1)\np(2)\np(2)\n<CURSOR>", "p(2)", Reason.REPETITIVE),
+    # A line that changes nothing.
+    ("self.a = <CURSOR>", "self.a", Reason.REPETITIVE),
+    ("self.a = <CURSOR>", "self.a.b", "self.a = self.a.b"),
+    ("self.a = <CURSOR>", "self.a + 1", "self.a = self.a + 1"),
+    ("call(a=<CURSOR>", "a)", "call(a=a)"),
     ("x = <CURSOR>", "1<|fim_middle|>2", "x = 1"),
     ("x = <CURSOR>", "<|endoftext|>1", Reason.EMPTY),
     ("x = '<CURSOR>", "ab <fim_suffix> c", "x = 'ab"),
@@ -115,6 +120,15 @@ def test_single_line_answers(source: str, text: str, expected: str | Reason) -> 
 
 
 MULTI = [
+    # Lines that change nothing.
+    ("def f(a):\n    <CURSOR>\n", "b = a\n    b = b\n    return b\n", "def f(a):\n    b = a\n"),
+    ("def f(a):\n    <CURSOR>\n", "self.a = a\n    self.a = a\n    b = a\n", "def f(a):\n    self.a = a\n"),
+    (
+        "def f(a):\n    <CURSOR>\n",
+        "b = next(a)\n    b = next(a)\n    return b\n",
+        "def f(a):\n    b = next(a)\n    b = next(a)\n    return b\n",
+    ),
+    ("def f(a):\n    <CURSOR>\n", "g(\n        a=a\n    )\n", "def f(a):\n    g(\n        a=a\n    )\n"),
     # The block that the cursor is in ends the answer.
     (
         "def f(a):<CURSOR>\n\n\nx = 1\n",

@@ -18,6 +18,9 @@ from pass_lsp.postprocess.stop import answer_end
 _TELLING = 12
 """Characters from which on a line tells something by being nearly the same."""
 _ALIKE = 0.95
+_TO_ITSELF = re.compile(r"""([\w.\[\]'"]+) *= *\1;?""")
+_ASSIGNED = re.compile(r"""[\w.\[\]'"]+ *= *[^()]+""")
+"""An assignment that calls nothing."""
 _MOST_CUTS = 12
 """Lines that may be given up, one after the other, until the rest parses."""
 
@@ -93,6 +96,17 @@ def without_repetition(text: str, frame: Frame) -> str:
         return ""
     line, times = Counter(lines).most_common(1)[0] if lines else ("", 0)
     return "" if times >= 4 and times * 2 > len(lines) and not COMMON_LINE.fullmatch(line) else text
+
+
+def without_idle_lines(text: str, frame: Frame) -> str:
+    """Cut before a line that changes nothing: one that assigns a name to itself, or the same as the line above it."""
+    at, state, above = 0, frame.state, ""
+    for number, line in enumerate(text.split("\n")):
+        code = frame.whole(number, line).strip()
+        if state.plain and (_TO_ITSELF.fullmatch(code) or (code == above and _ASSIGNED.fullmatch(code))):
+            return text[:at]
+        state, above, at = scan(line + "\n", frame.lexis, state), code, at + len(line) + 1
+    return text
 
 
 def parsing_lines(text: str, frame: Frame) -> str:
@@ -182,6 +196,7 @@ FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
     (complete_lines, Reason.EMPTY),
     (balanced, Reason.EMPTY),
     (without_repetition, Reason.REPETITIVE),
+    (without_idle_lines, Reason.REPETITIVE),
     (indented_as_here, Reason.EMPTY),
     (parsing_lines, Reason.EMPTY),
     (trimmed, Reason.EMPTY),
