@@ -74,6 +74,8 @@ class Answer:
             return []
         begun = prompt.encode(self.tokenizer, prompt.template_for(self.tokenizer), "\n" + lead, glue=True)
         self._said = [*generation.token_ids, *begun]
+        if self._rule(self._said) is not None:  # with its line end the header shows that the answer ended before it
+            return []
         self(begun)
         return begun
 

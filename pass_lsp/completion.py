@@ -227,12 +227,12 @@ def _decoded(
 def _with_block(
     engine: Engine, answer: Answer, generation: Generation, params: SamplingParams, cancel: CancelToken | None
 ) -> Generation:
-    """`generation`, and the block of the header that it ends behind, if that lacks one."""
-    if not (begun := answer.ask_for_block(generation)):
-        return generation
-    said = (*generation.token_ids, *begun)
-    left = replace(params, max_new_tokens=max(0, params.max_new_tokens - len(said)))
-    return generation.followed_by(begun, _decoded(engine, answer, left, cancel, said))
+    """`generation`, and the block of a header that it ends behind; once more where that ends behind another."""
+    while begun := answer.ask_for_block(generation):
+        said = (*generation.token_ids, *begun)
+        left = replace(params, max_new_tokens=max(0, params.max_new_tokens - len(said)))
+        generation = generation.followed_by(begun, _decoded(engine, answer, left, cancel, said))
+    return generation
 
 
 def _sampled(

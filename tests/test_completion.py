@@ -371,6 +371,20 @@ def test_nothing_more_is_asked_where_no_block_is_missing(tokenizer: Any, source:
     assert len(engine.asked) == 1
 
 
+def test_a_block_that_ends_behind_a_header_gets_one_too(tokenizer: Any) -> None:
+    answers = {f"if b:\n{' ' * 12}": "return b", f"if a:\n{' ' * 8}": "if b:", "": "if a:"}
+    found = outcome(WordEngine(tokenizer, answers), "def f(a):\n    <CURSOR>\n")
+    assert found.completion is not None
+    assert found.completion.text == "if a:\n        if b:\n            return b"
+
+
+def test_headers_without_end_end_with_the_answer(tokenizer: Any) -> None:
+    engine = WordEngine(tokenizer, {"b:\n" + " " * lead: "if a:" for lead in range(8, 400, 8)} | {"": "if b:"})
+    found = outcome(engine, "def f(a):\n    <CURSOR>\n")
+    assert found.completion is not None and found.completion.text.startswith("if b:\n        if a:")
+    assert len(engine.asked) < 10
+
+
 def test_a_header_that_holds_itself_stays_alone(tokenizer: Any) -> None:
     item, _, engine = completed(tokenizer, "def f(a):\n    <CURSOR>\n", "if a:")
     assert item is not None and item.text == "if a:"
