@@ -27,6 +27,8 @@ SETTINGS = {
     "remote.autoForwardPorts": False,
     "security.workspace.trust.startupPrompt": "never",
     "telemetry.telemetryLevel": "off",
+    # It copies what is saved; a copy of a file that gets shorter meanwhile never ends, and neither does the saving.
+    "workbench.localHistory.enabled": False,
     "workbench.quickOpen.closeOnFocusLost": False,
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.startupEditor": "none",
