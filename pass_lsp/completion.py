@@ -230,7 +230,8 @@ def _with_block(
     """`generation`, and the block of a header that it ends behind; once more where that ends behind another."""
     while begun := answer.ask_for_block(generation):
         said = (*generation.token_ids, *begun)
-        left = replace(params, max_new_tokens=max(0, params.max_new_tokens - len(said)))
+        spent = len(said) // getattr(engine.tokenizer, "ids_per_token", 1)
+        left = replace(params, max_new_tokens=max(0, params.max_new_tokens - spent))
         generation = generation.followed_by(begun, _decoded(engine, answer, left, cancel, said))
     return generation
 

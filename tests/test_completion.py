@@ -26,6 +26,7 @@ from pass_lsp.documents.document import Document
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
 from pass_lsp.prompt import template_for
+from pass_lsp.prompt.text import TextTokenizer, family_of
 from tests.cursor import parse
 from tests.test_prompt import APPEND, byte_level
 
@@ -408,6 +409,14 @@ def test_nothing_more_is_asked_when_time_is_up(tokenizer: Any, monkeypatch: pyte
         found = outcome(engine, "def f(a):\n    <CURSOR>\n", settings=settings)
         assert found.completion is not None and found.completion.text.startswith("if a:")
         assert len(engine.asked) == asked
+
+
+def test_what_was_said_is_counted_in_the_tokens_of_the_model() -> None:
+    engine = WordEngine(TextTokenizer(family_of("")), HEADER)
+    found = outcome(engine, "def f(a):\n    <CURSOR>\n")
+    assert found.completion is not None and found.completion.text == "if a:\n        return a"
+    (_, first), (_, second) = engine.asked
+    assert first.max_new_tokens - second.max_new_tokens == len("if a:\n        ") // TextTokenizer.ids_per_token
 
 
 def test_asking_for_a_block_can_be_cancelled(tokenizer: Any) -> None:

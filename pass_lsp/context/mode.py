@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import lexis_of
-from pass_lsp.documents.scan import Lexis, Scan, columns, indentation, scan, scan_lines
+from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, indentation, scan, scan_lines
 from pass_lsp.domain import Mode, Reason
 
 _RIGHT_OK = re.compile(r"""^\s*[)>}\]"'`]*\s*[:{;,]?\s*$""")
@@ -152,14 +152,5 @@ def _begins_docstring(place: Place, state: Scan, statement: str) -> bool:
 
 
 def _step(place: Place) -> int:
-    """How much deeper a block is indented here: the first step found near the cursor, else four columns."""
-    last = ""
-    for line in range(max(place.line - 50, 0), min(place.line + 50, place.document.line_count)):
-        text = place.text(line)
-        if not text.strip():
-            continue
-        deeper = columns(text, TAB_SIZE) - columns(last, TAB_SIZE)
-        if last.rstrip().endswith((":", "{")) and 0 < deeper <= 8:
-            return deeper
-        last = text
-    return TAB_SIZE
+    near = range(max(place.line - 50, 0), min(place.line + 50, place.document.line_count))
+    return block_step(map(place.text, near), TAB_SIZE)

@@ -7,6 +7,7 @@ brackets look like is data (`Lexis`), one of which stands in every row of `langu
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
@@ -155,3 +156,14 @@ def indentation(line: str) -> str:
 def columns(line: str, tab_size: int = 4) -> int:
     """The width of the indentation of `line`, tabs expanded to stops of `tab_size`."""
     return len(indentation(line).expandtabs(max(tab_size, 1)))
+
+
+def block_step(lines: Iterable[str], tab_size: int) -> int:
+    """How much deeper than its header a block is indented, in columns: the first step in `lines`, else four columns."""
+    last = ""
+    for line in filter(str.strip, lines):
+        deeper = columns(line, tab_size) - columns(last, tab_size)
+        if last.rstrip().endswith((":", "{")) and 0 < deeper <= 8:
+            return deeper
+        last = line
+    return 4

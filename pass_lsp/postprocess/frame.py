@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pass_lsp.documents.languages import lexis_of
-from pass_lsp.documents.scan import Lexis, Scan, columns, scan
+from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, scan
 from pass_lsp.domain import Context, Mode, Prompt
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_DEEPEST = 8
 COMMON_LINE = re.compile(r"\W*(?:(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end)\b\W*)*")
 """Lines that may well stand several times in good code."""
 
@@ -56,14 +55,6 @@ class Frame:
     def many(self) -> bool:
         """Whether the answer may have several lines."""
         return self.context.mode is Mode.MULTI_LINE
-
-    @property
-    def step(self) -> int:
-        """How much deeper than its header a block is indented here, in columns: as the nearest above is, else four."""
-        lines = [line for line in _LINE_END.split(self.context.prefix) if line.strip()]
-        pairs = zip(reversed(lines[1:]), reversed(lines[:-1]), strict=True)
-        steps = (self.width(line) - self.width(above) for line, above in pairs if self.lexis.opens_block(above))
-        return next((step for step in steps if 0 < step <= _DEEPEST), 4)
 
     def whole(self, number: int, line: str) -> str:
         """Line `number` of the answer as it will stand in the document."""
@@ -145,8 +136,9 @@ def missing_block(text: str, frame: Frame) -> str:
         return ""
     if frame.width(frame.next_line) > frame.width(header):
         return ""
-    deeper = frame.width(header) + frame.step
-    return "\t" * -(-deeper // frame.context.tab_size) if frame.tabs else " " * deeper
+    context = frame.context
+    deeper = frame.width(header) + block_step(_LINE_END.split(context.prefix), context.tab_size)
+    return "\t" * -(-deeper // context.tab_size) if frame.tabs else " " * deeper
 
 
 def repeats(line: str, frame: Frame) -> bool:

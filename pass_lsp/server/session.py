@@ -230,7 +230,8 @@ class Session:
         self.usage.closed(key_of(uri))
         self.completer.close(key_of(uri))
         if self.status.model is Model.READY:
-            self.worker.submit(key_of(uri), lambda engine, token: give_back(), ahead=True)
+            # Of no document, so that it is done once where many are closed together.
+            self.worker.submit("", lambda engine, token: give_back(), ahead=True)
 
     # --- completion -----------------------------------------------------------
 
