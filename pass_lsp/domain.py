@@ -64,6 +64,7 @@ class Reason(StrEnum):
     EMPTY = "model-had-nothing-to-add", "The model had nothing to add."
     REPEATS_SUFFIX = "repeats-what-follows", "The answer was what already stands below."
     REPETITIVE = "repeats-itself", "The answer said the same thing over and over."
+    UNSURE = "low-confidence", "You rarely take what the model is this unsure of; ask by hand to see it."
     # The request's.
     SUPERSEDED = "superseded", "A newer request for the document came in."
     CANCELLED = "cancelled", "The editor cancelled the request."
@@ -143,6 +144,10 @@ class SamplingParams:
     seed: int = 0
     stop_ids: tuple[int, ...] = ()
     strategy: Strategy = "auto"
+    log_probs: int = 0
+    """Of how many of the first tokens `Generation.log_probs` tells; an engine elsewhere tells of none."""
+    least_log_prob: float = float("-inf")
+    """The answer ends (`stop`) once those together are less."""
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -155,6 +160,10 @@ class SamplingParams:
             raise ConfigError(f"top_k is {self.top_k!r}; use an integer of 0 or more (0: off).")
         if not 0.0 < self.top_p <= 1.0:
             raise ConfigError(f"top_p is {self.top_p!r}; use a number above 0 and at most 1 (1: off).")
+        if not (isinstance(self.log_probs, int) and self.log_probs >= 0):
+            raise ConfigError(f"log_probs is {self.log_probs!r}; use an integer of 0 or more (0: off).")
+        if not self.least_log_prob <= 0.0:
+            raise ConfigError(f"least_log_prob is {self.least_log_prob!r}; use a number of at most 0 (-inf: off).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +194,14 @@ class Generation:
     prefilled_tokens: int = 0
     strategy: Strategy = "autoregressive"
     steps: tuple[Step, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    """In nats, by the model's own law at temperature 1, of as many of the first tokens as were asked for;
+    those that `stop` took back count."""
+
+    @property
+    def log_prob(self) -> float | None:
+        """Of those tokens together; None where none was measured."""
+        return sum(self.log_probs) if self.log_probs else None
 
     @property
     def tokens_per_forward(self) -> float:
@@ -212,6 +229,8 @@ class Completion:
     start: int
     end: int
     generation: Generation | None = field(default=None, compare=False, repr=False)
+    log_prob: float | None = field(default=None, compare=False, repr=False)
+    """`Generation.log_prob`, which is remembered with the text when the rest of the figures is not."""
 
 
 class CancelToken:

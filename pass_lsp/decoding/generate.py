@@ -49,26 +49,30 @@ class _Answer:
 
     def __post_init__(self) -> None:
         self.token_ids: list[int] = []
+        self.log_probs: list[float] = []
 
-    def commit(self, run: Sequence[int]) -> int:
+    def commit(self, run: Sequence[int], log_probs: Sequence[float] = ()) -> int:
         """Append what may stay of `run`; returns how many of its tokens were looked at."""
         before, taken = len(self.token_ids), 0
         for token in run:
             taken += 1
-            if self._ended_by(token):
+            if self._ended_by(token, log_probs[taken - 1 : taken]):
                 break
         if self.on_commit is not None and len(self.token_ids) > before:
             self.on_commit(self.token_ids[before:])
         return taken
 
-    def _ended_by(self, token: int) -> bool:
+    def _ended_by(self, token: int, log_prob: Sequence[float]) -> bool:
         if token in self.eos_ids or token in self.params.stop_ids:
             self.finish = "eos" if token in self.eos_ids else "stop"
             return True
         self.token_ids.append(token)
+        self.log_probs += log_prob
         keep = self.stop(self.token_ids) if self.stop is not None else None
         if keep is not None:
             del self.token_ids[max(0, keep) :]
+            self.finish = "stop"
+        elif sum(self.log_probs) < self.params.least_log_prob:
             self.finish = "stop"
         elif len(self.token_ids) >= self.limit:
             self.finish = "length"
@@ -104,6 +108,7 @@ def generate(
         prefilled_tokens=len(prompt_ids) - cached if limit else 0,
         strategy=strategy,
         steps=tuple(steps),
+        log_probs=tuple(answer.log_probs),
     )
 
 
@@ -169,7 +174,7 @@ def _decode_together(forward: Forward, prompt_ids: Sequence[int], answers: Seque
 def _decode(runs: Iterator[Run], answer: _Answer, steps: list[Step]) -> None:
     try:
         for run in runs:
-            taken = answer.commit(run.token_ids)
+            taken = answer.commit(run.token_ids, run.log_probs)
             step = run.step
             steps.append(Step(step.forwards, step.drafted, min(step.accepted, taken), taken))
             if answer.finish is not None:

@@ -62,6 +62,12 @@ def target_tokens(logits: torch.Tensor, params: SamplingParams, position: int) -
     return _drawn(target_probs(logits, params), params, TARGET, position)
 
 
+def log_probs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Of tokens `[R]` by the model's own law, logits `[R, V]`, whatever it was warped to: float32 `[R]`, in nats."""
+    logits = logits.float()
+    return logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
+
+
 def residual(target: torch.Tensor, draft: torch.Tensor) -> torch.Tensor:
     """The law after a rejection: the normalised positive part of target − draft, each `[V]`."""
     positive = (target - draft).clamp_min(0)

@@ -34,7 +34,16 @@ from pass_lsp.decoding.copying import CopySource
 from pass_lsp.decoding.forward import PREFILL_CHUNK, Forward
 from pass_lsp.decoding.model import table_of
 from pass_lsp.decoding.planner import MAX_COPY, Planner
-from pass_lsp.decoding.sampling import DRAFT, TARGET, draw, residual, target_probs, target_tokens, uniform
+from pass_lsp.decoding.sampling import (
+    DRAFT,
+    TARGET,
+    draw,
+    log_probs,
+    residual,
+    target_probs,
+    target_tokens,
+    uniform,
+)
 from pass_lsp.domain import SamplingParams, Step
 
 if TYPE_CHECKING:
@@ -43,10 +52,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Committed ids, in order, and the forward that brought them."""
+    """Committed ids, in order, and the forward that brought them; the log-probabilities of its first ones, if asked."""
 
     token_ids: list[int]
     step: Step
+    log_probs: tuple[float, ...] = ()
 
 
 @torch.inference_mode()
@@ -65,8 +75,9 @@ def autoregressive(forward: Forward, prompt_ids: Sequence[int], params: Sampling
     position = len(prompt_ids)
     pending = list(prompt_ids[forward.length :])
     while True:
-        tokens = target_tokens(forward.prefill(pending).real, params, position).tolist()
-        yield Run(tokens, Step(1, 0, 0, 1))
+        logits = forward.prefill(pending).real
+        tokens = target_tokens(logits, params, position).tolist()
+        yield Run(tokens, Step(1, 0, 0, 1), _log_probs(logits, tokens, params, position - len(prompt_ids)))
         pending, position = tokens, position + 1
 
 
@@ -80,13 +91,16 @@ def parallel_speculative(
         width = max(0, min(forward.num_lookahead, limit - position - 2))
         rows = forward.prefill(pending, width)
         (free,) = target_tokens(rows.real, params, position).tolist()
-        yield Run([free], Step(1, 0, 0, 1))
+        told = _log_probs(rows.real, [free], params, position - len(prompt_ids))
+        yield Run([free], Step(1, 0, 0, 1), told)
         position += 1
         drafts, draft_probs = _drafts(forward, rows.lookahead, free, params, position, ends)
         logits = forward([free, *drafts], num_logits=1 + len(drafts)).real  # [1 + len(drafts), V]
         accepted, token = verify(target_probs(logits, params), draft_probs, drafts, params, position)
         forward.crop(position + accepted)
-        yield Run([*drafts[:accepted], token], Step(1, len(drafts), accepted, accepted + 1))
+        run = [*drafts[:accepted], token]
+        told = _log_probs(logits, run, params, position - len(prompt_ids))
+        yield Run(run, Step(1, len(drafts), accepted, accepted + 1), told)
         position += accepted + 1
         pending = [token]
 
@@ -117,11 +131,22 @@ def merged(
         if drafts:
             forward.crop(position + settled.accepted)
             planner.learn(len(drafts), settled.accepted, match)
-        yield Run(settled.token_ids, Step(1, len(drafts), settled.accepted, len(settled.token_ids)))
+        told = _log_probs(rows.real, settled.token_ids, params, position - len(prompt_ids))
+        yield Run(settled.token_ids, Step(1, len(drafts), settled.accepted, len(settled.token_ids)), told)
         if planner.copying:
             text.extend([pending[-1], *settled.token_ids[:-1]])
         position, pending = position + len(settled.token_ids), settled.token_ids[-1:]
         drafts = _before_end(settled.drafts, ends)
+
+
+def _log_probs(
+    logits: torch.Tensor, token_ids: Sequence[int], params: SamplingParams, decoded: int
+) -> tuple[float, ...]:
+    """Of a run behind `decoded` tokens, by its logits `[R, V]`: as many as are among the first that are asked for."""
+    count = min(len(token_ids), params.log_probs - decoded)
+    if count <= 0:
+        return ()
+    return tuple(log_probs(logits[:count], torch.tensor(token_ids[:count], device=logits.device)).tolist())
 
 
 def _longest(

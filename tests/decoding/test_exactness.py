@@ -167,3 +167,35 @@ def test_the_cache_after_every_cycle_is_what_a_fresh_prefill_gives():
     for old, new in zip(used.slots.layers.layers, fresh.slots.layers.layers, strict=True):
         torch.testing.assert_close(old.keys[:, :, : used.length], new.keys[:, :, : used.length])
         torch.testing.assert_close(old.values[:, :, : used.length], new.values[:, :, : used.length])
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt-bigcode"])
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_log_probabilities_are_the_models_own_by_every_strategy(family, temperature):
+    engine = tiny_engine(family, num_lookahead=3)
+    for prompt in prompts():
+        for strategy in ("autoregressive", "pass", "merged", "auto"):
+            params = SamplingParams(N, temperature, top_k=5, seed=3, strategy=strategy, log_probs=9)
+            result = engine.generate(prompt, params)
+            with torch.no_grad():
+                laws = engine.model(torch.tensor([prompt + result.token_ids])).logits[0].float().log_softmax(-1)
+            expected = [laws[len(prompt) - 1 + n, token].item() for n, token in enumerate(result.token_ids)]
+            assert len(result.log_probs) == 9
+            assert result.log_probs == pytest.approx(expected[:9], abs=1e-4)
+            assert result.log_prob == pytest.approx(sum(expected[:9]), abs=1e-3)
+            assert engine.generate(prompt, replace(params, log_probs=0)).token_ids == result.token_ids
+
+
+def test_an_answer_ends_where_its_first_tokens_fall_below_what_is_asked():
+    engine = tiny_engine("llama", num_lookahead=3)
+    for strategy in ("autoregressive", "pass", "merged"):
+        params = SamplingParams(N, strategy=strategy, log_probs=9)
+        whole = engine.generate([3, 1, 4], params)
+        assert whole.log_prob is not None
+        for kept in range(1, 10):
+            between = (sum(whole.log_probs[:kept]) + sum(whole.log_probs[: kept - 1])) / 2
+            result = engine.generate([3, 1, 4], replace(params, least_log_prob=between))
+            assert (result.token_ids, result.finish) == (whole.token_ids[:kept], "stop")
+            assert sum(whole.log_probs[:kept]) == pytest.approx(result.log_prob, abs=1e-4)
+        sure = engine.generate([3, 1, 4], replace(params, least_log_prob=whole.log_prob - 0.01))
+        assert (sure.token_ids, sure.finish) == (whole.token_ids, "length")

@@ -101,7 +101,7 @@ def figures_of(event: Mapping[str, Any]) -> dict[str, int]:
 
 def generation_of(answer: Answer, prompt_length: int, by_token: bool) -> Generation:
     """What is known of how: the engine's own figures if it gave them, else a forward for each piece that came."""
-    figures = {"forwards": len(answer.pieces), "prefilled_tokens": prompt_length} | answer.figures
+    figures: dict[str, Any] = {"forwards": len(answer.pieces), "prefilled_tokens": prompt_length, **answer.figures}
     if answer.figures:
         forwards, drafted, accepted = (figures.get(key, 0) for key in ("forwards", "drafted", "accepted"))
         steps = (Step(forwards, drafted, accepted, sum(answer.pieces)),)
