@@ -34,6 +34,8 @@ from pass_lsp.domain import (
 from pass_lsp.errors import EngineError
 from pass_lsp.metrics.laps import Laps
 
+JUDGED_TOKENS = 12
+"""How many of an answer's first tokens tell how sure the model is of it; more hardly tell more (measured)."""
 SELF_TEST = "def add(a, b):\n    return \n"
 
 
@@ -57,13 +59,15 @@ def complete_document(
     on_commit: OnCommit | None = None,
     on_text: OnText | None = None,
     workspace: Workspace = Workspace(),
+    least_log_prob: float | None = None,
 ) -> Outcome:
     """Complete `document` at `offset` (characters); nothing that the text contains makes it fail.
 
     `params` default to greedy decoding with the lengths and the strategy of `settings`. When the
     deadline of `settings` passes (0: none), the best closed part of what is decoded is the answer;
     where nothing is closed yet, what closes first, until `manual_deadline_ms` at the latest.
-    `workspace` is what else may help.
+    `workspace` is what else may help. An answer whose first tokens together have less than
+    `least_log_prob` ends there and is not shown (None: how sure the model is is not looked at).
     """
     laps, engine = Laps(), _of_document(engine, document, workspace)
     offset = _in_text(document, offset)
@@ -72,14 +76,19 @@ def complete_document(
     if question is None:
         return Outcome(reason=context.reason, taken_ms=laps.taken)
     wanted = _params(params, settings, context.mode, question.stop_ids)
+    judged = wanted
+    if least_log_prob is not None:
+        judged = replace(wanted, log_probs=JUDGED_TOKENS, least_log_prob=least_log_prob)
     errors = errors_in(document, offset, context)
     answer = Answer(engine.tokenizer, context, question, offset, settings, errors, laps, on_commit, on_text)
-    generation = _decoded(engine, answer, wanted, cancel)
+    generation = _decoded(engine, answer, judged, cancel)
     if answer.ask_otherwise(generation):
-        generation = _decoded(engine, answer, wanted, cancel)
-    generation = _with_block(engine, answer, generation, wanted, cancel)
+        generation = _decoded(engine, answer, judged, cancel)
+    unsure = generation.finish != "cancelled" and (generation.log_prob or 0.0) < judged.least_log_prob
+    if not unsure:
+        generation = _with_block(engine, answer, generation, wanted, cancel)
     laps.lap("decode" if answer.ids else "prefill")
-    made = answer.completion(generation)
+    made = Reason.UNSURE if unsure else answer.completion(generation)
     laps.lap("postprocess")
     if isinstance(made, Completion):
         return Outcome(made, None, generation, laps.taken)

@@ -47,6 +47,7 @@ class Settings:
     ahead: bool = True
     ahead_on_battery: bool = False
     ledger: bool = True
+    hide_unsure: bool = True
     token_healing: bool = True
     in_comments: bool = True
     sources: tuple[str, ...] = SOURCES

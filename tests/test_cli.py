@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -376,8 +378,26 @@ def test_stats_of_nothing_and_of_something(run: Run, tmp_path: Path, monkeypatch
     assert (found["answers"], found["from_memory"], found["acceptance"]) == (3, 1, 1.0)
     assert found["latency_ms"]["memory"]["p99"] == 0.4 and found["tokens_per_forward"] == 1.5
     assert found["retained"]["after_30_s"] == {"characters": 15, "of": 20, "share": 0.75}
+    assert found["gate"] == {"learnt_from": 0, "least_probability": 0.0}
     plain = run("stats").out
     assert "still there after 30 s" in plain and "75%" in plain and "inside-a-word 1" in plain
+    assert "nothing, by what became of 0 suggestions" in plain
+
+
+def test_stats_tells_what_is_hidden(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "pass-lsp").mkdir()
+    events: list[dict[str, object]] = [{"kind": "answer", "source": "model", "ms": 80.0, "log_prob": -1.0}]
+    for number in range(400):
+        seen = {"at": time.time(), "log_prob": -number / 50, "model": "m", "characters": 20}
+        events += [{"kind": kind, **seen} for kind in (["shown", "accepted"] if number < 200 else ["shown"])]
+    events.append({"kind": "answer", "source": "model", "ms": 80.0, "reason": "low-confidence", "log_prob": -8.0})
+    (tmp_path / "pass-lsp" / "ledger.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    found = json.loads(run("stats", "--json").out)
+    assert found["gate"] == {"learnt_from": 400, "least_probability": pytest.approx(math.exp(-199 / 50), abs=1e-5)}
+    plain = run("stats").out
+    assert "below a probability of 1.87% for their first words, by what became of 400 suggestions" in plain
+    assert "low-confidence 1" in plain
 
 
 def test_doctor_looks_at_an_engine_elsewhere(run: Run) -> None:

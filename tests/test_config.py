@@ -32,6 +32,7 @@ GOOD: dict[str, Any] = {
     "ahead": False,
     "ahead_on_battery": True,
     "ledger": False,
+    "hide_unsure": False,
     "token_healing": False,
     "in_comments": False,
     "sources": ["path", "similar"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import sysconfig
@@ -15,7 +16,11 @@ import pytest
 import pass_lsp
 from pass_lsp.bench.holes import held_out_holes
 from pass_lsp.bench.prompts import prompt_ids
+from pass_lsp.completion import complete_document
+from pass_lsp.config import Settings
 from pass_lsp.decoding.strategies import naive
+from pass_lsp.documents.document import Document
+from pass_lsp.domain import Reason
 from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.engines.local import LocalEngine
 from pass_lsp.train.corpus import package_list
@@ -52,6 +57,24 @@ def test_the_tokenizer_is_the_one_that_transformers_would_choose(engine: LocalEn
     assert type(engine.tokenizer) is type(theirs)
     assert engine.tokenizer.get_vocab() == theirs.get_vocab()
     assert engine.tokenizer.special_tokens_map == theirs.special_tokens_map
+
+
+def test_an_answer_that_is_not_sure_enough_ends_early(engine: LocalEngine) -> None:
+    ended = shown = 0
+    for hole in held_out_holes(12):
+        document = Document("", hole.prefix + hole.suffix, language="python", path=hole.path)
+        place = document, len(hole.prefix), engine, Settings(deadline_ms=0)
+        looked_at = complete_document(*place, least_log_prob=-math.inf)
+        assert looked_at.completion == complete_document(*place).completion
+        if (found := looked_at.completion) is None or looked_at.generation is None:
+            continue
+        shown += 1
+        assert found.log_prob == looked_at.generation.log_prob and found.log_prob is not None
+        assert complete_document(*place, least_log_prob=found.log_prob - 0.01).completion == found
+        hidden = complete_document(*place, least_log_prob=found.log_prob / 2)
+        assert (hidden.completion, hidden.reason) == (None, Reason.UNSURE) and hidden.generation is not None
+        ended += len(hidden.generation.token_ids) < len(looked_at.generation.token_ids)
+    assert ended > shown / 2 > 2
 
 
 def test_a_hole_in_heapq_is_filled_through_the_real_server(client: RawClient, tmp_path: Path) -> None:

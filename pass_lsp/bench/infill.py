@@ -30,12 +30,20 @@ Z = 1.96
 SETTINGS = Settings(deadline_ms=0)
 MODEL, HIDDEN = "model", "model, suffix hidden"
 
-Fill = Callable[[Hole], str]
+LEFT_OUT = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8)
+"""Shares of the answers, those left out of which the model is least sure."""
+
+Written = tuple[str, float | None]
+"""What was written, and the log-probability of its first tokens where there is one."""
+Fill = Callable[[Hole], Written]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one contender wrote into one hole, judged. `prose`: it begins with a comment or a docstring."""
+    """What one contender wrote into one hole, judged. `prose`: it begins with a comment or a docstring.
+
+    `log_prob` is there where a model wrote something that an editor would show.
+    """
 
     hole: Hole
     first_line: bool
@@ -44,17 +52,19 @@ class Answer:
     parses: bool
     prose: bool
     passed: bool | None
+    log_prob: float | None = None
 
 
 def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engine] | None = None) -> dict[str, Any]:
     """Every contender on the same holes: `rows` over all of them, `by_kind` over each kind.
 
-    Shares lie between 0 and 1, intervals are Wilson's at 95 %. `against` is another model's
+    Shares lie between 0 and 1, intervals are Wilson's at 95 %. `when_unsure_ones_are_left_out` tells what
+    hiding them would bring, and what it would cost. `against` is another model's
     name and engine; `better` and `worse` then count the holes that only one of the two fills exactly.
     """
     contenders = _contenders(engine, against)
     answers = {
-        name: [judge(hole, fill(hole)) for hole in tqdm(holes, desc=name, unit="hole")]
+        name: [judge(hole, *fill(hole)) for hole in tqdm(holes, desc=name, unit="hole")]
         for name, fill in contenders.items()
     }
     found: dict[str, Any] = {"holes": len(holes), "multi_line": sum(hole.multi_line for hole in holes)}
@@ -67,6 +77,8 @@ def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engi
         answers["what was there"] = reference
         found["network"] = run_program("").network
     found["rows"] = [_row(name, given) for name, given in answers.items()]
+    if sure := [answer for answer in answers[MODEL] if answer.log_prob is not None]:
+        found["when_unsure_ones_are_left_out"] = _left_out(sure)
     kinds = sorted({hole.kind for hole in holes})
     found["by_kind"] = [
         {"kind": kind, "holes": len(of_kind), **_row(name, of_kind)}
@@ -77,7 +89,7 @@ def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engi
     return found
 
 
-def judge(hole: Hole, text: str) -> Answer:
+def judge(hole: Hole, text: str, log_prob: float | None = None) -> Answer:
     """Compare with what was there; white space at both ends does not count. Tests are run in the sandbox."""
     middle, whole = hole.middle.strip(), hole.prefix + text + hole.suffix
     # One that does not parse cannot pass either.
@@ -90,6 +102,7 @@ def judge(hole: Hole, text: str) -> Answer:
         valid,
         any(start == 0 for start, _ in prose(text.strip())),
         (valid and run_program(f"{whole}\n{hole.test}").passed) if hole.test else None,
+        log_prob,
     )
 
 
@@ -112,18 +125,18 @@ def _contenders(engine: Engine, against: tuple[str, Engine] | None) -> dict[str,
         name, other = against
         contenders[f"against {name}"] = lambda hole: _completed(other, hole, hole.suffix)
     return contenders | {
-        "nothing": lambda hole: "",
-        "previous line again": lambda hole: hole.prefix.rstrip().rpartition("\n")[2].strip(),
-        "next line": lambda hole: hole.suffix.strip().partition("\n")[0].strip(),
+        "nothing": lambda hole: ("", None),
+        "previous line again": lambda hole: (hole.prefix.rstrip().rpartition("\n")[2].strip(), None),
+        "next line": lambda hole: (hole.suffix.strip().partition("\n")[0].strip(), None),
     }
 
 
-def _completed(engine: Engine, hole: Hole, suffix: str) -> str:
+def _completed(engine: Engine, hole: Hole, suffix: str) -> Written:
     if hole.kind in (SPAN, GIVEN):
-        return _infilled(engine, hole, suffix)
+        return _infilled(engine, hole, suffix), None
     document = Document("", hole.prefix + suffix, language="python", path=hole.path)
-    outcome = complete_document(document, len(hole.prefix), engine, SETTINGS)
-    return outcome.completion.text if outcome.completion else ""
+    shown = complete_document(document, len(hole.prefix), engine, SETTINGS, least_log_prob=-math.inf).completion
+    return (shown.text, shown.log_prob) if shown else ("", None)
 
 
 def _infilled(engine: Engine, hole: Hole, suffix: str) -> str:
@@ -154,6 +167,23 @@ def _row(name: str, answers: Sequence[Answer]) -> dict[str, Any]:
     if tested:
         row |= {"passed": round(sum(tested) / len(tested), 3), "passed_interval": _interval(sum(tested), len(tested))}
     return row
+
+
+def _left_out(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """How many first lines are right among the answers that are left, and how many of the right ones are left."""
+    ordered = sorted(answers, key=lambda answer: answer.log_prob or 0.0)
+    right = sum(answer.first_line for answer in ordered)
+    rows: list[dict[str, Any]] = []
+    for share in LEFT_OUT:
+        left = ordered[int(share * len(ordered)) :]
+        hits = sum(answer.first_line for answer in left)
+        row = {"left_out": share, "answers": len(left), "first_line_exact": round(hits / len(left), 3)}
+        rows.append(row | {"interval": _interval(hits, len(left)), "of_the_right_ones": _share(hits, right)})
+    return rows
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 3) if whole else None
 
 
 def _interval(hits: int, total: int) -> list[float]:

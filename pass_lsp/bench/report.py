@@ -149,10 +149,15 @@ def _infill_rows(infill: Document) -> list[tuple[str, Any]]:
     low, high = fills["model"]["interval"]
     floors = [fills[name]["first_line_exact"] for name in ("nothing", "previous line again", "next line")]
     exact = f"{fills['model']['first_line_exact']:.1%} ({low:.1%} to {high:.1%})"
-    return [
+    rows = [
         ("first missing line exact, held-out code", exact),
         ("the same, best floor without a model", f"{max(floors):.1%}"),
     ]
+    for row in infill.get("when_unsure_ones_are_left_out", ()):
+        if row["left_out"] == 0.5:
+            shown = f"{row['first_line_exact']:.1%}, {row['of_the_right_ones'] or 0:.0%} of the right ones among them"
+            rows.append(("the same, of the half of the answers that the model is surer of", shown))
+    return rows
 
 
 def _kept(root: Path, name: str) -> Path:

@@ -43,7 +43,14 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     lines.append(("tokens per forward", str(found["tokens_per_forward"] or "–")))
     empty = ", ".join(f"{reason} {count}" for reason, count in found["empty_answers"].items())
     lines.append(("empty answers", empty or "none"))
+    lines.append(("hidden as unsure", _hidden(found["gate"]["learnt_from"], found["gate"]["least_probability"])))
     return lines
+
+
+def _hidden(learnt_from: int, least: float) -> str:
+    if not least:
+        return f"nothing, by what became of {learnt_from} suggestions"
+    return f"below a probability of {least:.2%} for their first words, by what became of {learnt_from} suggestions"
 
 
 def _percent(share: float | None) -> str:

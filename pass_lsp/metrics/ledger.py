@@ -1,6 +1,6 @@
 """The ledger: one JSON object a line about what was suggested and what became of it, on this machine only.
 
-It holds numbers, reason codes and languages; no source text, no file name. It is written
+It holds numbers, reason codes, languages and a hash of the model's name; no source text, no file name. It is written
 by whole lines and closed in between, so that several editors may share one file.
 """
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pass_lsp.metrics.gate import Gate
 from pass_lsp.metrics.percentiles import percentiles
 
 KEPT_AFTER_S = (30, 120, 300)
@@ -30,6 +32,7 @@ class Stats:
     kept: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: {after: [] for after in KEPT_AFTER_S})
     tokens: int = 0
     forwards: int = 0
+    judged: list[Mapping[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]]) -> Stats:
@@ -37,6 +40,8 @@ class Stats:
         stats = cls()
         for event in events:
             take = _TAKERS.get(event["kind"])
+            if "model" in event:
+                stats.judged.append(event)
             try:
                 if take is not None:
                     take(stats, event)
@@ -46,6 +51,7 @@ class Stats:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON has them."""
+        gate = Gate.of(self.judged[-1]["model"], self.judged) if self.judged else Gate()
         return {
             "answers": self.answers,
             "from_memory": self.from_memory,
@@ -58,6 +64,7 @@ class Stats:
             "latency_ms": {source: percentiles(values) for source, values in self.latencies.items()},
             "tokens_per_forward": _share(self.tokens, self.forwards),
             "empty_answers": dict(self.reasons.most_common()),
+            "gate": {"learnt_from": gate.shown, "least_probability": round(math.exp(gate.least_log_prob), 5)},
         }
 
     def answer(self, event: Mapping[str, Any]) -> None:

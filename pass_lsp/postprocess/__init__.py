@@ -48,7 +48,7 @@ def finish(
             return reason
     end = offset + overlap(text, frame)
     crlf = "\r\n" in context.prefix or "\r\n" in context.suffix
-    return Completion(text.replace("\n", "\r\n") if crlf else text, offset, end, generation)
+    return Completion(text.replace("\n", "\r\n") if crlf else text, offset, end, generation, generation.log_prob)
 
 
 def _text(generation: Generation, prompt: Prompt, tokenizer: Any) -> str:

@@ -59,4 +59,6 @@ def _figures(ask: Ask, landing: Landing, flight: Flight) -> dict[str, Any]:
             "cached_tokens": generation.cached_tokens,
             "prefilled_tokens": generation.prefilled_tokens,
         }
+        if generation.log_prob is not None:
+            found["log_prob"] = round(generation.log_prob, 2)
     return found

@@ -40,6 +40,7 @@ class Completer:
     def __init__(self, worker: Worker, status: StatusBoard, answers: Answers, flow: Callable[[], Flow]) -> None:
         self.suggestions = Suggestions()
         self.workspace: Callable[[], Workspace] = Workspace
+        self.least_log_prob: Callable[[Settings], float | None] = lambda _: None
         self._worker, self._status, self._answers, self._flow = worker, status, answers, flow
         self._asks: dict[str, Ask] = {}
         self._flights: dict[str, Flight] = {}
@@ -55,11 +56,10 @@ class Completer:
         ask.answer.add_done_callback(partial(self._done, ask))
         self._stop_unless_it_leads_to(ask)
         recalled = self.suggestions.recall(ask.key, ask.document, ask.offset)
-        known = len(recalled.completions) if recalled else 0
-        if recalled and not (ask.manual and 0 < known < min(2, ask.settings.alternatives)):
+        if recalled and not ask.wants_more_than(recalled):
             self._reply(ask, Landing(recalled.completions, recalled.reason), MEMORY)
         elif recalled:
-            self._take_off(ask, recalled.completions[0])
+            self._take_off(ask, next(iter(recalled.completions), None))
         elif not self._join(ask):
             self._later(ask, self._delay_s(ask), self._take_off)
         if ask.settings.manual_deadline_ms and not ask.answer.done():
@@ -195,7 +195,7 @@ class Completer:
         self._fly(flight)
 
     def _fly(self, flight: Flight) -> None:
-        flight.workspace = self.workspace()
+        flight.workspace, flight.least_log_prob = self.workspace(), self.least_log_prob(flight.settings)
         self._flights[flight.key] = flight
 
         def run(engine: Engine, token: CancelToken) -> Landing:

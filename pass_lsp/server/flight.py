@@ -20,7 +20,7 @@ from pass_lsp.domain import CancelToken, Completion, Engine, Generation, Reason
 from pass_lsp.server.failures import JobFailed
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.worker import post
-from pass_lsp.suggestions import agree, suggestion_at
+from pass_lsp.suggestions import Recalled, agree, suggestion_at
 
 Shape = Callable[[Sequence[Completion]], Any]
 """Makes the client's answer of completions."""
@@ -53,6 +53,11 @@ class Ask:
         limit = 0 if self.manual else self.settings.first_text_ms
         return self.arrived_s + limit / 1000 if limit else math.inf
 
+    def wants_more_than(self, recalled: Recalled) -> bool:
+        """Whether the model is asked although memory answers: by hand, for alternatives or for what was hidden."""
+        few = 0 < len(recalled.completions) < min(2, self.settings.alternatives)
+        return self.manual and (few or recalled.reason is Reason.UNSURE)
+
     def refuse(self, failed: JobFailed) -> None:
         """Answer with an error, or with nothing where an engine elsewhere is away and nothing is wrong here."""
         if failed.reason is Reason.ENGINE_AWAY:
@@ -81,6 +86,7 @@ class Flight:
     """One decode for a place. `ask` waits for it, if anybody does; `first` is an answer that is known already.
 
     `after_accept` counts the steps that it is ahead of the user, `diverged` says that the user types something else.
+    `least_log_prob` is how sure an answer must be that nobody asks for by hand.
     `follow`, `lines` and `greedy` belong to the event loop; the engine thread runs `run` and
     `_heard`. Across go only the text so far, the text typed since, and the cancel flag.
     """
@@ -89,6 +95,7 @@ class Flight:
         self.key, self.document, self.offset, self.settings = key, document, offset, settings
         self.ask = ask
         self.first: Completion | None = None
+        self.least_log_prob: float | None = None
         self.workspace = Workspace()
         self.lines: Callable[[Flight, Completion], None] = _nobody
         self.greedy: Callable[[Flight, Landing], None] = _nobody
@@ -98,6 +105,7 @@ class Flight:
         self.diverged = False
         self._place = suggestion_at(document, offset)
         self._text, self._typed = "", ""
+        self._part: Completion | None = None
         self._lines_at_s = ask.first_text_s() if ask else math.inf
         self._loop = asyncio.get_running_loop()
 
@@ -136,7 +144,7 @@ class Flight:
         self.began_s = time.monotonic()
         ask = self.ask
         settings = ask.within() if ask else replace(self.settings, deadline_ms=self.settings.manual_deadline_ms)
-        landing = self._complete(flow, engine, token, settings)
+        landing = self._complete(flow, engine, token, settings, by_hand=ask is not None and ask.manual)
         if ask is None or not ask.manual or not landing.completions or token.cancelled:
             return landing
         post(self._loop, self.greedy, self, landing)
@@ -146,7 +154,7 @@ class Flight:
         others = flow.alternatives(*place, cancel=token, workspace=self.workspace)
         return replace(landing, completions=(first, *others))
 
-    def _complete(self, flow: Flow, engine: Engine, token: CancelToken, settings: Settings) -> Landing:
+    def _complete(self, flow: Flow, engine: Engine, token: CancelToken, settings: Settings, by_hand: bool) -> Landing:
         if self.first is not None:
             return Landing((self.first,))
 
@@ -154,10 +162,19 @@ class Flight:
             self._heard(text, lines, token)
 
         outcome = flow.complete(
-            self.document, self.offset, engine, settings, cancel=token, on_text=heard, workspace=self.workspace
+            self.document,
+            self.offset,
+            engine,
+            settings,
+            cancel=token,
+            on_text=heard,
+            workspace=self.workspace,
+            least_log_prob=None if by_hand else self.least_log_prob,
         )
-        found = (outcome.completion,) if outcome.completion is not None else ()
-        return Landing(found, outcome.reason, outcome.generation, outcome.taken_ms)
+        # Lines that are on screen already stay there.
+        best = self._part if outcome.reason is Reason.UNSURE else outcome.completion
+        found, reason = ((best,), None) if best is not None else ((), outcome.reason)
+        return Landing(found, reason, outcome.generation, outcome.taken_ms)
 
     def _heard(self, text: str, lines: Callable[[], Completion | None], token: CancelToken) -> None:
         self._text = text
@@ -165,7 +182,7 @@ class Flight:
             self.diverged = True
             token.cancel()
         elif time.monotonic() >= self._lines_at_s and (part := lines()) is not None:
-            self._lines_at_s = math.inf
+            self._lines_at_s, self._part = math.inf, part
             post(self._loop, self.lines, self, part)
 
 

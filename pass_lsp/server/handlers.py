@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lsprotocol import types
@@ -136,13 +137,17 @@ def _ask(
     whole, base = session.notebooks.around(seen)
 
     def name(shown: Completion) -> str:
-        return session.usage.offer(key, shown.start, shown.text)
+        return session.usage.offer(key, shown.start, shown.text, shown.log_prob)
 
     def shape(completions: Sequence[Completion]) -> tuple[Any, bool]:
-        own = [Completion(each.text, each.start - base, each.end - base) for each in completions]
+        own = [replace(each, start=each.start - base, end=each.end - base) for each in completions]
         if seen is not document:
             typed, grown = seen.text[start:at], len(seen.text) - len(document.text)
-            own = [Completion(typed + each.text, start, each.end - grown) for each in own if each.start == at]
+            own = [
+                replace(each, text=typed + each.text, start=start, end=each.end - grown)
+                for each in own
+                if each.start == at
+            ]
         made = make(own, document, offset, encoding, name)
         return made, bool(made.items)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Engine, Reason
 from pass_lsp.errors import EngineError, PassLspError
 from pass_lsp.heap import for_good, give_back
-from pass_lsp.metrics.ledger import Ledger
+from pass_lsp.metrics.gate import Gate
+from pass_lsp.metrics.ledger import Ledger, read
 from pass_lsp.server.ahead import cursor_after
 from pass_lsp.server.answers import Answers
 from pass_lsp.server.completer import Completer
@@ -62,7 +64,7 @@ class Session:
         self.answers = Answers(self.ledger)
         self.usage = Usage(self.ledger, self.documents.get)
         self.completer = Completer(self.worker, self.status, self.answers, self._the_flow)
-        self.completer.workspace = self._around
+        self.completer.workspace, self.completer.least_log_prob = self._around, self._least_log_prob
         self.layers = layers
         self.settings = layers.resolved()
         self.shows_progress = False
@@ -132,7 +134,7 @@ class Session:
     # --- engine ---------------------------------------------------------------
 
     def _start_loading(self) -> None:
-        loop, settings = asyncio.get_running_loop(), self.settings
+        loop, settings, ledger = asyncio.get_running_loop(), self.settings, self.ledger.path
         progress = Progress(self._protocol, "pass-lsp: loading the model", self.shows_progress)
         self._cancel_load = False
 
@@ -151,6 +153,7 @@ class Session:
             except EngineError as error:
                 # An engine elsewhere may come later; until then each request says so.
                 away.append(error)
+            post(loop, setattr, self.usage, "gate", _learnt(settings.model, ledger))
             return engine
 
         def loaded(failure: BaseException | None) -> None:
@@ -183,6 +186,10 @@ class Session:
         if self._flow is None:
             self._flow = Flow.of_the_product()
         return self._flow
+
+    def _least_log_prob(self, settings: Settings) -> float | None:
+        """How sure the model must be of what is shown unasked; None where nobody wants to know."""
+        return self.usage.gate.least_log_prob if settings.hide_unsure and self.ledger.path is not None else None
 
     # --- documents --------------------------------------------------------------
 
@@ -255,3 +262,11 @@ class Session:
             log.warning("The ledger cannot be written (%s); its events are lost.", self.ledger.failure)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             asyncio.get_running_loop().call_later(_WRITE_EVERY_S, self.write_later)
+
+
+def _learnt(model: str, ledger: Path | None) -> Gate:
+    """What this user's ledger tells of the model of that name, which the ledger knows by a hash."""
+    key = hashlib.sha256(model.encode()).hexdigest()[:12]
+    with contextlib.suppress(OSError):
+        return Gate.of(key, read(ledger) if ledger is not None else ())
+    return Gate(key)

@@ -15,6 +15,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from pass_lsp.documents.document import Document
+from pass_lsp.metrics.gate import Gate
 from pass_lsp.metrics.ledger import Ledger
 from pass_lsp.metrics.stats import KEPT_AFTER_S
 
@@ -34,8 +35,10 @@ class Offer:
     key: str
     start: int
     text: str
+    log_prob: float | None = None
     shown: bool = False
     accepted: bool = False
+    taken: bool = False
     partly: int = 0
 
 
@@ -53,19 +56,22 @@ class Usage:
 
     def __init__(self, ledger: Ledger, document_of: Callable[[str], Document | None]) -> None:
         self.ledger = ledger
+        self.gate = Gate()
         self._document_of = document_of
         self._offers: OrderedDict[str, Offer] = OrderedDict()
         self._spans: list[_Span] = []
         self._ids = itertools.count(1)
         self._client_tells = False
 
-    def offer(self, key: str, start: int, text: str) -> str:
-        """An item leaves; the id that it goes by."""
+    def offer(self, key: str, start: int, text: str, log_prob: float | None = None) -> str:
+        """An item leaves, as sure as `log_prob` says, if that is known; the id that it goes by."""
         name = f"{next(self._ids)}"
         last = next(reversed(self._offers.values()), None)
         # What is left of a suggestion that the user types along is no new one.
-        rest = last is not None and (last.key, last.accepted) == (key, False) and last.text.endswith(text)
-        self._offers[name] = Offer(key, start, text, shown=rest and last is not None and last.shown)
+        offer = Offer(key, start, text, log_prob)
+        if last is not None and (last.key, last.accepted) == (key, False) and last.text.endswith(text):
+            offer.shown, offer.taken = last.shown, last.taken
+        self._offers[name] = offer
         while len(self._offers) > _OFFERS:
             self._offers.popitem(last=False)
         if self.ledger.path is not None and not self._client_tells:
@@ -88,7 +94,8 @@ class Usage:
             return offer.key if offer else None
         self._see(offer)
         offer.accepted = True
-        self.ledger.note("accepted", characters=len(offer.text), lines=offer.text.count("\n") + 1)
+        sure = self._judged(offer, taken=True)
+        self.ledger.note("accepted", characters=len(offer.text), lines=offer.text.count("\n") + 1, **sure)
         self._keep_an_eye_on(offer)
         return offer.key
 
@@ -102,7 +109,7 @@ class Usage:
         new = max(0, len(units.decode("utf-16-le", "ignore")) - offer.partly)
         offer.partly += new
         if new:
-            self.ledger.note("partly", characters=new)
+            self.ledger.note("partly", characters=new, **self._judged(offer, taken=True))
         return offer.key
 
     def edited(self, key: str, start: int, end: int, inserted: int) -> None:
@@ -127,7 +134,16 @@ class Usage:
     def _see(self, offer: Offer) -> None:
         if not offer.shown:
             offer.shown = True
-            self.ledger.note("shown", characters=len(offer.text))
+            self.ledger.note("shown", characters=len(offer.text), **self._judged(offer, taken=False))
+
+    def _judged(self, offer: Offer, taken: bool) -> dict[str, Any]:
+        """Have the gate learn what became of `offer`, once; what the ledger notes for that."""
+        if offer.log_prob is None or (taken and offer.taken):
+            return {}
+        offer.taken = taken
+        log_prob = round(offer.log_prob, 2)
+        self.gate.learn(log_prob, taken)
+        return {"log_prob": log_prob, "model": self.gate.model}
 
     def _stood(self, name: str) -> None:
         offer = self._offers.get(name)

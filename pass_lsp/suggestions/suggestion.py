@@ -25,7 +25,7 @@ class Suggestion:
     """Answers for the place between `before` and `over + after`, each to be inserted in place of `over`.
 
     A text of fewer than `BEFORE` or `AFTER` characters reaches to that end of the document.
-    Without `texts`, `reason` says why there is none.
+    Without `texts`, `reason` says why there is none. `log_prob` is that of the first text.
     """
 
     before: str
@@ -33,6 +33,7 @@ class Suggestion:
     after: str
     texts: tuple[str, ...] = ()
     reason: Reason | None = None
+    log_prob: float | None = None
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -46,7 +47,7 @@ class Suggestion:
             for text in self.texts:
                 rest = text[len(typed) :]
                 if text.startswith(typed) and rest.strip() and (end := _end(rest, right, self.over)) is not None:
-                    found.append(Completion(rest, offset, offset + end))
+                    found.append(Completion(rest, offset, offset + end, log_prob=self.log_prob))
             if found:
                 break
         return tuple(found)
@@ -97,7 +98,7 @@ def suggestion_at(
     end = fit[0].end if fit else offset
     texts = tuple(dict.fromkeys(answer.text[offset - answer.start :] for answer in fit if answer.end == end))
     before, over, after = text[max(0, offset - BEFORE) : offset], text[offset:end], text[end : end + AFTER]
-    return Suggestion(before, over, after, texts, reason)
+    return Suggestion(before, over, after, texts, reason, fit[0].log_prob if fit else None)
 
 
 def agree(committed: str, typed: str) -> bool:

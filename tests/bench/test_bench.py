@@ -126,7 +126,7 @@ def test_infill_counts_what_was_hit(monkeypatch: pytest.MonkeyPatch) -> None:
         Hole("b.py", "def f():\n    ", "a = 1\n    return a", "\n\nf()\n"),
     ]
 
-    def scripted(document: Document, offset: int, engine: Any, settings: Any) -> Outcome:
+    def scripted(document: Document, offset: int, engine: Any, settings: Any, least_log_prob: float) -> Outcome:
         if "z = 3" in document.text:
             return Outcome(Completion("2", offset, offset))
         if "f()\n" in document.text:
@@ -164,7 +164,7 @@ def test_infill_counts_by_kind_and_against_another_model(monkeypatch: pytest.Mon
         "theirs": ["x + 1", "x + 2", "a = 1\n    return b"],
     }
 
-    def scripted(document: Document, offset: int, engine: Any, settings: Any) -> Outcome:
+    def scripted(document: Document, offset: int, engine: Any, settings: Any, least_log_prob: float) -> Outcome:
         hidden = not document.text[offset:]
         return Outcome(Completion("" if hidden else answers[engine].pop(0), offset, offset))
 
@@ -183,6 +183,25 @@ def test_infill_counts_by_kind_and_against_another_model(monkeypatch: pytest.Mon
     assert kinds[MULTI, "model"]["exact"] == 1.0 and kinds[MULTI, "against older"]["exact"] == 0.0
     assert kinds[MULTI, "against older"]["first_line_exact"] == 1.0
     assert "passed" not in rows["model"] and "network" not in found
+
+
+def test_infill_tells_what_hiding_unsure_answers_would_bring(monkeypatch: pytest.MonkeyPatch) -> None:
+    holes = [Hole("a.py", "x = 1\ny = ", str(number), "\nz = 3\n", SINGLE) for number in range(10)]
+    answers = iter([("0", -1.0), ("1", -2.0), ("2", -9.0), *((f"wrong{n}", -5.0 - n) for n in range(3, 9)), ("", None)])
+
+    def scripted(document: Document, offset: int, engine: Any, settings: Any, least_log_prob: float) -> Outcome:
+        assert least_log_prob == float("-inf")
+        text, log_prob = next(answers, ("", None))
+        return Outcome(Completion(text, offset, offset, log_prob=log_prob) if text else None)
+
+    monkeypatch.setattr(infill, "complete_document", scripted)
+    engine: Any = None
+    rows = {row["left_out"]: row for row in bench_infill(engine, holes)["when_unsure_ones_are_left_out"]}
+    assert list(rows) == list(infill.LEFT_OUT)
+    assert [rows[0.0][key] for key in ("answers", "first_line_exact", "of_the_right_ones")] == [9, 0.333, 1.0]
+    # The five that are left out are 8, 7, 6 and 5, wrong, and 2, right.
+    assert [rows[0.6][key] for key in ("answers", "first_line_exact", "of_the_right_ones")] == [4, 0.5, 0.667]
+    assert rows[0.8]["first_line_exact"] == 1.0
 
 
 def test_infill_runs_the_tests_of_holes_that_have_some(monkeypatch: pytest.MonkeyPatch) -> None:

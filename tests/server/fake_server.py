@@ -4,7 +4,8 @@ A document may begin with an order, as `# do: slow`; any other is completed with
 of what the server saw, so that a test can compare it with what it sent. Counters of what
 the engine did come back through a document that says `# do: count`, and stand in the file
 that `FAKE_COUNTS` names. `# do: spell` says `SPELT` letter by letter, as many letters as
-the file that `FAKE_GATE` names has, and is done when that ends with an exclamation mark.
+the file that `FAKE_GATE` names has, and is done when that ends with an exclamation mark; with
+a question mark it is not sure of it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pass_lsp.server.app import create_server, serve
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.logs import configure
 
+LOG_PROB = -6.0
 SPELT = "alpha = beta\n    gamma()\n    delta"
 
 
@@ -96,6 +98,7 @@ def complete(
     cancel: CancelToken,
     on_text: Any,
     workspace: Workspace,
+    least_log_prob: float | None,
 ) -> Outcome:
     """Follow the order in the document's first line."""
     order = document.text.partition("\n")[0].removeprefix("# do: ").strip()
@@ -104,6 +107,8 @@ def complete(
         return around(workspace, offset)
     if order == "spell":
         return spell(document, offset, cancel, on_text)
+    if order == "judge":
+        return judge(offset, least_log_prob)
     return ORDERS.get(order, report)(document, offset, settings, cancel)
 
 
@@ -118,16 +123,27 @@ def spell(document: Document, offset: int, cancel: CancelToken, on_text: Any) ->
 
     while not cancel.cancelled:
         allowed = gate.read_text()
-        while said < min(len(allowed.rstrip("!")), len(SPELT)) and not cancel.cancelled:
+        while said < min(len(allowed.rstrip("!?")), len(SPELT)) and not cancel.cancelled:
             said += 1
             on_text(SPELT[:said], lines)
             COUNTS["said"] = said
         if allowed.endswith("!"):
             COUNTS["spelt"] += 1
             return Outcome(Completion(SPELT, offset, offset), generation=Generation([1] * 9, "eos", forwards=6))
+        if allowed.endswith("?"):
+            COUNTS["spelt"] += 1
+            return Outcome(reason=Reason.UNSURE)
         time.sleep(0.001)
     COUNTS["cancelled"] += 1
     return Outcome(reason=Reason.CANCELLED)
+
+
+def judge(offset: int, least_log_prob: float | None) -> Outcome:
+    """Be as sure as `LOG_PROB`, if anybody wants to know."""
+    COUNTS["judged"] += least_log_prob is not None
+    if least_log_prob is not None and least_log_prob > LOG_PROB:
+        return Outcome(reason=Reason.UNSURE, generation=Generation([1], "stop", log_probs=(LOG_PROB,)))
+    return Outcome(Completion("unsure()", offset, offset, log_prob=None if least_log_prob is None else LOG_PROB))
 
 
 def prefill(*_: Any, cancel: CancelToken, workspace: Workspace) -> None:

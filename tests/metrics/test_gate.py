@@ -1,0 +1,113 @@
+"""What the gate learns, when it does not dare to, and that it lets go again."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pass_lsp.metrics import gate as gates
+from pass_lsp.metrics.gate import Gate, isotonic
+from pass_lsp.metrics.ledger import Ledger, read
+
+
+def user(count: int, seed: int = 0, taken_above: float = -4.0, at: float | None = None) -> list[dict[str, Any]]:
+    """The events of one who takes three in ten of what the model is sure of, and one in a hundred of the rest."""
+    rng, events = random.Random(seed), list[dict[str, Any]]()
+    for _ in range(count):
+        seen = {"at": at or time.time(), "log_prob": round(rng.uniform(-8, 0), 2), "model": "m", "characters": 9}
+        events.append({"kind": "shown", **seen})
+        if rng.random() < (0.3 if seen["log_prob"] >= taken_above else 0.01):
+            events.append({"kind": rng.choice(("accepted", "partly")), **seen})
+    return events
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_it_learns_where_suggestions_are_rarely_taken(seed: int) -> None:
+    gate = Gate.of("m", user(600, seed))
+    assert -6.5 < gate.least_log_prob < -3.5
+    assert gate.shown == 600
+
+
+def test_what_it_hides_is_rarely_taken_by_the_same_user_later() -> None:
+    hidden = taken = kept = missed = 0
+    for seed in range(20):
+        gate = Gate.of("m", user(400, seed))
+        for event in user(400, seed + 100):
+            below = event["log_prob"] < gate.least_log_prob
+            hidden += below and event["kind"] == "shown"
+            missed += below and event["kind"] != "shown"
+            kept += not below and event["kind"] != "shown"
+            taken += event["kind"] != "shown"
+    assert hidden > 0.35 * 20 * 400
+    assert missed / hidden < gates.RARELY
+    assert kept / taken > 0.9
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        user(gates.LEAST_SHOWN - 1),
+        [event for event in user(2000) if event["kind"] == "shown"],  # a client that tells of no accepts
+        user(2000, taken_above=-8),  # all of it is worth a look
+        user(600, at=time.time() - gates.REMEMBERED_S - 60),
+        [{**event, "model": "another"} for event in user(600)],
+        [{**event, "log_prob": bad} for event in user(90) for bad in ("x", None, math.nan, -math.inf, [1])],
+        [{**event, "at": "yesterday"} for event in user(600)],
+        [{key: value for key, value in event.items() if key != "log_prob"} for event in user(600)],
+    ],
+    ids=["nothing", "little", "no accepts", "all good", "old", "another model", "no numbers", "no times", "before it"],
+)
+def test_it_hides_nothing_as_long_as_it_does_not_know(events: list[dict[str, Any]]) -> None:
+    assert Gate.of("m", events).least_log_prob == -math.inf
+
+
+def test_nothing_is_hidden_of_a_model_of_which_nothing_is_worth_a_look() -> None:
+    """Else there would be no suggestions at all, and nobody would know why."""
+    assert Gate.of("m", user(3000, taken_above=1.0)).least_log_prob == -math.inf
+
+
+def test_it_learns_as_it_goes_what_the_ledger_would_have_told_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    events, gate = user(640), Gate("m")
+    for event in events:
+        gate.learn(event["log_prob"], event["kind"] != "shown")
+    gate._fit()
+    assert gate.least_log_prob == Gate.of("m", events).least_log_prob > -math.inf
+
+
+def test_what_it_learnt_is_forgotten_after_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate.of("m", user(600))
+    assert gate.least_log_prob > -math.inf
+    later = time.time() + gates.REMEMBERED_S + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    for _ in range(gates._REFIT_EVERY):
+        gate.learn(-1.0, taken=False)
+    assert (gate.least_log_prob, gate.shown) == (-math.inf, gates._REFIT_EVERY)
+
+
+def test_it_reads_what_the_ledger_wrote(tmp_path: Path) -> None:
+    ledger, events = Ledger(tmp_path / "l"), user(600)
+    for event in events:
+        ledger.note(event["kind"], **{key: event[key] for key in ("log_prob", "model", "characters")})
+    ledger.flush()
+    with (tmp_path / "l").open("a") as lines:
+        lines.write(json.dumps({"kind": "shown", "log_prob": -1, "model": 5}) + "\n")
+    assert Gate.of("m", read(tmp_path / "l")).least_log_prob == Gate.of("m", events).least_log_prob
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), max_size=30))
+def test_blocks_rise_and_lose_nobody(pairs: list[tuple[int, int]]) -> None:
+    samples = [(float(place), shown, min(shown, taken)) for place, (shown, taken) in enumerate(pairs)]
+    blocks = isotonic(samples)
+    assert all(a.least < b.least and a.taken * b.shown < b.taken * a.shown for a, b in pairwise(blocks))
+    assert sum(block.shown for block in blocks) == sum(shown for _, shown, _ in samples)
+    assert sum(block.taken for block in blocks) == sum(taken for _, _, taken in samples)
