@@ -21,9 +21,10 @@ from safetensors.torch import load_file, save_file
 import pass_lsp
 from pass_lsp.errors import TrainError
 from pass_lsp.train import base, checkpoint, export
-from pass_lsp.train.base import DECAY_SHARE, WARMUP_STEPS, Plan, train_base
+from pass_lsp.train.base import DECAY_SHARE, LONG_SHARE, WARMUP_STEPS, Plan, train_base
 from pass_lsp.train.checkpoint import Progress
 from pass_lsp.train.export import export_model
+from pass_lsp.train.sizes import size_named
 
 
 @pytest.fixture(autouse=True)
@@ -227,6 +228,21 @@ def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
     assert base._rate(WARMUP_STEPS, 0.1) == 1
     assert base._rate(500, 1 - DECAY_SHARE / 2) == pytest.approx(0.5)
     assert base._rate(500, 1.0) == 0
+
+
+def test_the_examples_of_the_end_are_longer(plan: Callable[..., Plan]) -> None:
+    run, progress = plan(1), Progress()
+    size = size_named("toy") | {"sequence": 64, "long_sequence": 128, "rows": 4}
+    seen: list[tuple[int, ...]] = []
+    for seconds in (0, 1, 30, 47, 49, 59):
+        progress.seconds = seconds * run.minutes
+        seen.append(tuple(next(base._batches(run, size, progress)).input_ids.shape))
+    assert seen == [(4, 64)] * 4 + [(2, 128)] * 2
+    progress = Progress()
+    batches = base._batches(run, size, progress)
+    assert next(batches).input_ids.shape == (4, 64)
+    progress.seconds = 60 * run.minutes * (1 - LONG_SHARE / 2)
+    assert next(batches).input_ids.shape == (2, 128), "one run goes on with longer ones"
 
 
 def test_a_run_may_learn_slower(plan: Callable[..., Plan]) -> None:

@@ -115,7 +115,7 @@ def test_examples_have_the_two_orders_and_plain_text(examples: Examples, tokeniz
         full = [*full, ids[FIM_MIDDLE], ids[END]] if spm or psm else []
         assert order == full[: len(order)]  # long examples are cut at their end
         seen["SPM" if spm else "PSM" if psm else "plain"] += 1
-    assert seen["SPM"] > seen["PSM"] > seen["plain"] > 0
+    assert seen["SPM"] > seen["plain"] > seen["PSM"] > 0
 
 
 def test_the_answer_weighs_more_and_the_first_token_nothing(examples: Examples, tokenizer: Any) -> None:
