@@ -19,7 +19,8 @@ OnText = Callable[[str, Callable[[], Completion | None]], None]
 class Answer:
     """Hears each run of tokens, says when it is enough, and makes a completion of what came.
 
-    `offset` is where it goes, in characters; `errors` counts what a text would spoil there.
+    `offset` is where it goes, in characters; `errors` counts what a text would spoil there. With less
+    than `least_log_prob` for its first tokens there is none.
     """
 
     tokenizer: Any
@@ -31,6 +32,7 @@ class Answer:
     laps: Laps = field(default_factory=Laps)
     on_commit: OnCommit | None = None
     on_text: OnText | None = None
+    least_log_prob: float | None = None
 
     def __post_init__(self) -> None:
         self._begin()
@@ -70,7 +72,8 @@ class Answer:
 
         A small model likes to end there, and its answer would not parse.
         """
-        if generation.finish not in ("eos", "stop") or self.deadline.over or not (lead := self._rule.block):
+        whole = generation.finish in ("eos", "stop") and not self.deadline.over and not self._unsure(generation)
+        if not whole or not (lead := self._rule.block):
             return []
         begun = prompt.encode(self.tokenizer, prompt.template_for(self.tokenizer), "\n" + lead, glue=True)
         self._said = [*generation.token_ids, *begun]
@@ -83,9 +86,15 @@ class Answer:
         """What to make of the whole answer; when time was up, of its best closed part."""
         if generation.finish == "cancelled":
             return Reason.CANCELLED
+        if self._unsure(generation):
+            return Reason.UNSURE
         if self.deadline.passed:
             return self._finished(replace(generation, finish="length"), postprocess.closed_part)
         return self._finished(generation, None)
+
+    def _unsure(self, generation: Generation) -> bool:
+        least, log_prob = self.least_log_prob, generation.log_prob
+        return least is not None and log_prob is not None and log_prob < least
 
     def closed_lines(self) -> Completion | None:
         """What there is, as far as its lines are complete and closed."""

@@ -25,6 +25,7 @@ from pass_lsp.domain import (
     Context,
     Engine,
     Generation,
+    Judged,
     Mode,
     OnCommit,
     Prompt,
@@ -76,19 +77,16 @@ def complete_document(
     if question is None:
         return Outcome(reason=context.reason, taken_ms=laps.taken)
     wanted = _params(params, settings, context.mode, question.stop_ids)
-    judged = wanted
-    if least_log_prob is not None:
-        judged = replace(wanted, log_probs=JUDGED_TOKENS, least_log_prob=least_log_prob)
+    judged = wanted if least_log_prob is None else Judged.of(wanted, JUDGED_TOKENS, least_log_prob)
     errors = errors_in(document, offset, context)
-    answer = Answer(engine.tokenizer, context, question, offset, settings, errors, laps, on_commit, on_text)
+    parts = (engine.tokenizer, context, question, offset, settings, errors, laps)
+    answer = Answer(*parts, on_commit, on_text, least_log_prob)
     generation = _decoded(engine, answer, judged, cancel)
     if answer.ask_otherwise(generation):
         generation = _decoded(engine, answer, judged, cancel)
-    unsure = generation.finish != "cancelled" and (generation.log_prob or 0.0) < judged.least_log_prob
-    if not unsure:
-        generation = _with_block(engine, answer, generation, wanted, cancel)
+    generation = _with_block(engine, answer, generation, wanted, cancel)
     laps.lap("decode" if answer.ids else "prefill")
-    made = Reason.UNSURE if unsure else answer.completion(generation)
+    made = answer.completion(generation)
     laps.lap("postprocess")
     if isinstance(made, Completion):
         return Outcome(made, None, generation, laps.taken)

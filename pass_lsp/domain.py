@@ -11,7 +11,7 @@ the next:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -144,10 +144,6 @@ class SamplingParams:
     seed: int = 0
     stop_ids: tuple[int, ...] = ()
     strategy: Strategy = "auto"
-    log_probs: int = 0
-    """Of how many of the first tokens `Generation.log_probs` tells; an engine elsewhere tells of none."""
-    least_log_prob: float = float("-inf")
-    """The answer ends (`stop`) once those together are less."""
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -160,10 +156,24 @@ class SamplingParams:
             raise ConfigError(f"top_k is {self.top_k!r}; use an integer of 0 or more (0: off).")
         if not 0.0 < self.top_p <= 1.0:
             raise ConfigError(f"top_p is {self.top_p!r}; use a number above 0 and at most 1 (1: off).")
-        if not (isinstance(self.log_probs, int) and self.log_probs >= 0):
-            raise ConfigError(f"log_probs is {self.log_probs!r}; use an integer of 0 or more (0: off).")
-        if not self.least_log_prob <= 0.0:
-            raise ConfigError(f"least_log_prob is {self.least_log_prob!r}; use a number of at most 0 (-inf: off).")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged(SamplingParams):
+    """The same, and `Generation.log_probs` is to tell of the first `log_probs` tokens.
+
+    The answer ends (`stop`) once those together have less than `least_log_prob`, in nats. An engine
+    elsewhere tells of none, and ends nothing.
+    """
+
+    log_probs: int = 12
+    least_log_prob: float = float("-inf")
+
+    @classmethod
+    def of(cls, params: SamplingParams, log_probs: int, least_log_prob: float) -> Judged:
+        """`params`, judged."""
+        plain = {each.name: getattr(params, each.name) for each in fields(SamplingParams)}
+        return cls(**plain, log_probs=log_probs, least_log_prob=least_log_prob)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ run ends the answer exactly where one-token decoding would have ended it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,18 @@ from pass_lsp.decoding.layout import branches as branches_layout
 from pass_lsp.decoding.planner import Planner
 from pass_lsp.decoding.sampling import target_tokens
 from pass_lsp.decoding.strategies import Run, autoregressive, merged, parallel_speculative
-from pass_lsp.domain import Branch, CancelToken, Finish, Generation, OnCommit, SamplingParams, Step, Stop, Strategy
+from pass_lsp.domain import (
+    Branch,
+    CancelToken,
+    Finish,
+    Generation,
+    Judged,
+    OnCommit,
+    SamplingParams,
+    Step,
+    Stop,
+    Strategy,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,7 @@ class _Answer:
     def __post_init__(self) -> None:
         self.token_ids: list[int] = []
         self.log_probs: list[float] = []
+        self._least = self.params.least_log_prob if isinstance(self.params, Judged) else -math.inf
 
     def commit(self, run: Sequence[int], log_probs: Sequence[float] = ()) -> int:
         """Append what may stay of `run`; returns how many of its tokens were looked at."""
@@ -72,7 +85,7 @@ class _Answer:
         if keep is not None:
             del self.token_ids[max(0, keep) :]
             self.finish = "stop"
-        elif sum(self.log_probs) < self.params.least_log_prob:
+        elif sum(self.log_probs) < self._least:
             self.finish = "stop"
         elif len(self.token_ids) >= self.limit:
             self.finish = "length"

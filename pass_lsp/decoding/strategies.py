@@ -44,7 +44,7 @@ from pass_lsp.decoding.sampling import (
     target_tokens,
     uniform,
 )
-from pass_lsp.domain import SamplingParams, Step
+from pass_lsp.domain import Judged, SamplingParams, Step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -143,7 +143,7 @@ def _log_probs(
     logits: torch.Tensor, token_ids: Sequence[int], params: SamplingParams, decoded: int
 ) -> tuple[float, ...]:
     """Of a run behind `decoded` tokens, by its logits `[R, V]`: as many as are among the first that are asked for."""
-    count = min(len(token_ids), params.log_probs - decoded)
+    count = min(len(token_ids), params.log_probs - decoded) if isinstance(params, Judged) else 0
     if count <= 0:
         return ()
     return tuple(log_probs(logits[:count], torch.tensor(token_ids[:count], device=logits.device)).tolist())

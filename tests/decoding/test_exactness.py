@@ -15,7 +15,7 @@ from pass_lsp.decoding.forward import Forward
 from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import random_lookahead
 from pass_lsp.decoding.strategies import naive
-from pass_lsp.domain import SamplingParams
+from pass_lsp.domain import Judged, SamplingParams
 from pass_lsp.engines.local import engine_of
 from tests.decoding.families import FAMILIES, tiny_engine, tiny_model
 
@@ -175,7 +175,7 @@ def test_log_probabilities_are_the_models_own_by_every_strategy(family, temperat
     engine = tiny_engine(family, num_lookahead=3)
     for prompt in prompts():
         for strategy in ("autoregressive", "pass", "merged", "auto"):
-            params = SamplingParams(N, temperature, top_k=5, seed=3, strategy=strategy, log_probs=9)
+            params = Judged(N, temperature, top_k=5, seed=3, strategy=strategy, log_probs=9)
             result = engine.generate(prompt, params)
             with torch.no_grad():
                 laws = engine.model(torch.tensor([prompt + result.token_ids])).logits[0].float().log_softmax(-1)
@@ -183,13 +183,16 @@ def test_log_probabilities_are_the_models_own_by_every_strategy(family, temperat
             assert len(result.log_probs) == 9
             assert result.log_probs == pytest.approx(expected[:9], abs=1e-4)
             assert result.log_prob == pytest.approx(sum(expected[:9]), abs=1e-3)
-            assert engine.generate(prompt, replace(params, log_probs=0)).token_ids == result.token_ids
+            plain = SamplingParams(N, temperature, top_k=5, seed=3, strategy=strategy)
+            assert Judged.of(plain, 9, float("-inf")) == params
+            unmeasured = engine.generate(prompt, plain)
+            assert (unmeasured.token_ids, unmeasured.log_prob) == (result.token_ids, None)
 
 
 def test_an_answer_ends_where_its_first_tokens_fall_below_what_is_asked():
     engine = tiny_engine("llama", num_lookahead=3)
     for strategy in ("autoregressive", "pass", "merged"):
-        params = SamplingParams(N, strategy=strategy, log_probs=9)
+        params = Judged(N, strategy=strategy, log_probs=9)
         whole = engine.generate([3, 1, 4], params)
         assert whole.log_prob is not None
         for kept in range(1, 10):
