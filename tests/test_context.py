@@ -83,7 +83,7 @@ def test_imports_and_enclosing_signatures_survive_a_long_way() -> None:
     body = "".join(f"        value_{number} = {number}\n" for number in range(2000))
     imports, headers = "import os\nfrom sys import path\n", "class A(\n    B\n):\n    def f(\n        self\n    ):\n"
     context = context_of(f"{imports}\n\n{headers}{body}        return <CURSOR>\n")
-    assert context.prefix.startswith(f"{imports}{headers}        ...\n        value_")
+    assert context.prefix.startswith(f"{imports}{headers}        # ...\n        value_")
     assert 3000 < len(context.prefix) <= 6000
 
 
@@ -101,10 +101,10 @@ def test_far_bodies_are_elided_near_ones_are_not() -> None:
     body = "    one = a\n    two = one\n    three = two\n    return three\n\n\n"
     functions = "".join(f"def f{number}(a):\n{body}" for number in range(40))
     context = context_of(functions + "def g(b):\n    return <CURSOR>\n", budget=1500)
-    assert "):\n    ...\n" in context.prefix
+    assert "):\n    # ...\n" in context.prefix
     assert context.prefix.endswith("    return three\n\n\ndef g(b):\n    return ")
     after = context_of("def g(b):\n    return <CURSOR>\n\n\n" + functions, budget=1500)
-    assert "):\n    ...\n" in after.suffix
+    assert "):\n    # ...\n" in after.suffix
     assert after.suffix.startswith("\n\n\ndef f0(a):\n    one = a\n")
 
 
@@ -122,7 +122,7 @@ def test_comments_that_begin_a_body_are_left_out_with_it() -> None:
     functions = "".join(f"def f{number}(a):\n{body}" for number in range(40))
     context = context_of(functions + "def g(b):\n    return <CURSOR>\n", budget=1500)
     far, _, near = context.prefix.partition("    # How it works:\n")
-    assert far.endswith("):\n") and far.count("(a):\n    ...\n") == far.count("(a):\n") - 1 > 5
+    assert far.endswith("):\n") and far.count("(a):\n    # ...\n") == far.count("(a):\n") - 1 > 5
     assert near.startswith("    # by magic.\n    one = a\n")
 
 
@@ -363,7 +363,7 @@ def test_a_tree_as_deep_as_its_text_is_long_costs_no_more_for_it() -> None:
 
 
 def is_made_of_lines(part: str, lines: set[str]) -> bool:
-    return all(line in lines or line.strip() == "..." for line in part.splitlines(keepends=True))
+    return all(line in lines or line.strip() == "# ..." for line in part.splitlines(keepends=True))
 
 
 @settings(max_examples=80, deadline=None)

@@ -81,7 +81,7 @@ def _shown(tree: Tree, rows: range) -> str:
         line = document.text[document.line_start(row) : document.line_end(row)]
         if row in bodies:
             lead = line[: len(line) - len(line.lstrip())]
-            lines.append(lead + (tree.row.lexis.ellipsis or tree.row.lexis.remark("...")))
+            lines.append(lead + tree.row.lexis.elision)
             row = bodies[row]
             continue
         lines.append(line)

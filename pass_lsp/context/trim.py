@@ -240,4 +240,4 @@ def elision(sides: Sides, line: int, header: int | None = None) -> str:
         above = indentation(sides.lines(header, header + 1))
         indent = indent if columns(indent) > columns(above) else above + ("\t" if "\t" in above else "    ")
     end = text[len(text.rstrip("\r\n")) :] or "\n"
-    return f"{indent}{sides.lexis.ellipsis or sides.lexis.remark('...')}{end}"
+    return f"{indent}{sides.lexis.elision}{end}"

@@ -84,7 +84,6 @@ _PYTHON = Lexis(
     indented=True,
     opens=r"^\s*(?:def|class|if|elif|else|for|while|with|try|except|finally|async|match|case)\b[\s\S]*:$",
     defines=r"async\s+def|def|class",
-    ellipsis="...",
 )
 _RUBY = Lexis(
     ("#",), _QUOTES, long=frozenset("\"'"),

@@ -22,8 +22,7 @@ class Lexis:
     A mark in `long` may span lines; one in `blocks` opens a comment; `apart` says that a
     comment begins only behind white space, `indented` that indentation alone delimits blocks.
     `opens` finds, at the end of a line of code, what a block begins with; `closes` matches the
-    words that end one, `defines` those that begin a definition. `ellipsis` stands for code left
-    out where a comment should not.
+    words that end one, `defines` those that begin a definition.
     """
 
     comments: tuple[str, ...] = ()
@@ -36,7 +35,6 @@ class Lexis:
     opens: str = r"[{(\[]$"
     defines: str = r"(?!)"
     closes: str = r"(?!)"
-    ellipsis: str = ""
 
     def opens_block(self, code: str) -> bool:
         """Whether a block or a list begins at the end of a line of code."""
@@ -49,6 +47,11 @@ class Lexis:
     def closes_block(self, code: str) -> bool:
         """Whether a line of code begins with a word that ends a block."""
         return re.match(rf"(?:{self.closes})\b", code.lstrip()) is not None
+
+    @property
+    def elision(self) -> str:
+        """What stands for code left out: a comment, as small models write what looks like a body as theirs."""
+        return self.remark("...")
 
     def remark(self, text: str) -> str:
         """`text` as a comment of the language, as it stands where there are none."""

@@ -28,8 +28,8 @@ from pass_lsp.train.prose import Span, prose, within
 from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
 
 SPM_SHARE, PSM_SHARE = 0.78, 0.05
-"""The rest reads left to right. Prompts are written suffix first; with the suffix in between a small model does worse, the
-more so the longer that is, so most examples are better spent on what it is asked.
+"""The rest reads left to right. Prompts are written suffix first; with the suffix in between a small model does worse,
+the more so the longer that is, so most examples are better spent on what it is asked.
 """
 LINE_SHARE, BLOCK_SHARE = 0.55, 0.38  # of the middles; the rest are short spans
 CLOSED_SHARE = 0.25
