@@ -35,8 +35,6 @@ from pass_lsp.domain import (
 from pass_lsp.errors import EngineError
 from pass_lsp.metrics.laps import Laps
 
-JUDGED_TOKENS = 12
-"""How many of an answer's first tokens tell how sure the model is of it; more hardly tell more (measured)."""
 SELF_TEST = "def add(a, b):\n    return \n"
 
 
@@ -77,7 +75,7 @@ def complete_document(
     if question is None:
         return Outcome(reason=context.reason, taken_ms=laps.taken)
     wanted = _params(params, settings, context.mode, question.stop_ids)
-    judged = wanted if least_log_prob is None else Judged.of(wanted, JUDGED_TOKENS, least_log_prob)
+    judged = wanted if least_log_prob is None else Judged.of(wanted, least_log_prob)
     errors = errors_in(document, offset, context)
     parts = (engine.tokenizer, context, question, offset, settings, errors, laps)
     answer = Answer(*parts, on_commit, on_text, least_log_prob)

@@ -160,20 +160,20 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Judged(SamplingParams):
-    """The same, and `Generation.log_probs` is to tell of the first `log_probs` tokens.
+    """The same, and `Generation.log_probs` is to tell of the first `log_probs` tokens; more hardly tell more.
 
     The answer ends (`stop`) once those together have less than `least_log_prob`, in nats. An engine
     elsewhere tells of none, and ends nothing.
     """
 
-    log_probs: int = 12
     least_log_prob: float = float("-inf")
+    log_probs: int = 12
 
     @classmethod
-    def of(cls, params: SamplingParams, log_probs: int, least_log_prob: float) -> Judged:
+    def of(cls, params: SamplingParams, least_log_prob: float) -> Judged:
         """`params`, judged."""
         plain = {each.name: getattr(params, each.name) for each in fields(SamplingParams)}
-        return cls(**plain, log_probs=log_probs, least_log_prob=least_log_prob)
+        return cls(**plain, least_log_prob=least_log_prob)
 
 
 @dataclass(frozen=True, slots=True)

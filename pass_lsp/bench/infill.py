@@ -178,12 +178,9 @@ def _left_out(answers: Sequence[Answer]) -> list[dict[str, Any]]:
         left = ordered[int(share * len(ordered)) :]
         hits = sum(answer.first_line for answer in left)
         row = {"left_out": share, "answers": len(left), "first_line_exact": round(hits / len(left), 3)}
-        rows.append(row | {"interval": _interval(hits, len(left)), "of_the_right_ones": _share(hits, right)})
+        row |= {"interval": _interval(hits, len(left)), "of_the_right_ones": round(hits / max(right, 1), 3)}
+        rows.append(row)
     return rows
-
-
-def _share(part: int, whole: int) -> float | None:
-    return round(part / whole, 3) if whole else None
 
 
 def _interval(hits: int, total: int) -> list[float]:

@@ -155,7 +155,7 @@ def _infill_rows(infill: Document) -> list[tuple[str, Any]]:
     ]
     for row in infill.get("when_unsure_ones_are_left_out", ()):
         if row["left_out"] == 0.5:
-            shown = f"{row['first_line_exact']:.1%}, {row['of_the_right_ones'] or 0:.0%} of the right ones among them"
+            shown = f"{row['first_line_exact']:.1%}, {row['of_the_right_ones']:.0%} of the right ones among them"
             rows.append(("first missing line exact, the half of the answers that the model is surer of", shown))
     return rows
 

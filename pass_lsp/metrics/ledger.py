@@ -67,13 +67,18 @@ def previous(path: Path) -> Path:
     return path.with_name(path.name + ".1")
 
 
-def read(path: Path) -> Iterator[Mapping[str, Any]]:
-    """All events, oldest first; lines that are torn or are no event are left out. Raises `OSError`."""
+def read(path: Path, holding: str = "") -> Iterator[Mapping[str, Any]]:
+    """All events, oldest first; lines that are torn or are no event are left out. Raises `OSError`.
+
+    Lines without the text `holding` are passed over, which is much quicker than reading them.
+    """
     for file in (previous(path), path):
         if not file.exists():
             continue
         with file.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
+                if holding not in line:
+                    continue
                 try:
                     event = json.loads(line)
                 except (ValueError, RecursionError):

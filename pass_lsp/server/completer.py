@@ -195,7 +195,8 @@ class Completer:
         self._fly(flight)
 
     def _fly(self, flight: Flight) -> None:
-        flight.workspace, flight.least_log_prob = self.workspace(), self.least_log_prob(flight.settings)
+        flight.workspace = self.workspace()
+        flight.least_log_prob = None if flight.by_hand else self.least_log_prob(flight.settings)
         self._flights[flight.key] = flight
 
         def run(engine: Engine, token: CancelToken) -> Landing:

@@ -86,14 +86,14 @@ class Flight:
     """One decode for a place. `ask` waits for it, if anybody does; `first` is an answer that is known already.
 
     `after_accept` counts the steps that it is ahead of the user, `diverged` says that the user types something else.
-    `least_log_prob` is how sure an answer must be that nobody asks for by hand.
+    `least_log_prob` is how sure its answer must be to be shown (None: asked for by hand, or nobody wants to know).
     `follow`, `lines` and `greedy` belong to the event loop; the engine thread runs `run` and
     `_heard`. Across go only the text so far, the text typed since, and the cancel flag.
     """
 
     def __init__(self, key: str, document: Document, offset: int, settings: Settings, ask: Ask | None = None) -> None:
         self.key, self.document, self.offset, self.settings = key, document, offset, settings
-        self.ask = ask
+        self.ask, self.by_hand = ask, ask is not None and ask.manual
         self.first: Completion | None = None
         self.least_log_prob: float | None = None
         self.workspace = Workspace()
@@ -144,7 +144,7 @@ class Flight:
         self.began_s = time.monotonic()
         ask = self.ask
         settings = ask.within() if ask else replace(self.settings, deadline_ms=self.settings.manual_deadline_ms)
-        landing = self._complete(flow, engine, token, settings, by_hand=ask is not None and ask.manual)
+        landing = self._complete(flow, engine, token, settings)
         if ask is None or not ask.manual or not landing.completions or token.cancelled:
             return landing
         post(self._loop, self.greedy, self, landing)
@@ -154,7 +154,7 @@ class Flight:
         others = flow.alternatives(*place, cancel=token, workspace=self.workspace)
         return replace(landing, completions=(first, *others))
 
-    def _complete(self, flow: Flow, engine: Engine, token: CancelToken, settings: Settings, by_hand: bool) -> Landing:
+    def _complete(self, flow: Flow, engine: Engine, token: CancelToken, settings: Settings) -> Landing:
         if self.first is not None:
             return Landing((self.first,))
 
@@ -169,7 +169,7 @@ class Flight:
             cancel=token,
             on_text=heard,
             workspace=self.workspace,
-            least_log_prob=None if by_hand else self.least_log_prob,
+            least_log_prob=self.least_log_prob,
         )
         # Lines that are on screen already stay there.
         best = self._part if outcome.reason is Reason.UNSURE else outcome.completion

@@ -268,5 +268,5 @@ def _learnt(model: str, ledger: Path | None) -> Gate:
     """What this user's ledger tells of the model of that name, which the ledger knows by a hash."""
     key = hashlib.sha256(model.encode()).hexdigest()[:12]
     with contextlib.suppress(OSError):
-        return Gate.of(key, read(ledger) if ledger is not None else ())
+        return Gate.of(key, read(ledger, key) if ledger is not None else ())
     return Gate(key)

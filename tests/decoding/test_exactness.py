@@ -184,7 +184,7 @@ def test_log_probabilities_are_the_models_own_by_every_strategy(family, temperat
             assert result.log_probs == pytest.approx(expected[:9], abs=1e-4)
             assert result.log_prob == pytest.approx(sum(expected[:9]), abs=1e-3)
             plain = SamplingParams(N, temperature, top_k=5, seed=3, strategy=strategy)
-            assert Judged.of(plain, 9, float("-inf")) == params
+            assert replace(Judged.of(plain, float("-inf")), log_probs=9) == params
             unmeasured = engine.generate(prompt, plain)
             assert (unmeasured.token_ids, unmeasured.log_prob) == (result.token_ids, None)
 

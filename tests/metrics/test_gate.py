@@ -76,7 +76,7 @@ def test_nothing_is_hidden_of_a_model_of_which_nothing_is_worth_a_look() -> None
     assert Gate.of("m", user(3000, taken_above=1.0)).least_log_prob == -math.inf
 
 
-def test_it_learns_as_it_goes_what_the_ledger_would_have_told_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_learns_as_it_goes_what_the_ledger_would_have_told_it() -> None:
     events, gate = user(640), Gate("m")
     for event in events:
         gate.learn(event["log_prob"], event["kind"] != "shown")
@@ -101,7 +101,11 @@ def test_it_reads_what_the_ledger_wrote(tmp_path: Path) -> None:
     ledger.flush()
     with (tmp_path / "l").open("a") as lines:
         lines.write(json.dumps({"kind": "shown", "log_prob": -1, "model": 5}) + "\n")
-    assert Gate.of("m", read(tmp_path / "l")).least_log_prob == Gate.of("m", events).least_log_prob
+    expected = Gate.of("m", events).least_log_prob
+    assert Gate.of("m", read(tmp_path / "l")).least_log_prob == expected > -math.inf
+    ledger.note("answer", source="model", ms=1.0)
+    ledger.flush()
+    assert len(list(read(tmp_path / "l", '"m"'))) == len(events)
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), max_size=30))

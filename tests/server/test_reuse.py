@@ -64,6 +64,11 @@ class Typist:
     def finish(self) -> None:
         self.gate.write_text("." * len(SPELT) + "!")
 
+    def doubt(self) -> None:
+        """Let the engine end there, because it is not sure."""
+        self.gate.write_text(self.gate.read_text() + "?")
+        self.until("spelt")
+
     def count(self, name: str) -> int:
         return json.loads(self._counts.read_text()).get(name, 0) if self._counts.exists() else 0
 

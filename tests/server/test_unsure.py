@@ -17,9 +17,10 @@ from pass_lsp.metrics.gate import Gate
 from pass_lsp.metrics.ledger import read
 from pass_lsp.server.usage import Usage
 from tests.server.conftest import Start
-from tests.server.fake_server import LOG_PROB, SPELT
-from tests.server.rawlsp import URI, RawClient
+from tests.server.fake_server import LOG_PROB
+from tests.server.rawlsp import RawClient, span
 from tests.server.test_desk import Book, item
+from tests.server.test_reuse import Typist
 
 MODEL = hashlib.sha256(b"embedded").hexdigest()[:12]
 JUDGE = "# do: judge\n"
@@ -54,36 +55,22 @@ def reason(client: RawClient) -> str:
 
 
 @pytest.fixture
-def knowing(start: Start, tmp_path: Path) -> Callable[..., RawClient]:
-    """Starts a server that knows this user, and waits until it has read the ledger."""
+def judging(start: Start) -> Callable[..., RawClient]:
+    """Starts a server, which has read the ledger when it is ready, and opens a document that is judged."""
 
-    def started(text: str, *, hides: bool = True, settings: dict[str, Any] | None = None, **env: str) -> RawClient:
-        client = start(**env)
-        client.initialize("utf-16", initializationOptions={"ahead": False, "first_text_ms": 50, **(settings or {})})
+    def started(**settings: Any) -> RawClient:
+        client = start()
+        client.initialize("utf-16", initializationOptions={"ahead": False, **settings})
         client.ready()
-        client.open(JUDGE, "file:///probe.py")
-        lines = iter(range(2, 1000))
-
-        def known() -> bool:
-            place = {"start": {"line": 1, "character": 0}, "end": {"line": 1, "character": 0}}
-            client.change(next(lines), {"range": place, "text": "\n"}, uri="file:///probe.py")
-            return client.complete(1, 0, "file:///probe.py") == {"items": []}
-
-        if hides:
-            for _ in range(500):
-                if known():
-                    break
-            else:
-                raise AssertionError("nothing was ever hidden")
-        client.open(text)
+        client.open(JUDGE)
         return client
 
     return started
 
 
-def test_what_is_rarely_taken_is_hidden_and_says_so(knowing: Callable[..., RawClient], tmp_path: Path) -> None:
+def test_what_is_rarely_taken_is_hidden_and_says_so(judging: Callable[..., RawClient], tmp_path: Path) -> None:
     learnt(tmp_path)
-    client = knowing(JUDGE)
+    client = judging()
     assert client.complete(1, 0) == {"items": []}
     assert reason(client) == "low-confidence"
     assert client.complete(1, 0) == {"items": []}  # memory knows that too
@@ -95,25 +82,23 @@ def test_what_is_rarely_taken_is_hidden_and_says_so(knowing: Callable[..., RawCl
     client.close()
 
 
-def test_by_hand_it_is_shown_and_then_it_stays_on_screen(knowing: Callable[..., RawClient], tmp_path: Path) -> None:
+def test_by_hand_it_is_shown_and_then_it_stays_on_screen(judging: Callable[..., RawClient], tmp_path: Path) -> None:
     learnt(tmp_path)
-    client = knowing(JUDGE)
+    client = judging()
     assert client.complete(1, 0) == {"items": []}
     assert by_hand(client, 1, 0)[0]["insertText"] == "unsure()"
     assert client.complete(1, 0)["items"][0]["insertText"] == "unsure()"
-    place = {"start": {"line": 1, "character": 0}, "end": {"line": 1, "character": 0}}
-    client.change(2, {"range": place, "text": "uns"})
+    client.change(2, {"range": span(1, 0, 1, 0), "text": "uns"})
     assert client.complete(1, 3)["items"][0]["insertText"] == "ure()"
     assert reason(client) == ""
     client.close()
 
 
 @pytest.mark.parametrize("settings", [{"hide_unsure": False}, {"ledger": False}])
-def test_nobody_has_to_have_it(knowing: Callable[..., RawClient], tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_nobody_has_to_have_it(judging: Callable[..., RawClient], tmp_path: Path, settings: dict[str, Any]) -> None:
     learnt(tmp_path)
-    client = knowing(JUDGE, hides=False, settings=settings)
-    for line in range(1, 20):
-        assert client.complete(line, 0)["items"][0]["insertText"] == "unsure()"
+    client = judging(**settings)
+    assert client.complete(1, 0)["items"][0]["insertText"] == "unsure()"
     client.open("# do: count\n", "file:///count.py")
     counts = json.loads(client.complete(1, 0, "file:///count.py")["items"][0]["insertText"])
     assert not counts.get("judged")
@@ -121,51 +106,48 @@ def test_nobody_has_to_have_it(knowing: Callable[..., RawClient], tmp_path: Path
 
 
 def test_what_was_learnt_of_another_model_says_nothing_of_this_one(
-    knowing: Callable[..., RawClient], tmp_path: Path
+    judging: Callable[..., RawClient], tmp_path: Path
 ) -> None:
     learnt(tmp_path, "another")
-    client = knowing(JUDGE, hides=False)
-    for _ in range(3):
-        assert len(client.complete(1, 0)["items"]) == 1
-    client.close()
-
-
-def test_a_broken_ledger_hides_nothing(knowing: Callable[..., RawClient], tmp_path: Path) -> None:
-    file = learnt(tmp_path)
-    file.unlink()
-    file.mkdir()
-    client = knowing(JUDGE, hides=False)
+    client = judging()
     assert len(client.complete(1, 0)["items"]) == 1
     client.close()
 
 
-def test_lines_that_are_on_screen_are_not_taken_away(knowing: Callable[..., RawClient], tmp_path: Path) -> None:
-    learnt(tmp_path)
-    gate = tmp_path / "gate"
-    line = SPELT.index("\n") + 1
-    gate.write_text("x" * line)
-    client = knowing("# do: spell\n", FAKE_GATE=str(gate), FAKE_COUNTS=str(tmp_path / "counts"))
-    message = client.inline(1, 0)
-    client.send(message)
-    client.until(lambda: json.loads((tmp_path / "counts").read_text()).get("said") == line)
-    time.sleep(0.1)  # the first text is due
-    gate.write_text("x" * (line + 1))
-    [shown] = client.wait(message["id"])["result"]["items"]
-    assert shown["insertText"] == SPELT[: line - 1]
-    gate.write_text("x" * (line + 1) + "?")
-    client.until(lambda: json.loads((tmp_path / "counts").read_text()).get("spelt"))
-    [again] = client.complete(1, 0)["items"]
-    assert again["insertText"] == shown["insertText"]
-    place = {"start": {"line": 1, "character": 0}, "end": {"line": 1, "character": 0}}
-    client.change(2, {"range": place, "text": SPELT[:2]}, uri=URI)
-    assert client.complete(1, 2)["items"][0]["insertText"] == SPELT[2 : line - 1]
+def test_a_broken_ledger_hides_nothing(judging: Callable[..., RawClient], tmp_path: Path) -> None:
+    file = learnt(tmp_path)
+    file.unlink()
+    file.mkdir()
+    client = judging()
+    assert len(client.complete(1, 0)["items"]) == 1
     client.close()
 
 
+def test_lines_that_are_on_screen_are_not_taken_away(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, firstTextMs=1)
+    asked = typist.ask()
+    typist.say(len("alpha = beta\n  "))
+    assert typist.texts(asked) == ["alpha = beta"]
+    typist.doubt()
+    assert typist.texts(typist.ask()) == ["alpha = beta"]
+    typist.type("al")
+    assert typist.texts(typist.ask()) == ["pha = beta"]
+    typist.client.close()
+
+
+def test_without_such_lines_it_is_hidden(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path)
+    asked = typist.ask()
+    typist.say(5)
+    typist.doubt()
+    assert typist.texts(asked) == []
+    typist.client.close()
+
+
 def test_the_ledger_notes_how_sure_the_model_was_and_of_which_model(
-    knowing: Callable[..., RawClient], tmp_path: Path
+    judging: Callable[..., RawClient], tmp_path: Path
 ) -> None:
-    client = knowing(JUDGE, hides=False)
+    client = judging()
     [offered] = client.complete(1, 0)["items"]
     client.notify("textDocument/didShowCompletion", {"item": offered})
     client.call("workspace/executeCommand", offered["command"])
