@@ -24,6 +24,9 @@ Finish = Literal["eos", "stop", "length", "cancelled"]
 OnCommit = Callable[[list[int]], None]
 """Called with each run of committed token ids, in order."""
 
+OnLogProbs = Callable[[list[float]], None]
+"""Called with the log-probabilities of committed tokens, in nats and in order."""
+
 Stop = Callable[[list[int]], "int | None"]
 """Given all committed ids, the number to keep if generation should end here, else None."""
 
@@ -162,18 +165,20 @@ class SamplingParams:
 class Judged(SamplingParams):
     """The same, and `Generation.log_probs` is to tell of the first `log_probs` tokens; more hardly tell more.
 
-    The answer ends (`stop`) once those together have less than `least_log_prob`, in nats. An engine
-    elsewhere tells of none, and ends nothing.
+    The answer ends (`stop`) once those together have less than `least_log_prob`, in nats. Of an engine
+    elsewhere it depends on the server; one that does not tell ends nothing. `on_log_probs` hears those of a
+    run just before `on_commit` hears the run.
     """
 
     least_log_prob: float = float("-inf")
     log_probs: int = 12
+    on_log_probs: OnLogProbs | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def of(cls, params: SamplingParams, least_log_prob: float) -> Judged:
+    def of(cls, params: SamplingParams, least_log_prob: float = float("-inf"), **how: Any) -> Judged:
         """`params`, judged."""
         plain = {each.name: getattr(params, each.name) for each in fields(SamplingParams)}
-        return cls(**plain, least_log_prob=least_log_prob)
+        return cls(**plain, least_log_prob=least_log_prob, **how)
 
 
 @dataclass(frozen=True, slots=True)

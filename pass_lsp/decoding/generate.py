@@ -62,15 +62,19 @@ class _Answer:
     def __post_init__(self) -> None:
         self.token_ids: list[int] = []
         self.log_probs: list[float] = []
-        self._least = self.params.least_log_prob if isinstance(self.params, Judged) else -math.inf
+        judged = self.params if isinstance(self.params, Judged) else None
+        self._least = judged.least_log_prob if judged else -math.inf
+        self._on_log_probs = judged.on_log_probs if judged else None
 
     def commit(self, run: Sequence[int], log_probs: Sequence[float] = ()) -> int:
         """Append what may stay of `run`; returns how many of its tokens were looked at."""
-        before, taken = len(self.token_ids), 0
+        before, measured, taken = len(self.token_ids), len(self.log_probs), 0
         for token in run:
             taken += 1
             if self._ended_by(token, log_probs[taken - 1 : taken]):
                 break
+        if self._on_log_probs is not None and len(self.log_probs) > measured:
+            self._on_log_probs(self.log_probs[measured:])
         if self.on_commit is not None and len(self.token_ids) > before:
             self.on_commit(self.token_ids[before:])
         return taken

@@ -153,7 +153,7 @@ class Session:
             except EngineError as error:
                 # An engine elsewhere may come later; until then each request says so.
                 away.append(error)
-            post(loop, setattr, self.usage, "gate", _learnt(settings.model, ledger))
+            post(loop, setattr, self.usage, "gate", _learnt(settings, ledger))
             return engine
 
         def loaded(failure: BaseException | None) -> None:
@@ -264,9 +264,10 @@ class Session:
             asyncio.get_running_loop().call_later(_WRITE_EVERY_S, self.write_later)
 
 
-def _learnt(model: str, ledger: Path | None) -> Gate:
-    """What this user's ledger tells of the model of that name, which the ledger knows by a hash."""
-    key = hashlib.sha256(model.encode()).hexdigest()[:12]
+def _learnt(settings: Settings, ledger: Path | None) -> Gate:
+    """What this user's ledger tells of the model and where it runs, which the ledger knows by a hash."""
+    where = f"{settings.engine} " if "://" in settings.engine else ""
+    key = hashlib.sha256(f"{where}{settings.model}".encode()).hexdigest()[:12]
     with contextlib.suppress(OSError):
         return Gate.of(key, read(ledger, key) if ledger is not None else ())
     return Gate(key)

@@ -218,4 +218,5 @@ def _joined(before: Generation, made: Generation, *, first: bool) -> Generation:
         cached_tokens=made.cached_tokens if first else before.cached_tokens,
         prefilled_tokens=made.prefilled_tokens if first else before.prefilled_tokens,
         steps=(*before.steps, *made.steps),
+        log_probs=(*before.log_probs, *made.log_probs),
     )

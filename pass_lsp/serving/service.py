@@ -9,7 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from pass_lsp.domain import Engine, Generation, SamplingParams
+from pass_lsp.domain import Engine, Generation, Judged, SamplingParams
 from pass_lsp.errors import PassLspError
 from pass_lsp.prompt import template_for
 from pass_lsp.serving import guard
@@ -143,6 +143,14 @@ class Service:
         return Answer(self, engine, ask, prompt_ids, session or uuid.uuid4().hex, params)
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Ids, and how probable each was, if that is asked for."""
+
+    token_ids: list[int]
+    log_probs: list[float] | None
+
+
 class Answer:
     """One answer on its way: the engine thread puts runs in, the event loop takes them out."""
 
@@ -153,15 +161,25 @@ class Answer:
         self._id, self._created = f"cmpl-{uuid.uuid4().hex}", int(time.time())
         self._words = Words(engine.tokenizer, ask.stop)
         self._prompt = len(prompt_ids)
-        self._runs: asyncio.Queue[list[int] | Generation | Exception] = asyncio.Queue()
+        self._runs: asyncio.Queue[_Run | Generation | Exception] = asyncio.Queue()
+        self._log_probs: list[float] | None = None
+        if isinstance(params, Judged):
+            self._log_probs, params = [], replace(params, on_log_probs=self._measured)
         self.loop: asyncio.AbstractEventLoop | None = None
         stop = Words(engine.tokenizer, ask.stop).stop if ask.stop else None
         end_s = self._start_s + service.limits.max_seconds
-        self.job = Job(session, prompt_ids, params, self._put, self._over, stop, end_s)
+        self.job = Job(session, prompt_ids, params, self._heard, self._over, stop, end_s)
 
     # On the engine thread.
 
-    def _put(self, run: list[int] | Generation | Exception) -> None:
+    def _measured(self, log_probs: list[float]) -> None:
+        self._log_probs = log_probs
+
+    def _heard(self, run: list[int]) -> None:
+        self._put(_Run(run, self._log_probs))
+        self._log_probs = None if self._log_probs is None else []
+
+    def _put(self, run: _Run | Generation | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
             assert self.loop is not None
             self.loop.call_soon_threadsafe(self._runs.put_nowait, run)
@@ -176,13 +194,14 @@ class Answer:
     async def whole(self, request: Request) -> dict[str, Any]:
         """The whole answer as one object."""
         text, run = "", await self.first(request)
-        while isinstance(run, list):
-            text += self._words.push(run)
+        while isinstance(run, _Run):
+            text += self._words.push(run.token_ids)
             run = await self._next(request)
-        end = self._ended(run)
-        return chunk(self._id, self._created, text + self._words.push([], last=True), end.token_ids, end, self._prompt)
+        end, text = self._ended(run), text + self._words.push([], last=True)
+        log_probs = None if self._log_probs is None else [*end.log_probs[: len(end.token_ids)]]
+        return chunk(self._id, self._created, text, end.token_ids, log_probs, end, self._prompt)
 
-    async def first(self, request: Request) -> list[int] | Generation:
+    async def first(self, request: Request) -> _Run | Generation:
         """What comes first; the job ends if the client leaves before. Raises what the engine raised."""
         run = await self._next(request)
         if isinstance(run, Exception):
@@ -190,18 +209,19 @@ class Answer:
         self._service.gauges.first(time.monotonic() - self._start_s)
         return run
 
-    async def events(self, run: list[int] | Generation | Exception) -> AsyncIterator[str]:
+    async def events(self, run: _Run | Generation | Exception) -> AsyncIterator[str]:
         """The answer as server-sent events; being closed ends the decode."""
         try:
-            while isinstance(run, list):
-                yield _event(chunk(self._id, self._created, self._words.push(run), run))
+            while isinstance(run, _Run):
+                text = self._words.push(run.token_ids)
+                yield _event(chunk(self._id, self._created, text, run.token_ids, run.log_probs))
                 run = await self._runs.get()
             if isinstance(run, Exception):
                 log.error("An answer broke off.", exc_info=run)
                 yield _event(error_body(Refused(500, "The engine failed at this request; see its log.")))
             else:
                 text = self._words.push([], last=True)
-                yield _event(chunk(self._id, self._created, text, [], run, self._prompt))
+                yield _event(chunk(self._id, self._created, text, [], None, run, self._prompt))
             yield "data: [DONE]\n\n"
         finally:
             self.job.cancel()
@@ -212,7 +232,7 @@ class Answer:
             raise run
         return run
 
-    async def _next(self, request: Request) -> list[int] | Generation | Exception:
+    async def _next(self, request: Request) -> _Run | Generation | Exception:
         """The next run, unless the client goes away. Raises `ClientDisconnect`."""
         run, gone = asyncio.ensure_future(self._runs.get()), asyncio.ensure_future(_gone(request))
         try:
@@ -231,7 +251,7 @@ class Answer:
 class Stream(StreamingResponse):
     """An answer as it comes; whatever ends the response ends the decode, even before the first event is sent."""
 
-    def __init__(self, answer: Answer, run: list[int] | Generation) -> None:
+    def __init__(self, answer: Answer, run: _Run | Generation) -> None:
         super().__init__(answer.events(run), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         self._answer = answer
 

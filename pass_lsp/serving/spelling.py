@@ -57,4 +57,5 @@ def described(engine: Engine) -> dict[str, Any]:
         "markers": template.ids,
         "stop_token_ids": list(template.stop_ids),
         "tokenizer": json.loads(backend.to_str()),
+        "log_probs": True,
     }

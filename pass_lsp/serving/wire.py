@@ -5,22 +5,23 @@
     GET  /v1/models       OpenAI's list with one model, id `embedded`
     GET  /v1/engine       what a client needs to make prompts itself: `model`, `context_length`,
                           `template` (the FIM family's name), `markers` (its ids), `stop_token_ids`,
-                          `tokenizer` (tokenizer.json as an object)
+                          `tokenizer` (tokenizer.json as an object), `log_probs` (true: it can tell them)
     POST /v1/completions  OpenAI's, as below
 
 Body: `prompt` is a text or a list of token ids; with `suffix` (a text) the prompt is a text and both are
 spelled in the model's own fill-in-the-middle template. `max_tokens` 16, `temperature` 0 (greedy), `top_p` 1,
 `top_k` 0, `seed` 0, `stop` (up to 16 texts), `stop_token_ids`, `strategy`, `stream`. Members that change nothing here
-are ignored; `n`, `best_of`, `echo` and `logprobs` are refused where they ask for what there is not. The ends of the
-template always end an answer.
+are ignored; `n`, `best_of`, `echo` and `logprobs` are refused where they ask for what there is not (`logprobs` 0 is of
+the tokens alone, without others that might have been). The ends of the template always end an answer.
 
 Header `x-session-id` names a document: its requests take their turn as one, and on a cluster go to the replica that
 holds its keys and values. Closing the connection ends the decode within one forward.
 
 Answer: OpenAI's `text_completion`, or with `stream` server-sent events of it and `data: [DONE]`. In both
 `choices[0]` carries `token_ids` beside `text`: the ids committed, without the one that ended the answer. `text` is
-behind the ids where a character or a stop text is not complete. The last event has `finish_reason` (`stop`, `length`)
-and `pass_lsp`: `finish`, `forwards`, `drafted`, `accepted`, `cached_tokens`, `prefilled_tokens`.
+behind the ids where a character or a stop text is not complete. With `logprobs` 0, `logprobs.token_logprobs` has one
+number for each of the ids, by the model's own law at temperature 1. The last event has `finish_reason` (`stop`,
+`length`) and `pass_lsp`: `finish`, `forwards`, `drafted`, `accepted`, `cached_tokens`, `prefilled_tokens`.
 
 Errors are `{"error": {"message", "type", "param", "code"}}`: 400 malformed, 401 token, 403 Origin or Host, 404, 405,
 413 too large, 429 queue full and 503 loading (both with Retry-After). A failure in mid-stream is such an event.
@@ -33,7 +34,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
-from pass_lsp.domain import Generation, SamplingParams, Strategy
+from pass_lsp.domain import Generation, Judged, SamplingParams, Strategy
 from pass_lsp.errors import PassLspError
 
 MODEL_ID = "embedded"
@@ -68,7 +69,7 @@ class Ask(BaseModel):
     n: Annotated[int, Field(ge=1, le=1)] = 1
     best_of: Annotated[int, Field(ge=1, le=1)] = 1
     echo: Annotated[bool, Field(le=False)] = False
-    logprobs: None = None
+    logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -80,7 +81,7 @@ class Ask(BaseModel):
 
     def params(self, limit: int, stop_ids: tuple[int, ...]) -> SamplingParams:
         """How to decode, at most `limit` tokens; `stop_ids` end the answer too."""
-        return SamplingParams(
+        params = SamplingParams(
             max_new_tokens=min(self.max_tokens, limit),
             temperature=float(self.temperature),
             top_k=max(self.top_k, 0),
@@ -89,6 +90,7 @@ class Ask(BaseModel):
             stop_ids=(*stop_ids, *self.stop_token_ids),
             strategy=self.strategy,
         )
+        return params if self.logprobs is None else Judged.of(params, log_probs=params.max_new_tokens)
 
 
 def asked(body: bytes) -> Ask:
@@ -115,11 +117,18 @@ def error_body(error: Refused) -> dict[str, Any]:
 
 
 def chunk(
-    number: str, created: int, text: str, token_ids: list[int], end: Generation | None = None, prompt_tokens: int = 0
+    number: str,
+    created: int,
+    text: str,
+    token_ids: list[int],
+    log_probs: list[float] | None = None,
+    end: Generation | None = None,
+    prompt_tokens: int = 0,
 ) -> dict[str, Any]:
     """One event of a stream, or with `end` the last one or the whole answer."""
     reason = None if end is None else "length" if end.finish == "length" else "stop"
-    choice = {"index": 0, "text": text, "token_ids": token_ids, "logprobs": None, "finish_reason": reason}
+    sure = None if log_probs is None else {"token_logprobs": [round(each, 4) for each in log_probs]}
+    choice = {"index": 0, "text": text, "token_ids": token_ids, "logprobs": sure, "finish_reason": reason}
     event: dict[str, Any] = {
         "id": number,
         "object": "text_completion",

@@ -20,6 +20,8 @@ from typing import Any
 from pass_lsp.engines.remote import RemoteEngine
 
 ANSWER = ("a ", "+ ", "b", "\n")
+SURE = (-0.25, -1.5, -0.5, -2.0)
+"""The log-probabilities of these pieces, for those who ask in the server's own way."""
 Connect = Callable[..., RemoteEngine]
 """What the fixture `connect` is."""
 Route = Callable[["Exchange"], None]
@@ -171,10 +173,12 @@ def told(value: Any, code: int = 200) -> Route:
 OPENAI_MEMBERS = {"model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "stream"}
 
 
-def openai_events(pieces: Sequence[str] = ANSWER, finish: str = "stop") -> list[Any]:
+def openai_events(pieces: Sequence[str] = ANSWER, finish: str = "stop", sure: Sequence[Any] = ()) -> list[Any]:
     """As vLLM streams: a comment to keep alive, chunks, a chunk without text that ends it, one of usage."""
     chunk = {"id": "cmpl-1", "object": "text_completion", "model": "m"}
     texts = [{**chunk, "choices": [{"index": 0, "text": piece, "finish_reason": None}]} for piece in pieces]
+    for event, told in zip(texts, sure, strict=False):
+        event["choices"][0]["logprobs"] = {"token_logprobs": [told], "top_logprobs": [{"?": told}]}
     last = {**chunk, "choices": [{"index": 0, "text": "", "finish_reason": finish}]}
     return [": keep-alive", *texts, last, {**chunk, "choices": [], "usage": {"prompt_tokens": 3}}]
 
@@ -192,7 +196,7 @@ def openai(members: set[str], unknown: Callable[[str], tuple[int, Any]], models:
             message = f"The model `{exchange.body.get('model')}` does not exist."
             exchange.json({"error": {"message": message, "type": "NotFoundError", "param": "model", "code": 404}}, 404)
             return
-        exchange.stream(openai_events())
+        exchange.stream(openai_events(sure=SURE if exchange.body.get("logprobs") == 1 else ()))
 
     return route
 
@@ -212,7 +216,7 @@ def vllm(name: str = "Qwen/Qwen2.5-Coder-0.5B") -> dict[str, Route]:
 
     return {
         "/v1/models": model_list("vllm", name, root=name, max_model_len=8192),
-        "/v1/completions": openai(OPENAI_MEMBERS | {"top_k"}, unknown, [name]),
+        "/v1/completions": openai(OPENAI_MEMBERS | {"top_k", "logprobs"}, unknown, [name]),
     }
 
 
@@ -224,7 +228,7 @@ def sglang(name: str = "deepseek-ai/deepseek-coder-1.3b-base") -> dict[str, Rout
 
     return {
         "/v1/models": model_list("sglang", name, root=name, max_model_len=16384),
-        "/v1/completions": openai(OPENAI_MEMBERS | {"top_k"}, unknown),
+        "/v1/completions": openai(OPENAI_MEMBERS | {"top_k", "logprobs"}, unknown),
     }
 
 
@@ -249,7 +253,7 @@ def lm_studio(name: str = "qwen2.5-coder-7b") -> dict[str, Route]:
 
 
 _LLAMA_MEMBERS = {
-    *("n_predict", "temperature", "top_k", "top_p", "min_p", "seed", "stop", "stream", "cache_prompt"),
+    *("n_predict", "temperature", "top_k", "top_p", "min_p", "seed", "stop", "stream", "cache_prompt", "n_probs"),
 }
 
 
@@ -259,7 +263,11 @@ def _llama(exchange: Exchange, members: set[str]) -> None:
             message = f"Unsupported param: {member}"
             exchange.json({"error": {"code": 400, "message": message, "type": "invalid_request_error"}}, 400)
             return
-    pieces = [{"index": 0, "content": piece, "tokens": [], "stop": False} for piece in ANSWER]
+    pieces: list[dict[str, Any]] = [{"index": 0, "content": piece, "tokens": [], "stop": False} for piece in ANSWER]
+    if exchange.body.get("n_probs") == 1:
+        for piece, told in zip(pieces, SURE, strict=True):
+            one = {"id": 5, "token": piece["content"], "bytes": [*piece["content"].encode()], "logprob": told}
+            piece["completion_probabilities"] = [{**one, "top_logprobs": [one]}]
     end = {"index": 0, "content": "", "stop": True, "stop_type": "eos", "tokens_evaluated": 9, "tokens_cached": 12}
     exchange.stream([*pieces, end], done=False)
 
@@ -295,10 +303,15 @@ def ollama(name: str = "qwen2.5-coder:1.5b", *, inserts: bool = True) -> dict[st
             exchange.json({"error": f"model '{body['model']}' not found"}, 404)
         elif "suffix" in body and (body.get("raw") or not inserts or not body["suffix"]):
             exchange.json({"error": f"registry.ollama.ai/library/{name} does not support insert"}, 400)
-        elif set(body) - {"model", "prompt", "suffix", "raw", "stream", "options"} or set(body["options"]) - options:
+        elif set(body) - {"model", "prompt", "suffix", "raw", "stream", "options", "logprobs"}:
+            exchange.json({"error": "invalid member"}, 400)
+        elif set(body["options"]) - options:
             exchange.json({"error": "invalid option provided"}, 400)
         else:
-            pieces = [{"model": name, "response": piece, "done": False} for piece in ANSWER]
+            pieces: list[dict[str, Any]] = [{"model": name, "response": piece, "done": False} for piece in ANSWER]
+            if body.get("logprobs") is True:
+                for piece, told in zip(pieces, SURE, strict=True):
+                    piece["logprobs"] = [{"token": piece["response"], "logprob": told}]
             exchange.stream([*pieces, {"model": name, "response": "", "done": True, "done_reason": "stop"}], lines=True)
 
     return {

@@ -16,7 +16,7 @@ from pass_lsp.completion import complete, complete_document
 from pass_lsp.config import Settings
 from pass_lsp.decoding.model import load_tokenizer
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import Generation, SamplingParams
+from pass_lsp.domain import Generation, Judged, SamplingParams
 from pass_lsp.engines.echo import EchoEngine
 from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.engines.remote import RemoteEngine
@@ -67,18 +67,22 @@ def connect() -> Iterator[Callable[[str], RemoteEngine]]:
         engine.close()
 
 
-def ours(tokenizer: Any, act: Route | None = None) -> dict[str, Route]:
-    """The wire as `serving.wire` describes it; strict about what it is sent."""
+def ours(tokenizer: Any, act: Route | None = None, tells: bool = True) -> dict[str, Route]:
+    """The wire as `serving.wire` describes it; strict about what it is sent. An old one `tells` less."""
     ids = tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
 
     def completions(exchange: Exchange) -> None:
         known = {"model", "prompt", "max_tokens", "temperature", "top_p", "top_k", "seed", "stop_token_ids", "strategy"}
-        if set(exchange.body) - known - {"stream"} or not all(isinstance(i, int) for i in exchange.body["prompt"]):
+        asked = exchange.body.get("logprobs")
+        known |= {"stream"} | ({"logprobs"} if tells and asked == 0 else set())
+        if set(exchange.body) - known or not all(isinstance(i, int) for i in exchange.body["prompt"]):
             message = "The request cannot be read."
             exchange.json({"error": {"message": message, "type": "invalid_request_error", "param": None}}, 400)
             return
         run = ids[: exchange.body["max_tokens"]]
-        events = [{"choices": [{"index": 0, "text": "", "token_ids": [i], "finish_reason": None}]} for i in run]
+        sure = None if asked is None else {"token_logprobs": [-0.5]}
+        event = {"index": 0, "text": "", "logprobs": sure, "finish_reason": None}
+        events = [{"choices": [{**event, "token_ids": [i]}]} for i in run]
         figures = {
             "finish": "eos",
             "forwards": 3,
@@ -91,7 +95,8 @@ def ours(tokenizer: Any, act: Route | None = None) -> dict[str, Route]:
         last = {"index": 0, "text": tokenizer.decode(run), "token_ids": [], "finish_reason": "stop"}
         exchange.stream([*events, {"choices": [last], "pass_lsp": figures}])
 
-    return {"/v1/engine": told(FACTS), "/v1/completions": act or completions}
+    facts = FACTS | ({"log_probs": True} if tells else {})
+    return {"/v1/engine": told(facts), "/v1/completions": act or completions}
 
 
 def test_its_tokenizer_reads_and_writes_as_transformers_does(tokenizer: Any) -> None:
@@ -136,6 +141,20 @@ def test_its_figures_are_taken_and_ids_that_came_twice_are_not(
         assert (found.cached_tokens, found.prefilled_tokens) == (2, 9)
         assert found.tokens_per_forward == len(found.token_ids) / 3
         assert len(engine.generate(tokenizer("x = ")["input_ids"], SamplingParams(2)).token_ids) == 2
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_it_is_asked_how_sure_it_is_where_it_can_tell(
+    connect: Callable[[str], RemoteEngine], tokenizer: Any, tells: bool
+) -> None:
+    prompt_ids = tokenizer("x = ")["input_ids"]
+    with serving(ours(tokenizer, tells=tells)) as fake:
+        engine = connect(fake.url)
+        whole = engine.generate(prompt_ids, Judged(64, log_probs=3))
+        assert tokenizer.decode(whole.token_ids) == ANSWER
+        assert whole.log_probs == ((-0.5,) * 3 if tells else ())
+        unsure = engine.generate(prompt_ids, Judged(64, least_log_prob=-0.9))
+        assert unsure.token_ids == (whole.token_ids[:2] if tells else whole.token_ids)
 
 
 def test_the_rest_of_an_answer_is_asked_for_by_its_ids(connect: Callable[[str], RemoteEngine], tokenizer: Any) -> None:

@@ -14,7 +14,7 @@ from pass_lsp.completion import complete, complete_document
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.workspace import Workspace
-from pass_lsp.domain import CancelToken, SamplingParams
+from pass_lsp.domain import CancelToken, Generation, Judged, Reason, SamplingParams
 from pass_lsp.engines.remote import Address, RemoteEngine
 from pass_lsp.errors import ConfigError, EngineError
 from tests.engines import fakes
@@ -224,6 +224,73 @@ def test_an_answer_is_committed_as_it_comes_and_cut_by_its_stop_rule(connect: Co
         assert outcome.generation is not None and outcome.generation.finish == "stop"
         assert seen[0] == "a + b"
         wait_for(lambda: bool(fake.closed_s))
+
+
+def answering(events: list[Any]) -> dict[str, Route]:
+    return {"/v1/completions": lambda exchange: exchange.stream(events)}
+
+
+TELLING = [
+    fakes.vllm(),
+    fakes.sglang(),
+    fakes.llama_cpp(),
+    fakes.llama_cpp(infills=False),
+    fakes.ollama(),
+    fakes.ollama("odd:1b"),
+]
+
+
+def judged(engine: RemoteEngine, **how: Any) -> Generation:
+    return engine.generate(engine.tokenizer("x = ")["input_ids"], Judged(64, **how))
+
+
+@pytest.mark.parametrize("routes", TELLING)
+def test_servers_that_tell_how_probable_tokens_are_are_judged(connect: Connect, routes: dict[str, Route]) -> None:
+    heard: list[list[float]] = []
+    with serving(routes) as fake:
+        engine = connect(fake.url)
+        whole = judged(engine, on_log_probs=heard.append)
+        assert whole.log_probs == fakes.SURE and heard == [[each] for each in fakes.SURE]
+        assert judged(engine, log_probs=3).log_probs == fakes.SURE[:3]
+        unsure = judged(engine, least_log_prob=-2.0)
+        assert engine.tokenizer.decode(unsure.token_ids) == "a + b" and unsure.finish == "stop"
+        assert unsure.log_prob == -2.25
+        assert judged(engine, least_log_prob=-5.0).token_ids == whole.token_ids
+        sent = [set(each.body) for each in fake.completions]
+        plain = engine.generate(engine.tokenizer("x = ")["input_ids"], SamplingParams(64))
+        assert (plain.token_ids, plain.log_prob) == (whole.token_ids, None)
+        assert set(fake.completions[-1].body) < sent[0], "nothing is asked that nobody wants to know"
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        fakes.lm_studio(),
+        answers(*fakes.openai_events()),
+        answers(*fakes.openai_events(sure=fakes.SURE)),
+        # Not what was asked for, in whatever way.
+        *(
+            {**fakes.vllm(), **answering(fakes.openai_events(sure=odd))}
+            for odd in ((), fakes.SURE[:2], (-1.0, None, -1.0, -1.0), ("-1",) * 4, (float("nan"),) * 4, (1.0,) * 4)
+        ),
+    ],
+)
+def test_of_what_a_server_does_not_tell_nothing_is_hidden(connect: Connect, routes: dict[str, Route]) -> None:
+    with serving(routes) as fake:
+        engine = connect(fake.url)
+        found = judged(engine, least_log_prob=-3.9)
+        assert engine.tokenizer.decode(found.token_ids) == "a + b\n" and found.log_prob is None
+
+
+def test_what_a_server_is_unsure_of_is_not_shown(connect: Connect) -> None:
+    document = Document("", SOURCE, language="python", path="add.py")
+    with serving(fakes.vllm()) as fake:
+        engine = connect(fake.url)
+        hidden = complete_document(document, 26, engine, least_log_prob=-1.0)
+        assert (hidden.completion, hidden.reason) == (None, Reason.UNSURE)
+        shown = complete_document(document, 26, engine, least_log_prob=-9.0)
+        assert shown.completion is not None and shown.completion.text == "a + b"
+        assert shown.completion.log_prob is not None and shown.completion.log_prob < -1.0
 
 
 def test_answers_that_end_by_themselves_share_a_connection(connect: Connect) -> None:

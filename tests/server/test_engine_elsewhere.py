@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.engines import fakes
-from tests.engines.fakes import Exchange, serving
+from tests.engines.fakes import Exchange, Route, serving
 from tests.server.conftest import private
 from tests.server.rawlsp import PYTHON, URI, RawClient
+from tests.server.test_unsure import learnt
 
 Serve = Callable[..., RawClient]
 TEXT = "def add(a, b):\n    return \n"
@@ -62,6 +64,21 @@ def test_an_engine_elsewhere_needs_no_model_here(serve: Serve, log: Path) -> Non
         assert len({each.headers["x-session-id"] for each in fake.completions if "x-session-id" in each.headers}) >= 1
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in log.read_text().splitlines()}
     assert "httpx2" in loaded and not loaded & {"torch", "transformers", "onnxruntime"}
+
+
+def test_what_an_engine_elsewhere_is_unsure_of_is_hidden(serve: Serve, tmp_path: Path) -> None:
+    def sure(told: float) -> Route:
+        return lambda exchange: exchange.stream(fakes.openai_events(sure=[told] * len(fakes.ANSWER)))
+
+    with serving(fakes.vllm()) as fake:
+        learnt(tmp_path, hashlib.sha256(f"{fake.url} embedded".encode()).hexdigest()[:12])
+        client = serve(fake.url)
+        fake.routes["/v1/completions"] = sure(-3.0)
+        assert shown(client) == []
+        assert status(client)["reason"] == "low-confidence"
+        fake.routes["/v1/completions"] = sure(-0.1)
+        client.change(2, {"text": "\n" + TEXT})
+        assert [item["insertText"] for item in client.complete(2, 11)["items"]] == ["a + b"]
 
 
 def test_an_engine_that_is_away_is_said_once_and_comes_back_by_itself(serve: Serve, log: Path) -> None:

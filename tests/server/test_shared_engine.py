@@ -83,6 +83,9 @@ def test_three_windows_hold_one_model_that_outlives_them_and_its_own_death(
     editors: list[RawClient], runtime: Path
 ) -> None:
     assert all(answered(client) for client in editors)
+    for client in editors:
+        answers = client.call("pass-lsp/answers")["result"]["answers"]
+        assert any(each.get("log_prob", 0) < 0 for each in answers), "a random model is sure of nothing"
     [engine] = engines(runtime)
     for client in editors:
         assert client.process is not None

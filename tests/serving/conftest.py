@@ -17,10 +17,15 @@ pytest.importorskip("starlette")
 
 import uvicorn
 
-from pass_lsp.domain import Finish, Generation, SamplingParams
+from pass_lsp.domain import Finish, Generation, Judged, SamplingParams
 from pass_lsp.errors import PromptError
 from pass_lsp.serving.process import app_of, tcp
 from pass_lsp.serving.service import Limits, Service
+
+
+def log_prob_of(token: int) -> float:
+    """How sure `Counting` is of a token."""
+    return -token / 8
 
 
 class Counting:
@@ -58,12 +63,15 @@ class Counting:
             ids.append(10 + (last * 7 + len(prompt_ids) + len(ids) + params.seed) % 90)
             self.seen.append(prompt_ids[0])
             keep = stop(ids)
+            if isinstance(params, Judged) and params.on_log_probs:
+                params.on_log_probs([log_prob_of(ids[-1])])
             on_commit(ids[-1:])
             if keep is not None:
                 del ids[keep:]
                 finish = "stop"
                 break
-        return Generation(ids, finish, len(ids), prefilled_tokens=len(prompt_ids))
+        told = tuple(map(log_prob_of, ids)) if isinstance(params, Judged) else ()
+        return Generation(ids, finish, len(ids), prefilled_tokens=len(prompt_ids), log_probs=told)
 
 
 @pytest.fixture(scope="session")

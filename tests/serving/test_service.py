@@ -20,7 +20,7 @@ from pass_lsp.serving.process import tcp
 from pass_lsp.serving.scheduler import QUANTUM
 from pass_lsp.serving.service import Limits
 from pass_lsp.serving.text import Words
-from tests.serving.conftest import Counting, Serve, wait_for
+from tests.serving.conftest import Counting, Serve, log_prob_of, wait_for
 
 PROMPT = [20, 21, 22]
 
@@ -45,6 +45,21 @@ def test_an_answer_whole_and_in_pieces(tokenizer: Any, serve: Serve) -> None:
         assert "".join(event["choices"][0]["text"] for event in events) == whole["choices"][0]["text"]
         assert [event["choices"][0]["finish_reason"] for event in events][-2:] == [None, "length"]
         assert events[-1]["pass_lsp"] == whole["pass_lsp"] and events[-1]["pass_lsp"]["forwards"] == 20
+
+
+def test_each_token_comes_with_its_log_probability_if_that_is_asked_for(tokenizer: Any, serve: Serve) -> None:
+    with serve(Counting(tokenizer)) as here:
+        assert here.get("/v1/engine")[1]["log_probs"] is True
+        body = {"prompt": PROMPT, "max_tokens": 20, "logprobs": 0}
+        whole = here.post(body)[1]["choices"][0]
+        assert whole["logprobs"] == {"token_logprobs": [log_prob_of(i) for i in whole["token_ids"]]}
+        *runs, end = (event["choices"][0] for event in here.stream(body))
+        assert [run["token_ids"] for run in runs] == [[i] for i in whole["token_ids"]]
+        assert [run["logprobs"]["token_logprobs"] for run in runs] == [[log_prob_of(i)] for i in whole["token_ids"]]
+        assert end["logprobs"] is None
+        plain = {"prompt": PROMPT, "max_tokens": 3}
+        assert here.post(plain)[1]["choices"][0]["logprobs"] is None
+        assert {str(event["choices"][0]["logprobs"]) for event in here.stream(plain)} == {"None"}
 
 
 def test_a_stop_text_is_cut_and_never_shown(tokenizer: Any, serve: Serve) -> None:

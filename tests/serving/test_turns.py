@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pass_lsp.domain import Generation, SamplingParams
+from pass_lsp.domain import Generation, Judged, SamplingParams
 from pass_lsp.engines.local import LocalEngine, load_engine
 from pass_lsp.serving.scheduler import DOCUMENTS, IN_TURN, QUANTUM, Job, Scheduler
 from tests.serving.conftest import wait_for
@@ -61,6 +61,19 @@ def asked(scheduler: Scheduler, prompts: dict[str, list[int]], params: SamplingP
     wait_for(lambda: len(made) == len(prompts), 60)
     assert heard == {name: found.token_ids for name, found in made.items()}
     return made
+
+
+def test_turns_change_no_log_probability(watched: tuple[Watched, Scheduler], engine: LocalEngine) -> None:
+    params = Judged(LENGTH, log_probs=LENGTH)
+    prompts = {name: engine.tokenizer(text)["input_ids"] for name, text in SOURCES.items()}
+    alone = {name: engine.generate(ids, params).log_probs for name, ids in prompts.items()}
+    engine.forget()
+    model, scheduler = watched
+    made = asked(scheduler, prompts, params)
+    assert len(model.turns) > len(NAMES)
+    for name, found in made.items():
+        assert len(found.log_probs) == len(found.token_ids)
+        assert found.log_probs == pytest.approx(alone[name], abs=1e-4)
 
 
 # Not the paper's strategy with a temperature: that has the model's law, but no token that a seed fixes.

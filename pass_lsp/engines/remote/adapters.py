@@ -1,14 +1,16 @@
 """What each kind of server is sent and what it sends, as data: a server gets only members that it knows.
 
-`sends` maps the members of the body (dots nest) to names of `Wanted.values`; a value of None
-is left out. `text` and `finish` are the ways to them in an event. Sources: the servers' own
-documentation and request types.
+`sends` maps the members of the body (dots nest) to names of `values_of`; a value of None is left out.
+`judged` are members besides, for an answer that is to be judged. `text`, `finish` and `log_probs` are the ways to
+them in an event, `log_prob` that to the number in each of the last. Sources: the servers' own documentation
+and request types.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pass_lsp.domain import Finish
@@ -27,11 +29,14 @@ class Adapter:
     text: Way = ("choices", 0, "text")
     finish: Way = ("choices", 0, "finish_reason")
     tokens: Way = ()
+    judged: Mapping[str, Any] = field(default_factory=dict)
+    log_probs: Way = ()
+    log_prob: Way = ()
     infills: bool = False
 
-    def body(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def body(self, values: Mapping[str, Any], judged: bool = False) -> dict[str, Any]:
         """The request."""
-        body: dict[str, Any] = dict(self.fixed)
+        body: dict[str, Any] = {**self.fixed, **(self.judged if judged else {})}
         for member, name in self.sends.items():
             value = values[name]
             if value is not None:
@@ -56,6 +61,12 @@ class Adapter:
         """The ids in an event, None of a server that gives text alone."""
         found = _at(event, self.tokens) if self.tokens else None
         return [i for i in found if isinstance(i, int) and i >= 0] if isinstance(found, list) else None
+
+    def sure(self, event: Mapping[str, Any]) -> list[float]:
+        """How probable the tokens of an event were, in nats; nothing where the server does not tell."""
+        found = _at(event, self.log_probs) if self.log_probs else None
+        told = [_at(each, self.log_prob) for each in found] if isinstance(found, list) else []
+        return [float(each) for each in told if isinstance(each, (int, float)) and -math.inf < each <= 0]
 
 
 def _at(value: Any, way: Way) -> Any:
@@ -93,6 +104,7 @@ _OLLAMA = {
     "options.seed": "seed",
     "options.stop": "stop",
 }
+_OPENAI_LOG_PROBS: Way = ("choices", 0, "logprobs", "token_logprobs")
 _LLAMA_FIXED = {"stream": True, "cache_prompt": True, "min_p": 0.0}
 
 OURS = Adapter(
@@ -101,11 +113,21 @@ OURS = Adapter(
     {key: name for key, name in _OPENAI.items() if key != "stop"}
     | {"prompt": "ids", "top_k": "top_k", "stop_token_ids": "stop_ids", "strategy": "strategy"},
     tokens=("choices", 0, "token_ids"),
+    judged={"logprobs": 0},
+    log_probs=_OPENAI_LOG_PROBS,
 )
-VLLM = Adapter("vllm", "/v1/completions", _OPENAI | {"top_k": "top_k_if_any"})
-SGLANG = Adapter("sglang", "/v1/completions", _OPENAI | {"top_k": "top_k_if_any"})
+# 0 would do for these two as well, but is no number for some of their versions.
+VLLM = Adapter(
+    "vllm",
+    "/v1/completions",
+    _OPENAI | {"top_k": "top_k_if_any"},
+    judged={"logprobs": 1},
+    log_probs=_OPENAI_LOG_PROBS,
+)
+SGLANG = replace(VLLM, name="sglang")
 LM_STUDIO = Adapter("lmstudio", "/v1/completions", _OPENAI | {"top_k": "top_k_if_any"})
 OPENAI = Adapter("openai", "/v1/completions", _OPENAI)
+# Servers of unknown make, and LM Studio, may refuse to tell how probable tokens are, and then there would be no answer.
 LLAMA_INFILL = Adapter(
     "llamacpp",
     "/infill",
@@ -113,19 +135,30 @@ LLAMA_INFILL = Adapter(
     _LLAMA_FIXED,
     ("content",),
     ("stop",),
+    judged={"n_probs": 1},
+    log_probs=("completion_probabilities",),
+    log_prob=("logprob",),
     infills=True,
 )
-LLAMA_RAW = Adapter("llamacpp-raw", "/completion", _LLAMA | {"prompt": "prompt"}, _LLAMA_FIXED, ("content",), ("stop",))
-OLLAMA = Adapter(
-    "ollama", "/api/generate", _OLLAMA | {"prompt": "prompt"}, {"stream": True, "raw": True}, ("response",), ("done",)
+LLAMA_RAW = replace(
+    LLAMA_INFILL, name="llamacpp-raw", path="/completion", sends=_LLAMA | {"prompt": "prompt"}, infills=False
 )
-OLLAMA_INSERT = Adapter(
-    "ollama-insert",
+OLLAMA = Adapter(
+    "ollama",
     "/api/generate",
-    _OLLAMA | {"prompt": "prefix", "suffix": "suffix_or_line"},
-    {"stream": True},
+    _OLLAMA | {"prompt": "prompt"},
+    {"stream": True, "raw": True},
     ("response",),
     ("done",),
+    judged={"logprobs": True},
+    log_probs=("logprobs",),
+    log_prob=("logprob",),
+)
+OLLAMA_INSERT = replace(
+    OLLAMA,
+    name="ollama-insert",
+    sends=_OLLAMA | {"prompt": "prefix", "suffix": "suffix_or_line"},
+    fixed={"stream": True},
     infills=True,
 )
 ADAPTERS = {

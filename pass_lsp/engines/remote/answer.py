@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pass_lsp.domain import Finish, Generation, OnCommit, SamplingParams, Step, Stop, Strategy
+from pass_lsp.domain import Finish, Generation, Judged, OnCommit, SamplingParams, Step, Stop, Strategy
 from pass_lsp.engines.remote.discovery import Peer
 
 _FIGURES = ("forwards", "drafted", "accepted", "cached_tokens", "prefilled_tokens")
@@ -24,24 +24,40 @@ class Answer:
     finish: Finish | None = None
     pieces: list[int] = field(default_factory=list)
     figures: dict[str, int] = field(default_factory=dict)
+    log_probs: list[float] = field(default_factory=list)
+    untold: bool = False
 
     @property
     def awaited(self) -> bool:
         """Whether somebody listens; if not, the server is only to read the prompt."""
         return self.on_commit is not None or self.stop is not None
 
-    def push(self, run: list[int]) -> None:
-        """Commit ids, as far as nothing ends the answer inside them."""
+    def push(self, run: list[int], log_probs: Sequence[float] = ()) -> None:
+        """Commit ids, as far as nothing ends the answer inside them; `log_probs` are what the server told with them."""
         run = run[: self.limit - len(self.ids)]
+        judged = self.params if isinstance(self.params, Judged) else None
+        told = self._measured(run, log_probs, judged.log_probs) if judged else []
         if not run:
             return
         self.pieces.append(len(run))
         self.ids.extend(run)
         self.look()
+        if judged and self.finish is None and sum(self.log_probs) < judged.least_log_prob:
+            self.finish = "stop"
+        if judged and judged.on_log_probs and told:
+            judged.on_log_probs(told)
         if self.on_commit is not None:
             self.on_commit(run)
         if self.finish is None and len(self.ids) >= self.limit:
             self.finish = "length"
+
+    def _measured(self, run: list[int], told: Sequence[float], most: int) -> list[float]:
+        """Those of the first `most` that are new. Where a piece comes without, nothing is known of the whole."""
+        room = most - len(self.log_probs)
+        self.untold = self.untold or bool(run and room > 0 and not told)
+        new = [] if self.untold else [*told[:room]]
+        self.log_probs = [] if self.untold else [*self.log_probs, *new]
+        return new
 
     def look(self) -> None:
         """End where the stop rule says so; also called while nothing comes, because time passes."""
@@ -108,4 +124,11 @@ def generation_of(answer: Answer, prompt_length: int, by_token: bool) -> Generat
     else:
         steps = tuple(Step(1, 0, 0, piece if by_token else 1) for piece in answer.pieces)
     strategy: Strategy = answer.params.strategy if by_token else "autoregressive"
-    return Generation(answer.ids, answer.finish or "length", strategy=strategy, steps=steps, **figures)
+    return Generation(
+        answer.ids,
+        answer.finish or "length",
+        strategy=strategy,
+        steps=steps,
+        log_probs=tuple(answer.log_probs),
+        **figures,
+    )

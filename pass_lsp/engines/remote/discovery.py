@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -133,7 +133,9 @@ class _Asked:
     async def ours(self, told: dict[str, Any]) -> Peer:
         """Our own engine gives its tokenizer away."""
         vocabulary = Vocabulary.of(told)
-        return Peer(OURS, str(told.get("model", "embedded")), _number(told, "context_length"), vocabulary)
+        # One of an earlier version refuses what it does not know.
+        adapter = OURS if told.get("log_probs") else replace(OURS, judged={})
+        return Peer(adapter, str(told.get("model", "embedded")), _number(told, "context_length"), vocabulary)
 
     async def llama(self, adapter: Adapter, model: str) -> Peer:
         """llama.cpp fills in by itself, unless it was told how to or its model has no markers for it."""

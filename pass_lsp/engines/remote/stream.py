@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from pass_lsp.domain import Judged
 from pass_lsp.engines.remote.answer import Answer, figures_of, values_of
 from pass_lsp.engines.remote.discovery import Peer
 from pass_lsp.engines.remote.wire import DONE, Address, events, failure, refusal, trouble
@@ -29,7 +30,7 @@ async def stream(
     decode; of an answer that ends by itself the rest is read, so that the connection serves the next request.
     """
     headers = {"x-request-id": uuid.uuid4().hex} | ({"x-session-id": session} if session else {})
-    body = peer.adapter.body(values_of(peer, ids, answer))
+    body = peer.adapter.body(values_of(peer, ids, answer), isinstance(answer.params, Judged))
     try:
         async with _sent(client, peer.adapter.path, body, headers) as response, asyncio.timeout(None) as rest:
             if response.status_code != 200:
@@ -82,5 +83,5 @@ def _hear(event: dict[str, Any], peer: Peer, answer: Answer) -> None:
         raise error
     text, over = peer.adapter.heard(event)
     ids = peer.adapter.ids(event)
-    answer.push(peer.tokenizer.answer(text) if ids is None else ids)
+    answer.push(peer.tokenizer.answer(text) if ids is None else ids, peer.adapter.sure(event))
     answer.finish = answer.finish or over
