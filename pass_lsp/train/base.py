@@ -3,8 +3,9 @@
 A run lasts a given time, or a given number of tokens: warm-up, constant rate, linear decay
 over the last part, with the longest examples at its end. It can be killed at any moment and goes
 on from its last checkpoint when started again; a slice of it ends after so many minutes and
-leaves a checkpoint. A later run goes on from exported weights, and ends with the mean of those
-and its own where that is better. Every evaluation appends one JSON line to `log.jsonl`;
+leaves a checkpoint. A later run goes on from exported weights, also with more layers than they have.
+A run ends with the mean of its last weights, and half way back to those it began with, where that is
+better. Every evaluation appends one JSON line to `log.jsonl`;
 `run.json` states what the run was begun with.
 """
 
@@ -15,6 +16,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +28,23 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from pass_lsp.decoding.model import choose_device
 from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
-from pass_lsp.train.checkpoint import Progress, read_progress, recover, restore, save
+from pass_lsp.train.average import MeanWeights, half_way
+from pass_lsp.train.checkpoint import Progress, State, read_progress, recover, restore, save
 from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.feed import Feed
 from pass_lsp.train.fim import Batch, Examples, Packer
 from pass_lsp.train.forward import Forward, backward, hidden_states, moved
 from pass_lsp.train.machine import compiled, keep_memory, matmul_dtype
 from pass_lsp.train.optimizer import optimizers
-from pass_lsp.train.sizes import new_model, saved_model, size_named
+from pass_lsp.train.sizes import deepened, new_model, saved_model, size_named
 from pass_lsp.train.tokenizer import read_tokenizer
 
 WARMUP_STEPS = 30
 DECAY_SHARE = 0.6
 LONG_SHARE = 0.2
 """The end of a run, whose examples are the longer ones. On a CPU they are learnt from at two thirds of the speed."""
+MEAN_SHARE = 0.3
+"""The end of a run, of whose weights the mean is taken."""
 EVAL_ROWS = 32
 PATIENCE = 20
 """Steps in a row whose gradients are not finite, and are left out, before the run gives up."""
@@ -93,23 +98,19 @@ def train_base(plan: Plan) -> dict[str, Any]:
     _state_inputs(plan, size, model)
     model.to(device)  # type: ignore[arg-type]
     made = optimizers(model, size["muon_lr"], size["adam_lr"], dtype)
-    restore(plan.out / "checkpoint", made, progress)
+    state = State(model, made, MeanWeights(model), progress)
+    restore(plan.out / "checkpoint", state)
     batches = _batches(plan, size, progress)
     validation = _validation(plan.corpus, tokenizer, size["sequence"])
     end = math.inf if plan.slice_minutes is None else began + plan.slice_minutes * 60
-    return _run(plan, dtype, model, made, progress, batches, validation, end)
+    _run(plan, dtype, state, batches, validation, end)
+    return _ended(plan, state, validation)
 
 
 def _run(
-    plan: Plan,
-    dtype: torch.dtype,
-    model: LlamaForCausalLM,
-    made: list[torch.optim.Optimizer],
-    progress: Progress,
-    batches: Iterator[Batch],
-    validation: list[Batch],
-    end: float,
-) -> dict[str, Any]:
+    plan: Plan, dtype: torch.dtype, state: State, batches: Iterator[Batch], validation: list[Batch], end: float
+) -> None:
+    model, progress = state.model, state.progress
     forward = Forward(compiled(hidden_states) if plan.compiled else hidden_states, dtype, plan.device)
     bar = tqdm(total=1000, initial=round(plan.share(progress) * 1000), unit="‰", desc=plan.size)
     saved, missed = (now := time.monotonic()), 0
@@ -119,7 +120,7 @@ def _run(
         began = now
         batch = next(batches)
         loss = backward(model, forward.of(model, batch), dtype, batch, plan.device)
-        learned = _step(model, made, plan.rate * _rate(progress.step, plan.share(progress)))
+        learned = _step(state, plan)
         missed = 0 if learned else missed + 1
         if missed == PATIENCE:
             raise TrainError("The gradients are not finite; go on from the last checkpoint, with a lower --rate.")
@@ -131,20 +132,27 @@ def _run(
         bar.update(round(plan.share(progress) * 1000) - bar.n)
         if now - saved > plan.checkpoint_every:
             _logged(plan, progress, _losses(plan, model, validation), loss.item())
-            save(plan.out / "checkpoint", model, made, progress)
+            save(plan.out / "checkpoint", state)
             saved = time.monotonic()
             closing, now = saved - now, saved
     bar.close()
-    save(plan.out / "checkpoint", model, made, progress)
-    last = _logged(plan, progress, _losses(plan, model, validation), None)
-    if plan.share(progress) < 1 or plan.start_from is None or progress.averaged:
+    save(plan.out / "checkpoint", state)
+
+
+def _ended(plan: Plan, state: State, validation: list[Batch]) -> dict[str, Any]:
+    """The last evaluation. A run that is over keeps a mean of weights where that is better."""
+    progress = state.progress
+    last = _logged(plan, progress, _losses(plan, state.model, validation), None)
+    if plan.share(progress) < 1 or progress.averaged:
         return last
-    mean = _mean(model, plan.start_from)
     progress.averaged = True
-    losses = _losses(plan, mean, validation)
-    if (losses[0] or math.inf) < (last["loss"] or 0):
-        model, last = mean, _logged(plan, progress, losses, None)
-    save(plan.out / "checkpoint", model, made, progress)
+    for mean_of in (state.mean.model, partial(_half_way, plan)):
+        if (mean := mean_of(state.model)) is None:
+            continue
+        losses = _losses(plan, mean, validation)
+        if (losses[0] or math.inf) < (last["loss"] or 0):
+            state.model, last = mean, _logged(plan, progress, losses, None)
+    save(plan.out / "checkpoint", state)
     return last
 
 
@@ -167,17 +175,20 @@ def _rate(step: int, share: float) -> float:
     return min(1.0, (step + 1) / WARMUP_STEPS) * min(1.0, (1.0 - share) / DECAY_SHARE)
 
 
-def _step(model: LlamaForCausalLM, made: list[torch.optim.Optimizer], rate: float) -> bool:
+def _step(state: State, plan: Plan) -> bool:
     """Take a step, unless the gradients are not finite: one such step would be the end of the weights."""
+    model, share = state.model, plan.share(state.progress)
     finite = bool(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).isfinite())
     if not finite:
         model.zero_grad(set_to_none=True)
         return False
-    for optimizer in made:
+    for optimizer in state.optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * rate
+            group["lr"] = group["peak_lr"] * plan.rate * _rate(state.progress.step, share)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+    if share >= 1 - MEAN_SHARE:
+        state.mean.step()
     return True
 
 
@@ -192,8 +203,19 @@ def _model(
         return saved_model(checkpoint, device), progress
     if plan.start_from is not None and past is not None:
         begun = Progress(next_example=past["next_example"], earlier_tokens=past["tokens"])
-        return saved_model(plan.start_from, device), begun
+        return _started(plan.start_from, size["num_hidden_layers"], device), begun
     return new_model(size, tokenizer, device), Progress()
+
+
+def _started(folder: Path, layers: int, device: torch.device) -> LlamaForCausalLM:
+    """The weights that a run goes on from, with as many layers as it shall have."""
+    return deepened(saved_model(folder, device), layers)
+
+
+def _half_way(plan: Plan, model: LlamaForCausalLM) -> LlamaForCausalLM | None:
+    if plan.start_from is None:
+        return None
+    return half_way(_started(plan.start_from, model.config.num_hidden_layers, model.device), model)
 
 
 def _state_inputs(plan: Plan, size: dict[str, Any], model: LlamaForCausalLM) -> None:
@@ -215,19 +237,6 @@ def _validation(corpus: Path, tokenizer: PreTrainedTokenizerFast, length: int) -
         return []
     packer = Packer(Examples(read_corpus(heldout), tokenizer, length, seed=77), 4, length)
     return [packer.batch() for _ in range(EVAL_ROWS // 4)]
-
-
-@torch.no_grad()
-def _mean(model: LlamaForCausalLM, start: Path) -> LlamaForCausalLM:
-    """The model half way back to the weights that the run began with.
-
-    A run's end and its start lie in one valley, and between them it is often deeper than at both
-    (Wortsman et al. 2022, "Model soups").
-    """
-    mean = saved_model(start, model.device)
-    for mine, other in zip(mean.parameters(), model.parameters(), strict=True):
-        mine.lerp_(other, 0.5)
-    return mean
 
 
 def _logged(plan: Plan, progress: Progress, losses: list[float | None], train_loss: float | None) -> dict[str, Any]:

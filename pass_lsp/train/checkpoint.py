@@ -1,4 +1,4 @@
-"""A checkpoint of `train base`: weights, momenta and progress, replaced as one. Nothing is ever pickled."""
+"""A checkpoint of `train base`: weights, momenta, their mean and progress, replaced as one. Nothing is ever pickled."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
+from transformers import LlamaForCausalLM
+
+from pass_lsp.train.average import MeanWeights
 
 
 @dataclass
 class Progress:
-    """What a checkpoint remembers besides weights and momenta. `averaged`: the mean with the start was looked at."""
+    """What a checkpoint remembers besides weights and momenta. `averaged`: the means were looked at."""
 
     step: int = 0
     tokens: int = 0
@@ -25,19 +27,29 @@ class Progress:
     averaged: bool = False
 
 
-def save(folder: Path, model: PreTrainedModel, optimizers: list[torch.optim.Optimizer], progress: Progress) -> None:
+@dataclass
+class State:
+    """A run as it is now, which is what a checkpoint holds; `mean` is that of its last weights."""
+
+    model: LlamaForCausalLM
+    optimizers: list[torch.optim.Optimizer]
+    mean: MeanWeights
+    progress: Progress
+
+
+def save(folder: Path, state: State) -> None:
     """Write the checkpoint beside `folder` and rename: a kill leaves the old one or the new one, never half of each."""
     fresh = folder.with_name("checkpoint.new")
     fresh.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(str(fresh))
+    state.model.save_pretrained(str(fresh))
     tensors = {
         f"{i}.{j}.{key}": value.contiguous()
-        for i, optimizer in enumerate(optimizers)
-        for j, state in optimizer.state_dict()["state"].items()
-        for key, value in state.items()
+        for i, optimizer in enumerate((*state.optimizers, state.mean))
+        for j, kept in optimizer.state_dict()["state"].items()
+        for key, value in kept.items()
     }
     save_file(tensors, fresh / "optimizer.safetensors")
-    (fresh / "progress.json").write_text(json.dumps(asdict(progress)))
+    (fresh / "progress.json").write_text(json.dumps(asdict(state.progress)))
     old = folder.with_name("checkpoint.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -59,15 +71,15 @@ def read_progress(folder: Path) -> Progress | None:
     return Progress(**json.loads(found.read_text())) if found.exists() else None
 
 
-def restore(folder: Path, optimizers: list[torch.optim.Optimizer], progress: Progress) -> None:
-    """Give the optimizers their momenta back."""
-    if not progress.step or not (folder / "optimizer.safetensors").exists():
+def restore(folder: Path, state: State) -> None:
+    """Give the optimizers their momenta back, and the mean what it knew."""
+    if not state.progress.step or not (folder / "optimizer.safetensors").exists():
         return
     tensors = load_file(folder / "optimizer.safetensors")
-    for i, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, torch.Tensor]] = {}
+    for i, optimizer in enumerate((*state.optimizers, state.mean)):
+        kept: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             owner, index, key = name.split(".", 2)
             if int(owner) == i:
-                state.setdefault(int(index), {})[key] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+                kept.setdefault(int(index), {})[key] = tensor
+        optimizer.load_state_dict({"state": kept, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -18,7 +18,8 @@ MAX_BENCHMARK_GRAMS = 5
 _UNWANTED_FOLDERS = frozenset(
     (
         *("test", "tests", "testing", "testdata", "test_data", "idle_test", "fixtures", "conftest"),
-        *("_vendor", "vendor", "vendored", "third_party", "extern", "_extern", "site-packages", "node_modules"),
+        *("_vendor", "vendor", "vendored", "extern", "_extern", "site-packages", "node_modules"),
+        *("third_party", "thirdparty", "thirdparty_files"),
         *("locale", "locales", "locale-data", "__pycache__", "lib2to3", "pb2", "proto", "data"),
     )
 )

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
+from pass_lsp.train.average import MeanWeights
 from pass_lsp.train.checkpoint import recover
 from pass_lsp.train.parts import MIB, join, split
 
@@ -71,6 +72,8 @@ def pack_run(run: Path, whole: Path, dtype: torch.dtype) -> None:
     tensors: dict[str, torch.Tensor] = {}
     for part in ("model", "optimizer"):
         for name, tensor in load_file(checkpoint / f"{part}.safetensors").items():
+            if name.endswith(MeanWeights.STATE):
+                continue  # as large as the model, and begun anew where the run goes on
             # Counters of steps have no dimension and must stay exact.
             tensors[f"{part}/{name}"] = tensor.to(dtype) if tensor.ndim else tensor
     texts = {name: (checkpoint / name).read_text("utf-8") for name in _TEXTS if (checkpoint / name).exists()}

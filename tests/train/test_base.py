@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 import pass_lsp
 from pass_lsp.errors import TrainError
 from pass_lsp.train import base, checkpoint, export
-from pass_lsp.train.base import DECAY_SHARE, LONG_SHARE, WARMUP_STEPS, Plan, train_base
-from pass_lsp.train.checkpoint import Progress
+from pass_lsp.train.average import MeanWeights
+from pass_lsp.train.base import DECAY_SHARE, LONG_SHARE, MEAN_SHARE, WARMUP_STEPS, Plan, train_base
+from pass_lsp.train.checkpoint import Progress, State
 from pass_lsp.train.export import export_model
 from pass_lsp.train.sizes import size_named
 
@@ -87,7 +89,7 @@ def test_the_same_seed_gives_the_same_run(plan: Callable[..., Plan]) -> None:
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
-    run = plan(16, checkpoint_every=10)
+    run = plan(14, checkpoint_every=10)
     with monkeypatch.context() as patch:
         killed_after(patch, 12)
         with pytest.raises(KeyboardInterrupt):
@@ -99,16 +101,17 @@ def test_a_killed_run_goes_on_from_its_checkpoint(plan: Callable[..., Plan], mon
     begun: list[Progress] = []
     restore = base.restore
 
-    def spy(folder: Path, made: Any, progress: Progress) -> None:
-        begun.append(replace(progress))
-        restore(folder, made, progress)
-        held = [len(optimizer.state) for optimizer in made]
-        assert all(held), "the momenta came back"
+    def spy(folder: Path, state: State) -> None:
+        begun.append(replace(state.progress))
+        restore(folder, state)
+        assert all(optimizer.state for optimizer in (*state.optimizers, state.mean)), (
+            "the momenta and the mean came back"
+        )
 
     monkeypatch.setattr(base, "restore", spy)
     train_base(run)
     assert begun == [kept]
-    assert saved(run).step == 16 and saved(run).tokens > kept.tokens
+    assert saved(run).step == 14 and saved(run).tokens > kept.tokens
     steps = [row["step"] for row in logged(run)]
     assert steps == sorted(steps)
 
@@ -117,7 +120,7 @@ def test_a_finished_run_stays_as_it_is(plan: Callable[..., Plan]) -> None:
     run = plan(2)
     first = train_base(run)
     before = weights(run.out / "checkpoint"), load_file(run.out / "checkpoint" / "optimizer.safetensors")
-    assert train_base(run) == first
+    assert train_base(run) == first | {"averaged": True}
     after = weights(run.out / "checkpoint"), load_file(run.out / "checkpoint" / "optimizer.safetensors")
     for old, new in zip(before, after, strict=True):
         assert old.keys() == new.keys()
@@ -189,25 +192,36 @@ def test_what_is_exported_loads_and_can_be_trained_on(
 
 
 @pytest.mark.parametrize("apart", [0.05, 0.0])
-def test_a_run_ends_with_the_mean_of_its_start_and_its_end_where_that_is_better(
-    plan: Callable[..., Plan], corpus: Path, tokenizer_dir: Path, tmp_path: Path, apart: float
+@pytest.mark.parametrize("of", ["its start and its end", "its last part"])
+def test_a_run_ends_with_a_mean_where_that_is_better(
+    plan: Callable[..., Plan], corpus: Path, tokenizer_dir: Path, tmp_path: Path, of: str, apart: float
 ) -> None:
     good = plan(40, "good")
     train_base(good)
     start = tmp_path / "start"
     export_model(good.out, corpus, tokenizer_dir, start)
     learned = load_file(start / "model.safetensors")
-    end = plan(0, "end", start_from=start)
-    train_base(end)
-    # As if the run had gone from one side of what is learned to the other.
     noise = {name: apart * torch.randn(each.shape) for name, each in learned.items()}
-    save_file({name: each.float() + noise[name] for name, each in learned.items()}, start / "model.safetensors")
-    checkpoint = end.out / "checkpoint"
+    checkpoint = good.out / "checkpoint"
+    # As if the run had gone from one side of what is learned to the other.
     save_file({name: each.float() - noise[name] for name, each in learned.items()}, checkpoint / "model.safetensors")
+    given: dict[str, Any] = {}
+    optimizer = load_file(checkpoint / "optimizer.safetensors")
+    if of == "its last part":
+        means = {name: each for name, each in optimizer.items() if name.endswith("mean")}
+        assert len(means) == len(learned)
+        for key, name in zip(sorted(means, key=lambda key: int(key.split(".")[1])), parameter_names(good), strict=True):
+            optimizer[key] = learned[name].float()
+    else:
+        optimizer = {name: each for name, each in optimizer.items() if not name.endswith(MeanWeights.STATE)}
+        save_file({name: each.float() + noise[name] for name, each in learned.items()}, start / "model.safetensors")
+        given = {"start_from": start}
+    save_file(optimizer, checkpoint / "optimizer.safetensors")
     progress = json.loads((checkpoint / "progress.json").read_text())
     (checkpoint / "progress.json").write_text(json.dumps(progress | {"averaged": False}))
-    (end.out / "log.jsonl").unlink()
+    (good.out / "log.jsonl").unlink()
 
+    end = replace(good, **given)
     last = train_base(end)
     rows = logged(end)
     assert [row["averaged"] for row in rows] == ([False, True] if apart else [False])
@@ -215,6 +229,40 @@ def test_a_run_ends_with_the_mean_of_its_start_and_its_end_where_that_is_better(
     for name, tensor in weights(checkpoint).items():
         assert torch.allclose(tensor, learned[name].float(), atol=1e-6)
     assert train_base(end)["loss"] == last["loss"], "what is over stays as it is"
+
+
+def parameter_names(plan: Plan) -> list[str]:
+    model = LlamaForCausalLM.from_pretrained(str(plan.out / "checkpoint"))
+    return [name for name, _ in model.named_parameters()]
+
+
+def test_the_mean_is_of_the_last_part(plan: Callable[..., Plan]) -> None:
+    run = plan(20)
+    train_base(run)
+    kept = load_file(run.out / "checkpoint" / "optimizer.safetensors")
+    assert {each.item() for name, each in kept.items() if name.endswith("count")} == {20 * MEAN_SHARE}
+
+
+def test_a_run_goes_on_with_more_layers(
+    plan: Callable[..., Plan],
+    corpus: Path,
+    tokenizer_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = plan(30, "first")
+    shallow = train_base(first)
+    start = tmp_path / "start"
+    export_model(first.out, corpus, tokenizer_dir, start)
+    deeper = size_named("toy") | {"num_hidden_layers": 3}
+    monkeypatch.setattr(base, "size_named", lambda _: deeper)
+    begun = train_base(plan(0, "begun", start_from=start))
+    assert begun["loss"] == pytest.approx(shallow["loss"], abs=0.01)  # rounded to bfloat16 in between
+    run = plan(30, "deep", start_from=start)
+    last = train_base(run)
+    assert last["loss"] < begun["loss"]
+    assert sum("input_layernorm" in name for name in weights(run.out / "checkpoint")) == 3
+    assert json.loads((run.out / "run.json").read_text())["parameters"] > sum(map(torch.numel, weights(start).values()))
 
 
 def test_without_held_out_text_the_loss_is_unknown(plan: Callable[..., Plan], sources: Path) -> None:

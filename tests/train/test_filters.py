@@ -57,6 +57,7 @@ def test_permissive(text: str, allowed: bool) -> None:
         ("package/module_test.py", True),
         ("package/conftest.py", True),
         ("package/_vendor/other/module.py", True),
+        ("package/_private/thirdparty/other/module.py", True),
         ("package/message_pb2.py", True),
         ("package/_version.py", True),
         ("package/version.py", True),

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 from pass_lsp.errors import TrainError
-from pass_lsp.train.sizes import all_sizes, new_model, parameters, size_named
+from pass_lsp.train.sizes import all_sizes, deepened, new_model, parameters, size_named
 
 
 class Vocabulary:
@@ -42,3 +43,38 @@ def test_the_sizes_are_what_they_are_called() -> None:
 def test_an_unknown_size_is_explained() -> None:
     with pytest.raises(TrainError, match="toy, cpu"):
         size_named("vast")
+
+
+@pytest.fixture
+def shallow() -> LlamaForCausalLM:
+    """A model of two layers, all of which say something."""
+    tokenizer: Any = Vocabulary(64)
+    model = new_model(size_named("toy"), tokenizer, torch.device("cpu"))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layers", [3, 4, 5])
+def test_a_deeper_model_says_the_same_and_can_learn_more(shallow: LlamaForCausalLM, layers: int) -> None:
+    deep = deepened(shallow, layers)
+    assert deep.config.num_hidden_layers == layers == len(deep.model.layers)
+    assert deep.lm_head.weight is deep.model.embed_tokens.weight
+    ids = torch.arange(40).reshape(2, 20)
+    assert torch.equal(deep(ids).logits, shallow(ids).logits)
+    with torch.enable_grad():
+        deep(ids, labels=ids).loss.backward()
+    for layer in deep.model.layers:
+        assert layer.self_attn.o_proj.weight.grad.abs().sum() > 0 and layer.mlp.down_proj.weight.grad.abs().sum() > 0
+    silent = [not layer.mlp.down_proj.weight.any() for layer in deep.model.layers]
+    assert sum(silent) == layers - 2 and not silent[0], "what reads the embeddings stays the first"
+
+
+def test_a_model_as_deep_as_asked_for_stays_itself(shallow: LlamaForCausalLM) -> None:
+    assert deepened(shallow, 2) is shallow
+
+
+def test_a_model_is_not_made_shallower(shallow: LlamaForCausalLM) -> None:
+    with pytest.raises(TrainError, match="has 2 layers, which is more than the 1"):
+        deepened(shallow, 1)
