@@ -67,7 +67,10 @@ class Reason(StrEnum):
     EMPTY = "model-had-nothing-to-add", "The model had nothing to add."
     REPEATS_SUFFIX = "repeats-what-follows", "The answer was what already stands below."
     REPETITIVE = "repeats-itself", "The answer said the same thing over and over."
-    UNSURE = "low-confidence", "You rarely take what the model is this unsure of; ask by hand to see it."
+    UNSURE = (
+        "low-confidence",
+        "What the model is this unsure of is hardly ever right, or rarely taken; ask by hand to see it.",
+    )
     # The request's.
     SUPERSEDED = "superseded", "A newer request for the document came in."
     CANCELLED = "cancelled", "The editor cancelled the request."

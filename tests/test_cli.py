@@ -19,6 +19,7 @@ import pytest
 
 import pass_lsp
 from pass_lsp import cli
+from pass_lsp.metrics.gate import ledger_name
 from tests.engines import fakes
 
 COMMANDS = [
@@ -378,7 +379,7 @@ def test_stats_of_nothing_and_of_something(run: Run, tmp_path: Path, monkeypatch
     assert (found["answers"], found["from_memory"], found["acceptance"]) == (3, 1, 1.0)
     assert found["latency_ms"]["memory"]["p99"] == 0.4 and found["tokens_per_forward"] == 1.5
     assert found["retained"]["after_30_s"] == {"characters": 15, "of": 20, "share": 0.75}
-    assert found["gate"] == {"learnt_from": 0, "least_probability": 0.0}
+    assert found["gate"] == {"learnt_from": 0, "learnt": False, "least_probability": 0.0}
     plain = run("stats").out
     assert "still there after 30 s" in plain and "75%" in plain and "inside-a-word 1" in plain
     assert "nothing, by what became of 0 suggestions" in plain
@@ -394,10 +395,21 @@ def test_stats_tells_what_is_hidden(run: Run, tmp_path: Path, monkeypatch: pytes
     events.append({"kind": "answer", "source": "model", "ms": 80.0, "reason": "low-confidence", "log_prob": -8.0})
     (tmp_path / "pass-lsp" / "ledger.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     found = json.loads(run("stats", "--json").out)
-    assert found["gate"] == {"learnt_from": 400, "least_probability": pytest.approx(math.exp(-199 / 50), abs=1e-5)}
+    least = pytest.approx(math.exp(-199 / 50), abs=1e-5)
+    assert found["gate"] == {"learnt_from": 400, "learnt": True, "least_probability": least}
     plain = run("stats").out
     assert "below a probability of 1.87% for their first words, by what became of 400 suggestions" in plain
     assert "low-confidence 1" in plain
+
+
+def test_stats_tells_what_was_measured_as_hopeless(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("pass_lsp.cli.stats.measured_hopeless", lambda model: -5.0 if model == "embedded" else 0.0)
+    (tmp_path / "pass-lsp").mkdir()
+    seen = {"at": time.time(), "log_prob": -1.0, "model": ledger_name("embedded"), "characters": 20}
+    events = [{"kind": "answer", "source": "model", "ms": 80.0}, {"kind": "shown", **seen}]
+    (tmp_path / "pass-lsp" / "ledger.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert "below a probability of 0.67% for their first words, as measured of the model" in run("stats").out
 
 
 def test_doctor_looks_at_an_engine_elsewhere(run: Run) -> None:

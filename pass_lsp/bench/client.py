@@ -54,8 +54,9 @@ class Client:
             "textDocument": {"inlineCompletion": {}},
             "general": {"positionEncodings": ["utf-32", "utf-16"]},
         }
-        # What a benchmark types is not what the user types, so it stays out of the user's ledger.
-        options_of_ours = {"ledger": False, **(settings or {})}
+        # What a benchmark types is not what the user types, so it stays out of the user's ledger. Every answer is
+        # decoded to its end: one that is hidden as unsure costs less.
+        options_of_ours = {"ledger": False, "hide_unsure": False, **(settings or {})}
         self.request(
             "initialize",
             {

@@ -23,6 +23,7 @@ from pass_lsp.completion import complete_document
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import Context, Engine, Mode, SamplingParams
+from pass_lsp.metrics.gate import hopeless
 from pass_lsp.train.filters import parses
 from pass_lsp.train.prose import prose
 
@@ -59,8 +60,9 @@ def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engi
     """Every contender on the same holes: `rows` over all of them, `by_kind` over each kind.
 
     Shares lie between 0 and 1, intervals are Wilson's at 95 %. `when_unsure_ones_are_left_out` tells what
-    hiding them would bring, and what it would cost. `against` is another model's
-    name and engine; `better` and `worse` then count the holes that only one of the two fills exactly.
+    hiding them would bring, and what it would cost; `hopeless` which ones an editor does not show unasked.
+    `against` is another model's name and engine; `better` and `worse` then count the holes that only one of the
+    two fills exactly.
     """
     contenders = _contenders(engine, against)
     answers = {
@@ -79,6 +81,7 @@ def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engi
     found["rows"] = [_row(name, given) for name, given in answers.items()]
     if sure := [answer for answer in answers[MODEL] if answer.log_prob is not None]:
         found["when_unsure_ones_are_left_out"] = _left_out(sure)
+        found["hopeless"] = _hopeless(sure)
     kinds = sorted({hole.kind for hole in holes})
     found["by_kind"] = [
         {"kind": kind, "holes": len(of_kind), **_row(name, of_kind)}
@@ -181,6 +184,22 @@ def _left_out(answers: Sequence[Answer]) -> list[dict[str, Any]]:
         row |= {"interval": _interval(hits, len(left)), "of_the_right_ones": round(hits / max(right, 1), 3)}
         rows.append(row)
     return rows
+
+
+def _hopeless(answers: Sequence[Answer]) -> dict[str, Any] | None:
+    """What an editor does not show unasked, by this measurement (see `metrics.gate`)."""
+    found = hopeless((answer.log_prob or 0.0, answer.first_line) for answer in answers)
+    if found is None:
+        return None
+    right = sum(answer.first_line for answer in answers)
+    return {
+        "below": round(found.least, 2),
+        "answers": found.shown,
+        "of_all": round(found.shown / len(answers), 3),
+        "first_line_exact": round(found.taken / found.shown, 3),
+        "interval": _interval(found.taken, found.shown),
+        "of_the_right_ones": round(found.taken / max(right, 1), 3),
+    }
 
 
 def _interval(hits: int, total: int) -> list[float]:

@@ -157,6 +157,9 @@ def _infill_rows(infill: Document) -> list[tuple[str, Any]]:
         if row["left_out"] == 0.5:
             shown = f"{row['first_line_exact']:.1%}, {row['of_the_right_ones']:.0%} of the right ones among them"
             rows.append(("first missing line exact, the half of the answers that the model is surer of", shown))
+    if hidden := infill.get("hopeless"):
+        right = f"{hidden['of_all']:.0%}, of which {hidden['first_line_exact']:.1%} begin with the right line"
+        rows.append(("answers that are not shown unasked, from the first day", right))
     return rows
 
 

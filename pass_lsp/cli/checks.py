@@ -33,7 +33,7 @@ _REMEDIES = {
     Reason.DISABLED: "switched off by `enabled` or `disabled_languages`",
     Reason.TOO_LARGE: "the file is too large or minified",
     Reason.EXCLUDED: "the file's name says that it holds secrets",
-    Reason.UNSURE: "rarely taken when the model was this unsure; set `hide_unsure` to false to see them all",
+    Reason.UNSURE: "the model was too unsure to be right or taken; set `hide_unsure` to false to see them all",
     Reason.DEADLINE: "too slow here: a smaller model, a GPU, or a longer `deadline_ms`",
     Reason.ENGINE_AWAY: "the engine elsewhere gave no answer; see the check 'engine' above, or start it",
     Reason.FAILED: "a bug; see the server's log",

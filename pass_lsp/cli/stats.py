@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pass_lsp.engines.embedded import measured_hopeless
+from pass_lsp.metrics.gate import ledger_name
 from pass_lsp.metrics.ledger import read
 from pass_lsp.metrics.stats import MEMORY, MODEL, Stats
 
@@ -16,7 +18,8 @@ def stats(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON o
     from pass_lsp.server.folders import ledger_file
 
     path = ledger_file()
-    found = Stats.of(read(path)).as_dict()
+    # Of other models than the one that ships, only what became of their suggestions is known here.
+    found = Stats.of(read(path)).as_dict({ledger_name("embedded"): measured_hopeless("embedded")})
     if as_json:
         typer.echo(json.dumps({"ledger": str(path), **found}))
         return
@@ -43,14 +46,16 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     lines.append(("tokens per forward", str(found["tokens_per_forward"] or "–")))
     empty = ", ".join(f"{reason} {count}" for reason, count in found["empty_answers"].items())
     lines.append(("empty answers", empty or "none"))
-    lines.append(("hidden as unsure", _hidden(found["gate"]["learnt_from"], found["gate"]["least_probability"])))
+    lines.append(("hidden as unsure", _hidden(**found["gate"])))
     return lines
 
 
-def _hidden(learnt_from: int, least: float) -> str:
-    if not least:
-        return f"nothing, by what became of {learnt_from} suggestions"
-    return f"below a probability of {least:.2%} for their first words, by what became of {learnt_from} suggestions"
+def _hidden(learnt_from: int, learnt: bool, least_probability: float) -> str:
+    by = f"by what became of {learnt_from} suggestions"
+    if not least_probability:
+        return f"nothing, {by}"
+    by = by if learnt else "as measured of the model"
+    return f"below a probability of {least_probability:.2%} for their first words, {by}"
 
 
 def _percent(share: float | None) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import re
 from pathlib import Path
 
@@ -19,6 +22,19 @@ def embedded_model() -> Path:
         if found:
             return found[0]
     raise ModelError("The embedded model is missing; install pass-lsp again, or name a model with --model.")
+
+
+def measured_hopeless(model: str) -> float:
+    """The log-probability below which answers of a model hardly ever begin right, if that was measured; else -inf.
+
+    `model` is `embedded` or a directory, beside whose card `train card` keeps what `bench infill` found.
+    """
+    folder = embedded_model() if model == "embedded" else Path(model)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        least = float(json.loads((folder / "measured.json").read_text("utf-8"))["infill"]["hopeless"]["below"])
+        if least <= 0:
+            return least
+    return -math.inf
 
 
 def user_lookahead(model: str) -> Path:

@@ -3,10 +3,12 @@
 What tells is the model's own log-probability of the first tokens, all together. How often suggestions
 of each are taken is estimated by isotonic regression (Ayer et al. 1955, pooled adjacent violators):
 the surer the model, the oftener, and nothing else is assumed. Text and names are not looked at.
+Before anything is learnt, and below what is, stands what the model's own measurement found hopeless.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections import Counter, deque
@@ -21,6 +23,8 @@ RARELY = 0.03
 REMEMBERED_S = 30 * 86_400
 """What is hidden is not shown, and so not learnt about; when the samples are this old it gets another chance."""
 MOST = 4000
+HOPELESS = 0.02
+"""The share of held-out answers with a right first line below which a model's own measurement leaves them out."""
 _REFIT_EVERY = 16
 _TAKEN = {"shown": False, "accepted": True, "partly": True}
 
@@ -29,18 +33,18 @@ Sample = tuple[float, float, bool]
 
 
 class Gate:
-    """`least_log_prob` is what a suggestion needs to be shown: -inf as long as too little is known."""
+    """`least_log_prob` is what a suggestion needs to be shown: `hopeless_below` as long as too little is known."""
 
-    def __init__(self, model: str = "") -> None:
-        self.model = model
-        self.least_log_prob = -math.inf
+    def __init__(self, model: str = "", hopeless_below: float = -math.inf) -> None:
+        self.model, self.hopeless_below = model, hopeless_below
+        self.least_log_prob = hopeless_below
         self._samples: deque[Sample] = deque(maxlen=MOST)
         self._fresh = 0
 
     @classmethod
-    def of(cls, model: str, events: Iterable[Mapping[str, Any]]) -> Gate:
-        """What the ledger's `events` say about `model`; malformed ones say nothing."""
-        gate = cls(model)
+    def of(cls, model: str, events: Iterable[Mapping[str, Any]], hopeless_below: float = -math.inf) -> Gate:
+        """What the ledger's `events` say about `model` (see `ledger_name`); malformed ones say nothing."""
+        gate = cls(model, hopeless_below)
         gate._samples.extend(sample for event in events if event.get("model") == model for sample in _samples(event))
         gate._fit()
         return gate
@@ -71,7 +75,28 @@ class Gate:
         worth = [block for block in blocks if block.taken >= RARELY * block.shown]
         hidden = shown.total() - sum(block.shown for block in worth)
         known = shown.total() >= LEAST_SHOWN and sum(block.taken for block in blocks) >= LEAST_TAKEN
-        self.least_log_prob = worth[0].least if known and worth and hidden >= LEAST_HIDDEN else -math.inf
+        learnt = worth[0].least if known and worth and hidden >= LEAST_HIDDEN else -math.inf
+        self.least_log_prob = max(learnt, self.hopeless_below)
+
+
+def ledger_name(model: str, engine: str = "") -> str:
+    """What the ledger calls a model, and the address where it runs."""
+    where = f"{engine} " if "://" in engine else ""
+    return hashlib.sha256(f"{where}{model}".encode()).hexdigest()[:12]
+
+
+def hopeless(answers: Iterable[tuple[float, bool]]) -> Block | None:
+    """(log-probability, right) of held-out answers → how many are hopeless, and the `least` that the others have."""
+    given, right_ones = Counter[float](), Counter[float]()
+    for log_prob, right in answers:
+        given[log_prob] += 1
+        right_ones[log_prob] += right
+    blocks = isotonic((least, many, right_ones[least]) for least, many in sorted(given.items()))
+    below = [block for block in blocks if block.taken < HOPELESS * block.shown]
+    shown, right = sum(block.shown for block in below), sum(block.taken for block in below)
+    if shown < LEAST_HIDDEN or len(below) == len(blocks):
+        return None
+    return Block(blocks[len(below)].least, shown, right)
 
 
 def _samples(event: Mapping[str, Any]) -> Iterator[Sample]:

@@ -49,9 +49,10 @@ class Stats:
                 continue
         return stats
 
-    def as_dict(self) -> dict[str, Any]:
-        """The figures as JSON has them."""
-        gate = Gate.of(self.judged[-1]["model"], self.judged) if self.judged else Gate()
+    def as_dict(self, hopeless_below: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """The figures as JSON has them. `hopeless_below` is what was measured of models, by the ledger's names."""
+        model = self.judged[-1]["model"] if self.judged else ""
+        gate = Gate.of(model, self.judged, (hopeless_below or {}).get(model, -math.inf))
         return {
             "answers": self.answers,
             "from_memory": self.from_memory,
@@ -64,7 +65,11 @@ class Stats:
             "latency_ms": {source: percentiles(values) for source, values in self.latencies.items()},
             "tokens_per_forward": _share(self.tokens, self.forwards),
             "empty_answers": dict(self.reasons.most_common()),
-            "gate": {"learnt_from": gate.shown, "least_probability": round(math.exp(gate.least_log_prob), 5)},
+            "gate": {
+                "learnt_from": gate.shown,
+                "learnt": gate.least_log_prob > gate.hopeless_below,
+                "least_probability": round(math.exp(gate.least_log_prob), 5),
+            },
         }
 
     def answer(self, event: Mapping[str, Any]) -> None:

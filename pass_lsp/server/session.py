@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from pass_lsp.documents.document import Document
 from pass_lsp.documents.store import Change, DocumentStore, key_of
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Engine, Reason
+from pass_lsp.engines.embedded import measured_hopeless
 from pass_lsp.errors import EngineError, PassLspError
 from pass_lsp.heap import for_good, give_back
-from pass_lsp.metrics.gate import Gate
+from pass_lsp.metrics.gate import Gate, ledger_name
 from pass_lsp.metrics.ledger import Ledger, read
 from pass_lsp.server.ahead import cursor_after
 from pass_lsp.server.answers import Answers
@@ -189,7 +190,9 @@ class Session:
 
     def _least_log_prob(self, settings: Settings) -> float | None:
         """How sure the model must be of what is shown unasked; None where nobody wants to know."""
-        return self.usage.gate.least_log_prob if settings.hide_unsure and self.ledger.path is not None else None
+        least = self.usage.gate.least_log_prob
+        wanted = settings.hide_unsure and (self.ledger.path is not None or least > -math.inf)
+        return least if wanted else None
 
     # --- documents --------------------------------------------------------------
 
@@ -265,9 +268,9 @@ class Session:
 
 
 def _learnt(settings: Settings, ledger: Path | None) -> Gate:
-    """What this user's ledger tells of the model and where it runs, which the ledger knows by a hash."""
-    where = f"{settings.engine} " if "://" in settings.engine else ""
-    key = hashlib.sha256(f"{where}{settings.model}".encode()).hexdigest()[:12]
+    """What is known of the model: its own measurement, and what became of its suggestions here."""
+    key = ledger_name(settings.model, settings.engine)
+    hopeless_below = -math.inf if "://" in settings.engine else measured_hopeless(settings.model)
     with contextlib.suppress(OSError):
-        return Gate.of(key, read(ledger, key) if ledger is not None else ())
-    return Gate(key)
+        return Gate.of(key, read(ledger, key) if ledger is not None else (), hopeless_below)
+    return Gate(key, hopeless_below)

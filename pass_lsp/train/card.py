@@ -145,6 +145,13 @@ def _infill(figures: dict[str, Any]) -> str:
             "blocks are asked for through the whole completion flow, random spans of the model alone.",
             _table(["holes", "contender", "exact", "interval", "edit similarity", "parses"], rows),
         ]
+        if hopeless := found.get("hopeless"):
+            pieces.append(
+                f"Answers whose first twelve tokens together have a log-probability below {hopeless['below']} "
+                f"({_percent(hopeless['of_all'])} of them) begin with the right line in "
+                f"{_percent(hopeless['first_line_exact'])} ({_range(hopeless['interval'])}); an editor shows them only "
+                "when asked by hand."
+            )
         if "better" in found:
             pieces.append(
                 f"Against the other model: {found['better']} holes exact here only, {found['worse']} there only."
@@ -195,8 +202,12 @@ def _sizes() -> Rows:
 
 
 def _exact(row: dict[str, Any], key: str) -> tuple[str, str]:
-    low, high = row[f"{key}_interval"]
-    return _percent(row[key]), f"{low * 100:.1f} to {high * 100:.1f} %"
+    return _percent(row[key]), _range(row[f"{key}_interval"])
+
+
+def _range(interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{low * 100:.1f} to {high * 100:.1f} %"
 
 
 def _percent(share: float) -> str:

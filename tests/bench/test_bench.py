@@ -27,6 +27,7 @@ from pass_lsp.domain import Completion, Reason
 from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import ConfigError
+from pass_lsp.metrics import gate
 from pass_lsp.train.corpus import HELD_OUT_MODULES
 from pass_lsp.train.tokenizer import read_tokenizer
 
@@ -196,12 +197,16 @@ def test_infill_tells_what_hiding_unsure_answers_would_bring(monkeypatch: pytest
 
     monkeypatch.setattr(infill, "complete_document", scripted)
     engine: Any = None
-    rows = {row["left_out"]: row for row in bench_infill(engine, holes)["when_unsure_ones_are_left_out"]}
+    monkeypatch.setattr(gate, "LEAST_HIDDEN", 4)
+    found = bench_infill(engine, holes)
+    rows = {row["left_out"]: row for row in found["when_unsure_ones_are_left_out"]}
     assert list(rows) == list(infill.LEFT_OUT)
     assert [rows[0.0][key] for key in ("answers", "first_line_exact", "of_the_right_ones")] == [9, 0.333, 1.0]
     # The five that are left out are 8, 7, 6 and 5, wrong, and 2, right.
     assert [rows[0.6][key] for key in ("answers", "first_line_exact", "of_the_right_ones")] == [4, 0.5, 0.667]
     assert rows[0.8]["first_line_exact"] == 1.0
+    hidden = {"below": -9.0, "answers": 4, "of_all": 0.444, "first_line_exact": 0.0, "of_the_right_ones": 0.0}
+    assert found["hopeless"] == hidden | {"interval": [0.0, pytest.approx(0.49, abs=0.01)]}
 
 
 def test_infill_runs_the_tests_of_holes_that_have_some(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pass_lsp.engines.embedded import measured_hopeless
 from pass_lsp.metrics import gate as gates
-from pass_lsp.metrics.gate import Gate, isotonic
+from pass_lsp.metrics.gate import Gate, hopeless, isotonic
 from pass_lsp.metrics.ledger import Ledger, read
 
 
@@ -74,6 +75,51 @@ def test_it_hides_nothing_as_long_as_it_does_not_know(events: list[dict[str, Any
 def test_nothing_is_hidden_of_a_model_of_which_nothing_is_worth_a_look() -> None:
     """Else there would be no suggestions at all, and nobody would know why."""
     assert Gate.of("m", user(3000, taken_above=1.0)).least_log_prob == -math.inf
+
+
+@pytest.mark.parametrize("below", [-7.5, -1.0])
+def test_what_was_measured_as_hopeless_stays_hidden(below: float) -> None:
+    learnt = Gate.of("m", user(600)).least_log_prob
+    assert -7.5 < learnt < -1.0
+    assert Gate("m", below).least_log_prob == Gate.of("m", user(50), below).least_log_prob == below
+    assert Gate.of("m", user(600), below).least_log_prob == max(learnt, below)
+
+
+def test_hopeless_is_what_hardly_ever_begins_right() -> None:
+    rng = random.Random(5)
+    answers = [
+        (sure, rng.random() < (0.005 if sure < -5 else 0.2)) for sure in (rng.uniform(-9, 0) for _ in range(2000))
+    ]
+    found = hopeless(answers)
+    assert found is not None and -5.5 < found.least < -4.5
+    below = [right for sure, right in answers if sure < found.least]
+    assert (found.shown, found.taken) == (len(below), sum(below)) and sum(below) < gates.HOPELESS * len(below)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [],
+        [(-1.0, True)] * 99,
+        [(-1.0, False)] * 999,  # else nothing would be shown
+        [*[(-9.0, False)] * (gates.LEAST_HIDDEN - 1), *[(-1.0, True)] * 99],
+    ],
+)
+def test_of_what_is_not_known_to_be_hopeless_nothing_is_hidden(answers: list[tuple[float, bool]]) -> None:
+    assert hopeless(answers) is None
+
+
+def test_a_models_measurement_lies_beside_its_card(tmp_path: Path) -> None:
+    def kept(text: str) -> float:
+        (tmp_path / "measured.json").write_text(text)
+        return measured_hopeless(str(tmp_path))
+
+    assert measured_hopeless(str(tmp_path)) == measured_hopeless("someone/model") == -math.inf
+    assert kept('{"infill": {"hopeless": {"below": -5.25}}}') == -5.25
+    for odd in ("", "[]", "{}", '{"infill": {"hopeless": null}}', "\0"):
+        assert kept(odd) == -math.inf
+    for odd in ('"x"', "NaN", "1", "[]"):
+        assert kept(f'{{"infill": {{"hopeless": {{"below": {odd}}}}}}}') == -math.inf
 
 
 def test_it_learns_as_it_goes_what_the_ledger_would_have_told_it() -> None:

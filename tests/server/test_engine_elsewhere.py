@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pass_lsp.metrics.gate import ledger_name
 from tests.engines import fakes
 from tests.engines.fakes import Exchange, Route, serving
 from tests.server.conftest import private
@@ -71,7 +71,7 @@ def test_what_an_engine_elsewhere_is_unsure_of_is_hidden(serve: Serve, tmp_path:
         return lambda exchange: exchange.stream(fakes.openai_events(sure=[told] * len(fakes.ANSWER)))
 
     with serving(fakes.vllm()) as fake:
-        learnt(tmp_path, hashlib.sha256(f"{fake.url} embedded".encode()).hexdigest()[:12])
+        learnt(tmp_path, ledger_name("embedded", fake.url))
         client = serve(fake.url)
         fake.routes["/v1/completions"] = sure(-3.0)
         assert shown(client) == []

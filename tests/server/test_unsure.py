@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import time
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from pass_lsp.documents.document import Document
-from pass_lsp.metrics.gate import Gate
+from pass_lsp.metrics.gate import Gate, ledger_name
 from pass_lsp.metrics.ledger import read
 from pass_lsp.server.usage import Usage
 from tests.server.conftest import Start
@@ -22,7 +21,7 @@ from tests.server.rawlsp import RawClient, span
 from tests.server.test_desk import Book, item
 from tests.server.test_reuse import Typist
 
-MODEL = hashlib.sha256(b"embedded").hexdigest()[:12]
+MODEL = ledger_name("fake")
 JUDGE = "# do: judge\n"
 
 
@@ -60,7 +59,7 @@ def judging(start: Start) -> Callable[..., RawClient]:
 
     def started(**settings: Any) -> RawClient:
         client = start()
-        client.initialize("utf-16", initializationOptions={"ahead": False, **settings})
+        client.initialize("utf-16", initializationOptions={"ahead": False, "model": "fake", **settings})
         client.ready()
         client.open(JUDGE)
         return client
@@ -111,6 +110,18 @@ def test_what_was_learnt_of_another_model_says_nothing_of_this_one(
     learnt(tmp_path, "another")
     client = judging()
     assert len(client.complete(1, 0)["items"]) == 1
+    client.close()
+
+
+@pytest.mark.parametrize("ledger", [True, False])
+def test_what_a_models_measurement_found_hopeless_is_hidden_from_the_first_day(
+    judging: Callable[..., RawClient], tmp_path: Path, ledger: bool
+) -> None:
+    (tmp_path / "measured.json").write_text(json.dumps({"infill": {"hopeless": {"below": LOG_PROB + 0.5}}}))
+    client = judging(model=str(tmp_path), ledger=ledger)
+    assert client.complete(1, 0) == {"items": []}
+    assert reason(client) == "low-confidence"
+    assert by_hand(client, 1, 0)[0]["insertText"] == "unsure()"
     client.close()
 
 

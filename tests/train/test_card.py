@@ -43,6 +43,7 @@ INFILL = {
     "worse": 1,
     "rows": [{"contender": "model", **ROW}],
     "by_kind": [{"kind": "single-line", "holes": 10, "contender": "model", **ROW}],
+    "hopeless": {"below": -5.3, "of_all": 0.352, "first_line_exact": 0.006, "interval": [0.002, 0.02]},
 }
 TESTED = {
     "bench": "infill",
@@ -98,6 +99,7 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
         "16.4 MB in bfloat16",
         "| 12.35 M | 2.5 | – |",
         "| single-line | model | 12.5 % | 10.0 to 15.5 % | 0.5 | 75.0 % |",
+        "a log-probability below -5.3 (35.2 % of them) begin with the right line in 0.6 % (0.2 to 2.0 %)",
         "5 holes exact here only, 1 there only",
         "| model | 20.0 % | 15.0 to 27.0 % | 12.5 % |",
         "| `pass`, fresh prompts | 99.5 tokens/s, 1.7 tokens a forward |",
