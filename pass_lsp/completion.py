@@ -77,7 +77,7 @@ def complete_document(
     wanted = _params(params, settings, context.mode, question.stop_ids)
     judged = wanted if least_log_prob is None else Judged.of(wanted, least_log_prob)
     errors = errors_in(document, offset, context)
-    parts = (engine.tokenizer, context, question, offset, settings, errors, laps)
+    parts = (prompt.tokenizer_of(engine), context, question, offset, settings, errors, laps)
     answer = Answer(*parts, on_commit, on_text, least_log_prob)
     generation = _decoded(engine, answer, judged, cancel)
     if answer.ask_otherwise(generation):
@@ -93,7 +93,7 @@ def complete_document(
 
 def self_test(engine: Engine) -> str:
     """What is wrong with how this model is asked, in one sentence; "" if nothing is. Costs one short answer."""
-    template = prompt.template_for(engine.tokenizer)
+    template = prompt.template_of(engine)
     document = Document("", SELF_TEST, language="python", path="add.py")
     _, question = _question(document, len(SELF_TEST) - 1, engine, Settings(token_healing=False))
     if question is None:
@@ -157,7 +157,7 @@ def alternatives_at(
         batch = list(islice(seeds, missing if hasattr(engine, "sample") else 1))
         if not batch or (settings.deadline_ms and left_ms <= 0):
             break
-        parts = (engine.tokenizer, context, question, offset, replace(settings, deadline_ms=left_ms), errors)
+        parts = (prompt.tokenizer_of(engine), context, question, offset, replace(settings, deadline_ms=left_ms), errors)
         try:
             made = _sampled(engine, {seed: Answer(*parts) for seed in batch}, params, cancel)
         except EngineError:  # it went away: what there is by now is good
@@ -199,14 +199,14 @@ def _in_text(document: Document, offset: int) -> int:
 
 def _sources(engine: Engine, settings: Settings) -> tuple[str, ...]:
     """The ways to find what helps in other files; none for a model that was trained on one file at a time."""
-    return settings.sources if prompt.template_for(engine.tokenizer).files else ()
+    return settings.sources if prompt.template_of(engine).files else ()
 
 
 def _question(
     document: Document, offset: int, engine: Engine, settings: Settings, workspace: Workspace = Workspace()
 ) -> tuple[Context, Prompt | None]:
     """What to ask the model at `offset`; no prompt where nothing belongs."""
-    room, template = prompt.room(engine, settings), prompt.template_for(engine.tokenizer)
+    room, template = prompt.room(engine, settings), prompt.template_of(engine)
     context = build_context(
         document,
         offset,
@@ -218,7 +218,7 @@ def _question(
     if context.mode is Mode.NONE:
         return context, None
     shown = context if "path" in settings.sources else replace(context, path="")
-    return context, prompt.render(shown, template, engine.tokenizer, room, heal=settings.token_healing)
+    return context, prompt.render(shown, template, prompt.tokenizer_of(engine), room, heal=settings.token_healing)
 
 
 def _decoded(
@@ -235,7 +235,7 @@ def _with_block(
     """`generation`, and the block of a header that it ends behind; once more where that ends behind another."""
     while begun := answer.ask_for_block(generation):
         said = (*generation.token_ids, *begun)
-        spent = len(said) // getattr(engine.tokenizer, "ids_per_token", 1)
+        spent = len(said) // getattr(prompt.tokenizer_of(engine), "ids_per_token", 1)
         left = replace(params, max_new_tokens=max(0, params.max_new_tokens - spent))
         generation = generation.followed_by(begun, _decoded(engine, answer, left, cancel, said))
     return generation

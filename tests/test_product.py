@@ -42,12 +42,18 @@ def client(tmp_path: Path) -> Iterator[RawClient]:
     started.clean_up()
 
 
-def test_a_converted_model_starts_without_the_stock_models_code(engine: LocalEngine) -> None:
-    """Importing it takes longer than everything else until the first answer."""
-    heavy = ("transformers.modeling_utils", "torch._dynamo", "sympy")
-    code = f"import sys, pass_lsp; pass_lsp.load_engine(); print([n for n in {heavy} if n in sys.modules])"
+def test_the_embedded_model_answers_without_transformers(engine: LocalEngine) -> None:
+    """Importing it takes longer than everything but torch until the first answer."""
+    heavy = ("transformers", "torch._dynamo", "sympy")
+    asked = "pass_lsp.complete('def add(a, b):\\n    return ', 1, 11, engine=pass_lsp.load_engine())"
+    code = f"import sys, pass_lsp; {asked}; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_stock_model_is_read_with_transformers(model_dir: Path) -> None:
+    engine = pass_lsp.load_engine(str(model_dir), lookahead="none")
+    assert engine.vocabulary is None and engine.tokenizer is engine.tokenizer
 
 
 def test_the_tokenizer_is_the_one_that_transformers_would_choose(engine: LocalEngine) -> None:

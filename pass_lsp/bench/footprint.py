@@ -1,4 +1,4 @@
-"""How long a fresh process takes to its first completion, and what memory that takes besides the libraries.
+"""How long a fresh process takes to its first completion, and what memory that takes besides torch.
 
 Run as `python -m pass_lsp.bench.footprint MODEL`; the last line on stdout is JSON.
 """
@@ -26,19 +26,18 @@ def bench_footprint(model: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """One completion in this process; what it took, besides the libraries."""
+    """One completion in this process; what it took, besides torch."""
     import torch  # noqa: F401
-    import transformers  # noqa: F401
 
-    libraries = peak_megabytes()
+    torch_alone = peak_megabytes()
     import pass_lsp
 
     engine = pass_lsp.load_engine(sys.argv[1], device="cpu")
     pass_lsp.complete(SOURCE, 4, 19, engine=engine, path="example.py")
     all_of_it = peak_megabytes()
-    known = libraries is not None and all_of_it is not None
-    memory = round(all_of_it - libraries) if known else None  # type: ignore[operator]
-    sys.stdout.write(json.dumps({"libraries_mb": libraries and round(libraries), "memory_mb": memory}) + "\n")
+    known = torch_alone is not None and all_of_it is not None
+    memory = round(all_of_it - torch_alone) if known else None  # type: ignore[operator]
+    sys.stdout.write(json.dumps({"torch_mb": torch_alone and round(torch_alone), "memory_mb": memory}) + "\n")
 
 
 def peak_megabytes() -> float | None:

@@ -88,6 +88,7 @@ def _place(text: str) -> tuple[Document, int]:
 
 def _run(engine: Engine, document: Document, offset: int, params: SamplingParams, live: bool) -> Outcome:
     from pass_lsp.completion import complete_document
+    from pass_lsp.prompt import tokenizer_of
 
     console, around = Console(), _workspace(document)
     if not live or not console.is_terminal:
@@ -98,7 +99,7 @@ def _run(engine: Engine, document: Document, offset: int, params: SamplingParams
 
         def show(run: list[int]) -> None:
             ids.extend(run)
-            view.update(Text(engine.tokenizer.decode(ids, skip_special_tokens=True), style="dim"))
+            view.update(Text(tokenizer_of(engine).decode(ids, skip_special_tokens=True), style="dim"))
 
         return complete_document(document, offset, engine, UNHURRIED, params, on_commit=show, workspace=around)
 

@@ -9,11 +9,10 @@ import re
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
-from transformers.utils import logging as hf_logging
 
 from pass_lsp.decoding.int8 import Int8Linear, quantize
 from pass_lsp.decoding.masks import window_of
@@ -28,9 +27,16 @@ GENERIC_TOKENIZER = "TokenizersBackend"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
-hf_logging.disable_progress_bar()
-hf_logging.set_verbosity_error()
-logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would be told to the user one by one
+
+def _transformers() -> ModuleType:
+    """The library, quiet. A model that is converted needs none of it, and it takes long to import."""
+    import transformers
+    from transformers.utils import logging as hf_logging
+
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries would be told to the user one by one
+    return transformers
 
 
 def choose_device(name: str) -> torch.device:
@@ -58,11 +64,11 @@ def load_model(path: str, device: torch.device, dtype: str, trust_remote_code: b
     """The model in evaluation mode on `device`. Raises `ModelError`."""
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_local(path)}
     with _explained(path):
-        config = AutoConfig.from_pretrained(path, **options)
+        config = _transformers().AutoConfig.from_pretrained(path, **options)
         _require_standard_cache(path, config)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = AutoModelForCausalLM.from_pretrained(
+            model = _transformers().AutoModelForCausalLM.from_pretrained(
                 path, config=config, dtype=DTYPES[dtype], use_safetensors=True, **options
             )
         model = model.eval().requires_grad_(False)
@@ -80,8 +86,8 @@ def load_tokenizer(path: str, trust_remote_code: bool) -> Any:
     """
     with _explained(path):
         if _names_class(Path(path) / "tokenizer_config.json", GENERIC_TOKENIZER):
-            return PreTrainedTokenizerFast.from_pretrained(path)
-        return AutoTokenizer.from_pretrained(
+            return _transformers().PreTrainedTokenizerFast.from_pretrained(path)
+        return _transformers().AutoTokenizer.from_pretrained(
             path, trust_remote_code=trust_remote_code, local_files_only=_is_local(path)
         )
 
@@ -135,10 +141,10 @@ def load_limits(path: str, trust_remote_code: bool) -> Limits:
     """The limits of the model at `path`, without its weights. Raises `ModelError`."""
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_local(path)}
     with _explained(path):
-        config = AutoConfig.from_pretrained(path, **options)
+        config = _transformers().AutoConfig.from_pretrained(path, **options)
         _require_standard_cache(path, config)
     try:
-        generation = GenerationConfig.from_pretrained(path, local_files_only=_is_local(path))
+        generation = _transformers().GenerationConfig.from_pretrained(path, local_files_only=_is_local(path))
     except (OSError, ValueError):
         generation = None  # most directories of base models have none
     return limits_of(config, generation)

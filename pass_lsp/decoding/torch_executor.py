@@ -6,13 +6,66 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers.cache_utils import Cache, DynamicLayer
 
-from pass_lsp.decoding.cache import KVCache, TorchSlots
+from pass_lsp.decoding.cache import BLOCK, KVCache
 from pass_lsp.decoding.layout import Layout
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.lora import attach
 from pass_lsp.decoding.masks import additive_masks, as_argument
 from pass_lsp.decoding.model import output_table, table_of
+
+
+class SlotLayer(DynamicLayer):
+    """Keys and values of one layer, `[1, H, capacity, D]`, grown in blocks; `length` slots are valid."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.length = 0
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Write `[1, H, T, D]` behind the valid slots; returns views of everything valid now."""
+        end = self.length + key_states.size(2)
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        if self.keys is None or self.values is None or self.keys.dim() < 4 or end > self.keys.size(2):
+            self.keys = _grown(self.keys, key_states, self.length, end)
+            self.values = _grown(self.values, value_states, self.length, end)
+        self.keys[:, :, self.length : end] = key_states
+        self.values[:, :, self.length : end] = value_states
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        """Number of valid slots."""
+        return self.length
+
+
+def _grown(old: torch.Tensor | None, states: torch.Tensor, length: int, needed: int) -> torch.Tensor:
+    batch, heads, _, width = states.shape
+    capacity = -(-max(needed, length * 3 // 2) // BLOCK) * BLOCK
+    fresh = states.new_zeros(batch, heads, capacity, width)
+    if old is not None and length:
+        fresh[:, :, :length] = old[:, :, :length]
+    return fresh
+
+
+class TorchSlots:
+    """Slots of a stock transformers model."""
+
+    def __init__(self) -> None:
+        self.layers = Cache(layer_class_to_replicate=SlotLayer)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        held = (tensor for layer in self.layers.layers for tensor in vars(layer).values())
+        return sum(tensor.nbytes for tensor in held if isinstance(tensor, torch.Tensor))
+
+    def crop(self, length: int) -> None:
+        """Forget every position from `length` on."""
+        for layer in self.layers.layers:
+            layer.length = length  # type: ignore[attr-defined]
 
 
 class TorchExecutor:

@@ -5,10 +5,11 @@ One request at a time; a lock makes callers from several threads take turns.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,10 @@ from pass_lsp.decoding.model import (
     table_of,
 )
 from pass_lsp.decoding.planner import Planner, Seconds, flat
-from pass_lsp.decoding.static_executor import StaticExecutor
-from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.domain import Branch, CancelToken, Generation, OnCommit, SamplingParams, Stop, Strategy
 from pass_lsp.engines.embedded import embedded_model, lookahead_folder, user_cache
-from pass_lsp.errors import ConfigError, PromptError
+from pass_lsp.engines.vocabulary import Vocabulary
+from pass_lsp.errors import ConfigError, ModelError, PromptError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,7 +65,10 @@ def load_engine(
     path = str(embedded_model()) if model == "embedded" else str(model)
     place = choose_device(device)
     chosen = choose_dtype(dtype, place)
-    tokenizer = load_tokenizer(path, trust_remote_code)
+    tokenizer = cache(lambda: load_tokenizer(path, trust_remote_code))
+    vocabulary = _vocabulary(Path(path))
+    if vocabulary is None:
+        tokenizer()
     folder = _artifact(path, lookahead)
     fast = conversion(path, chosen, place, folder, user_cache() / "graphs") if lookahead != "random" else None
     limits = (fast and fast.limits()) or load_limits(path, trust_remote_code)
@@ -84,19 +87,31 @@ def load_engine(
             artifact = random_lookahead(table_of(loaded))
         if artifact is not None:
             artifact = artifact.to(place, table_of(loaded).dtype)
-        if place.type == "cuda":
-            executor = StaticExecutor(loaded, artifact, limits.context_length)
-        else:
-            executor = TorchExecutor(loaded, artifact)
+        executor = _stock_executor(loaded, artifact, limits, place)
     key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place} {threads}"
     costs = _costs(executor, limits, key)
-    return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place), documents)
+    return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place), documents, vocabulary)
 
 
 def engine_of(model: PreTrainedModel, tokenizer: Any = None, lookahead: Lookahead | None = None) -> LocalEngine:
     """An engine around a float32 model in memory, run by its own stock forward."""
+    from pass_lsp.decoding.torch_executor import TorchExecutor
+
     limits = limits_of(model.config, model.generation_config)
-    return LocalEngine(TorchExecutor(model, lookahead), tokenizer, limits, lambda: model)
+    return LocalEngine(TorchExecutor(model, lookahead), lambda: tokenizer, limits, lambda: model)
+
+
+def _stock_executor(
+    model: PreTrainedModel, artifact: Lookahead | None, limits: Limits, place: torch.device
+) -> Executor:
+    """One that runs the model's own forward."""
+    # Imported only here, because transformers takes long.
+    from pass_lsp.decoding.static_executor import StaticExecutor
+    from pass_lsp.decoding.torch_executor import TorchExecutor
+
+    if place.type == "cuda":
+        return StaticExecutor(model, artifact, limits.context_length)
+    return TorchExecutor(model, artifact)
 
 
 def _converted(
@@ -131,6 +146,14 @@ def _threads(limits: Limits) -> int:
     return 1 if size < SMALL_MODEL else max(1, (os.cpu_count() or 1) // 2)
 
 
+def _vocabulary(folder: Path) -> Vocabulary | None:
+    """Of the model that ships: it is known to be read alike without transformers, which takes long to import."""
+    with contextlib.suppress(ModelError):
+        if folder.is_dir() and folder.samefile(embedded_model()):
+            return Vocabulary((folder / "tokenizer.json").read_text("utf-8"))
+    return None
+
+
 def _artifact(path: str, wanted: str | None) -> Path | None:
     if wanted in (None, "none", "", "random"):
         return None
@@ -143,7 +166,7 @@ class LocalEngine:
     def __init__(
         self,
         executor: Executor,
-        tokenizer: Any,
+        tokenizer: Callable[[], Any],
         limits: Limits,
         reference: Callable[[], PreTrainedModel],
         costs: tuple[Seconds, Seconds] = (flat, flat),
@@ -151,8 +174,9 @@ class LocalEngine:
         dtype: str = "float32",
         device: str = "cpu",
         documents: int = 8,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
-        self.tokenizer = tokenizer
+        self._tokenizer, self.vocabulary = tokenizer, vocabulary
         self.path, self.dtype, self.device = path, dtype, device
         self.executor, self.lookahead, self.costs = executor, executor.lookahead, costs[0]
         self.context_length = limits.context_length
@@ -164,6 +188,11 @@ class LocalEngine:
         caches = CachePool(executor.new_slots, CACHE_BYTES, documents)
         self._parts = Parts(executor, caches, planners, limits.context_length, limits.eos_ids)
         self._lock = threading.Lock()
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's own, of transformers. Where there is a `vocabulary`, nothing here needs it."""
+        return self._tokenizer()
 
     @cached_property
     def model(self) -> PreTrainedModel:

@@ -24,6 +24,8 @@ __all__ = [
     "room",
     "short_path",
     "template_for",
+    "template_of",
+    "tokenizer_of",
 ]
 
 _PREFIX_SHARE = 0.7
@@ -32,10 +34,20 @@ _FILES_SHARE = 0.3
 _CLIP_STEPS = 16
 
 
+def tokenizer_of(engine: Engine) -> Any:
+    """What reads and writes an engine's ids: one that needs no transformers, if the engine has it."""
+    return getattr(engine, "vocabulary", None) or getattr(engine, "tokenizer", None)
+
+
+def template_of(engine: Engine) -> Template:
+    """The template of the model that an engine runs."""
+    return template_for(tokenizer_of(engine))
+
+
 def room(engine: Engine, settings: Settings) -> int:
     """Ids that a prompt may have, so that the longest answer still fits the engine's `context_length`."""
     length = getattr(engine, "context_length", None)
-    ids_per_token = getattr(getattr(engine, "tokenizer", None), "ids_per_token", 1)
+    ids_per_token = getattr(tokenizer_of(engine), "ids_per_token", 1)
     if not isinstance(length, int) or length <= 0:
         return max(settings.prompt_tokens, 1) * ids_per_token
     answer = max(settings.single_line_tokens, settings.multi_line_tokens)

@@ -182,7 +182,7 @@ def _speed(figures: dict[str, Any]) -> str:
         rows.append(["answer to a keystroke, p50 / p90", f"{found['p50_ms']} / {found['p90_ms']} ms"])
     if found := figures.get("footprint"):
         rows.append(["from nothing to the first completion", f"{found['first_completion_s']} s"])
-        rows.append(["memory besides torch and transformers", f"{found['memory_mb']} MB"])
+        rows.append(["memory besides torch", f"{found['memory_mb']} MB"])
     return _table(["what", "here"], rows) if rows else NOT_MEASURED
 
 

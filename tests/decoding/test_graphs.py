@@ -71,7 +71,7 @@ def converted(family: str, folder: Path, dtype: str = "float32") -> GraphExecuto
 
 def engine(executor: GraphExecutor, family: str) -> LocalEngine:
     model = model_of(family)
-    return LocalEngine(executor, None, limits_of(model.config, None), lambda: model)
+    return LocalEngine(executor, lambda: None, limits_of(model.config, None), lambda: model)
 
 
 def logits(executor: GraphExecutor | TorchExecutor, pieces: Sequence[tuple[list[int], tuple[tuple[int, int], ...]]]):

@@ -24,7 +24,7 @@ def engine(family: str, device: str = "cpu", lookahead: Lookahead | None = None)
     lookahead = (lookahead or artifact(family)).to(model.device, torch.float32)
     limits = limits_of(model.config, None)
     executor = StaticExecutor(model, lookahead, limits.context_length)
-    return LocalEngine(executor, None, limits, lambda: tiny_model(family), device=device)
+    return LocalEngine(executor, lambda: None, limits, lambda: tiny_model(family), device=device)
 
 
 def prompt(seed: int, length: int = 9) -> list[int]:

@@ -20,7 +20,7 @@ from pass_lsp.domain import Generation, Judged, SamplingParams
 from pass_lsp.engines.echo import EchoEngine
 from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.engines.remote import RemoteEngine
-from pass_lsp.engines.remote.vocabulary import Vocabulary
+from pass_lsp.engines.vocabulary import Vocabulary
 from pass_lsp.errors import EngineError
 from tests.engines.fakes import Exchange, Route, serving, told
 

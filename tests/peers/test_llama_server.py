@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ import pytest
 
 from pass_lsp.completion import complete, complete_document
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import CancelToken, Generation, SamplingParams
+from pass_lsp.domain import CancelToken, Generation, Reason, SamplingParams
 from pass_lsp.engines.local import LocalEngine, load_engine
 from pass_lsp.errors import EngineError
 from tests.engines.fakes import Connect, closed_port
@@ -123,6 +124,22 @@ def test_every_way_to_ask_gives_what_the_same_weights_give_here(
     sampled = SamplingParams(12, temperature=0.9, top_p=0.9, top_k=20, seed=5)
     ids = there.tokenizer(SOURCE)["input_ids"]
     assert there.generate(ids, sampled).token_ids == there.generate(ids, sampled).token_ids
+
+
+@pytest.mark.parametrize("settings", [{}, {"engine_kind": "llamacpp-raw", "engine_template": "pass-lsp"}])
+def test_it_is_as_sure_as_the_same_weights_are_here(
+    server: Server, engine: LocalEngine, connect: Connect, settings: dict[str, Any]
+) -> None:
+    document, there = Document("", SOURCE, language="python", path="a.py"), connect(server.url, **settings)
+    found, here = (
+        complete_document(document, len(SOURCE), each, least_log_prob=-math.inf)
+        for each in (there, AsSpelled(engine, server))
+    )
+    assert found.completion == here.completion and found.generation is not None and here.generation is not None
+    told, expected = found.generation.log_probs, here.generation.log_probs
+    assert len(expected) == 12 and told == pytest.approx(expected, abs=0.01)
+    hidden = complete_document(document, len(SOURCE), there, least_log_prob=sum(expected) + 0.5)
+    assert hidden.reason is Reason.UNSURE
 
 
 def test_an_answer_comes_in_pieces_and_a_cancel_ends_it(server: Server, connect: Connect) -> None:

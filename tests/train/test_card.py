@@ -104,7 +104,7 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
         "| model | 20.0 % | 15.0 to 27.0 % | 12.5 % |",
         "| `pass`, fresh prompts | 99.5 tokens/s, 1.7 tokens a forward |",
         "12.5 / 30.0 ms",
-        "| memory besides torch and transformers | 120 MB |",
+        "| memory besides torch | 120 MB |",
         "--source-cap-mb 5",
         "--minutes 60",
         "| `base` | 2",

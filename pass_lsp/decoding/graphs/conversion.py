@@ -11,6 +11,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ import filelock
 import onnx
 import onnxruntime
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 
 from pass_lsp.decoding.cache import KVCache
@@ -28,10 +28,11 @@ from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.masks import window_of
 from pass_lsp.decoding.model import Limits, limits_of, output_table, table_of
-from pass_lsp.decoding.torch_executor import TorchExecutor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from pass_lsp.decoding.torch_executor import TorchExecutor
 
 FORMAT = 3
 MIN_BYTES, MAX_BYTES = 10_000_000, 2_000_000_000
@@ -76,7 +77,7 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
         return None
     said = [path for name in ("config", "generation_config") if (path := Path(model) / f"{name}.json").exists()]
     sources = [*weights, *said, *([artifact / "lookahead.safetensors"] if artifact else [])]
-    versions = (FORMAT, dtype, torch.__version__, transformers.__version__, onnxruntime.__version__)
+    versions = (FORMAT, dtype, torch.__version__, version("transformers"), onnxruntime.__version__)
     key = sha256(repr(versions).encode())
     for path in sources:
         with path.open("rb") as source:
@@ -90,6 +91,8 @@ def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | N
     Built by hand where the family is known, traced otherwise. Whatever goes wrong with both
     means that this model stays with the stock forward.
     """
+    from pass_lsp.decoding.torch_executor import TorchExecutor
+
     stock = TorchExecutor(model, lookahead)
     wanted.folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(str(wanted.folder) + ".lock"):

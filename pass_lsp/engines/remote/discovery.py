@@ -22,8 +22,8 @@ from pass_lsp.engines.remote.adapters import (
     VLLM,
     Adapter,
 )
-from pass_lsp.engines.remote.vocabulary import Vocabulary
 from pass_lsp.engines.remote.wire import REST_S, Address, body_of, failure, refusal
+from pass_lsp.engines.vocabulary import Vocabulary
 from pass_lsp.errors import ConfigError, EngineError
 
 DISCOVERY_S = 20.0
