@@ -179,7 +179,9 @@ def openai_events(pieces: Sequence[str] = ANSWER, finish: str = "stop", sure: Se
     texts = [{**chunk, "choices": [{"index": 0, "text": piece, "finish_reason": None}]} for piece in pieces]
     for event, told in zip(texts, sure, strict=False):
         event["choices"][0]["logprobs"] = {"token_logprobs": [told], "top_logprobs": [{"?": told}]}
-    last = {**chunk, "choices": [{"index": 0, "text": "", "finish_reason": finish}]}
+    end = {"index": 0, "text": "", "finish_reason": finish}
+    # The token that ends the answer has a probability as well.
+    last = {**chunk, "choices": [end | ({"logprobs": {"token_logprobs": [-3.0]}} if sure else {})]}
     return [": keep-alive", *texts, last, {**chunk, "choices": [], "usage": {"prompt_tokens": 3}}]
 
 

@@ -35,10 +35,11 @@ class Answer:
     def push(self, run: list[int], log_probs: Sequence[float] = ()) -> None:
         """Commit ids, as far as nothing ends the answer inside them; `log_probs` are what the server told with them."""
         run = run[: self.limit - len(self.ids)]
-        judged = self.params if isinstance(self.params, Judged) else None
-        told = self._measured(run, log_probs, judged.log_probs) if judged else []
+        # An event without a piece is often that of the token which ends the answer, and that does not count.
         if not run:
             return
+        judged = self.params if isinstance(self.params, Judged) else None
+        told = self._measured(log_probs, judged.log_probs) if judged else []
         self.pieces.append(len(run))
         self.ids.extend(run)
         self.look()
@@ -51,10 +52,10 @@ class Answer:
         if self.finish is None and len(self.ids) >= self.limit:
             self.finish = "length"
 
-    def _measured(self, run: list[int], told: Sequence[float], most: int) -> list[float]:
+    def _measured(self, told: Sequence[float], most: int) -> list[float]:
         """Those of the first `most` that are new. Where a piece comes without, nothing is known of the whole."""
         room = most - len(self.log_probs)
-        self.untold = self.untold or bool(run and room > 0 and not told)
+        self.untold = self.untold or (room > 0 and not told)
         new = [] if self.untold else [*told[:room]]
         self.log_probs = [] if self.untold else [*self.log_probs, *new]
         return new
