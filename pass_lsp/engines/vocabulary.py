@@ -1,4 +1,4 @@
-"""The tokenizer that our own engine serves, without transformers: for an editor's process that holds no model."""
+"""A tokenizer without transformers: of our own engine elsewhere, and of the embedded model, which answers sooner so."""
 
 from __future__ import annotations
 

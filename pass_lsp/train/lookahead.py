@@ -31,6 +31,7 @@ from pass_lsp.decoding.model import choose_device, load_model, load_tokenizer, o
 from pass_lsp.errors import TrainError
 from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.machine import keep_memory, matmul_dtype
+from pass_lsp.train.sizes import spread
 
 DECAY = 4.0
 CE_SHARE, L1_SHARE = 0.1, 0.9
@@ -190,13 +191,14 @@ def _start(plan: Plan, model: PreTrainedModel) -> Lookahead:
     else:
         start = Lookahead(table.mean(0) + 0.1 * random_lookahead(table, plan.length, plan.seed).embeddings)
     generator = torch.Generator().manual_seed(plan.seed)
-    head, lora = start.head, dict(start.lora)
+    # An artifact of the model before it got more layers.
+    head, lora = start.head, spread(start.lora, model.config.get_text_config().num_hidden_layers)
     if plan.head and head is None:
         wide = min(2 * width, MAX_HEAD)
         scale = 1 / (table.std().item() * width**0.5)  # brings table rows to about unit size inside the head
         head = Head(torch.randn(wide, width, generator=generator) * scale, torch.zeros(width, wide))
-    if plan.rank and not lora:
-        for path, layer in targets(model).items():
+    for path, layer in targets(model).items() if plan.rank else ():
+        if path not in lora:
             a = torch.randn(plan.rank, layer.in_features, generator=generator) * layer.in_features**-0.5
             lora[path] = (a, torch.zeros(layer.out_features, plan.rank))
     return Lookahead(start.embeddings, (), head, lora)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
@@ -81,15 +82,37 @@ def deepened(model: LlamaForCausalLM, layers: int) -> LlamaForCausalLM:
     config.num_hidden_layers = layers
     deeper = LlamaForCausalLM(config)
     deeper.set_attn_implementation(attention(model.device))
-    known, sources = model.state_dict(), [((at + 1) * had - 1) // layers for at in range(layers)]
+    known, sources = model.state_dict(), _sources(had, layers)
     for name, parameter in deeper.named_parameters():
-        found = _LAYER.match(name)
-        at = int(found[1]) if found else 0
-        if found and at and sources[at - 1] == sources[at] and name.endswith(_OUTPUTS):
+        at = _layer_of(name)
+        if at is not None and sources.index(sources[at]) < at and name.endswith(_OUTPUTS):
             parameter.zero_()
         else:
-            parameter.copy_(known[_LAYER.sub(f"model.layers.{sources[at]}.", name)])
+            parameter.copy_(known[name if at is None else _in_layer(name, sources[at])])
     return deeper.to(model.device)  # type: ignore[arg-type]
+
+
+def spread(parts: Mapping[str, Any], layers: int) -> dict[str, Any]:
+    """What belongs to the layers of a model, by module path, on the layers that `deepened` has made them."""
+    found = [at for path in parts if (at := _layer_of(path)) is not None]
+    had = max(found, default=-1) + 1
+    sources = _sources(had, layers) if 0 < had < layers else [*range(had)]
+    placed = ((path, _layer_of(path), part) for path, part in parts.items())
+    return {path if at is None else _in_layer(path, sources.index(at)): part for path, at, part in placed}
+
+
+def _sources(had: int, layers: int) -> list[int]:
+    """For each of `layers` layers which of the `had` ones it is, or is a copy of where that came before."""
+    return [((at + 1) * had - 1) // layers for at in range(layers)]
+
+
+def _layer_of(name: str) -> int | None:
+    found = _LAYER.match(name)
+    return int(found[1]) if found else None
+
+
+def _in_layer(name: str, at: int) -> str:
+    return _LAYER.sub(f"model.layers.{at}.", name)
 
 
 @torch.no_grad()

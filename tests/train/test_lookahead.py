@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pass_lsp.engines.local import engine_of, load_engine
 from pass_lsp.errors import LookaheadError
 from pass_lsp.train import lookahead as trainer
 from pass_lsp.train.lookahead import Plan, Student, acceptance, group_loss, train_lookahead
+from pass_lsp.train.sizes import deepened, saved_model
 from tests.decoding.families import tiny_model
 
 
@@ -125,6 +127,18 @@ def test_what_an_artifact_says_of_another_model_is_measured_anew(
     save_lookahead(out, replace(load_lookahead(out, width), acceptance=(0.9, 0.8)), {})
     assert train_lookahead(plan)["acceptance"] == measured != (0.9, 0.8)
     assert load_lookahead(out, width).acceptance == pytest.approx(measured, abs=1e-4)
+
+
+def test_an_artifact_goes_on_with_a_model_that_has_more_layers(model_dir: Path, sources: Path, tmp_path: Path) -> None:
+    shallow = saved_model(model_dir, torch.device("cpu"))
+    save_lookahead(tmp_path / "lookahead", with_lora(shallow), {})
+    plan = Plan(str(model_dir), sources, tmp_path / "lookahead", minutes=0, sequence=64, rank=4, head=False)
+    measured = train_lookahead(plan)["acceptance"]
+    deep = tmp_path / "deep"
+    shutil.copytree(model_dir, deep)
+    deepened(shallow, shallow.config.num_hidden_layers + 2).save_pretrained(deep)
+    assert train_lookahead(replace(plan, model=str(deep)))["acceptance"] == measured
+    assert len(load_lookahead(tmp_path / "lookahead", shallow.config.hidden_size).lora) == len(targets(shallow)) + 4
 
 
 def test_artifacts_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from pass_lsp.errors import TrainError
-from pass_lsp.train.sizes import all_sizes, deepened, new_model, parameters, size_named
+from pass_lsp.train.sizes import all_sizes, deepened, new_model, parameters, size_named, spread
 
 
 class Vocabulary:
@@ -69,6 +69,13 @@ def test_a_deeper_model_says_the_same_and_can_learn_more(shallow: LlamaForCausal
         assert layer.self_attn.o_proj.weight.grad.abs().sum() > 0 and layer.mlp.down_proj.weight.grad.abs().sum() > 0
     silent = [not layer.mlp.down_proj.weight.any() for layer in deep.model.layers]
     assert sum(silent) == layers - 2 and not silent[0], "what reads the embeddings stays the first"
+
+
+def test_what_belongs_to_layers_goes_where_these_went() -> None:
+    parts = {f"model.layers.{at}.mlp.down_proj": at for at in range(5)} | {"lm_head": 9}
+    placed = {0: 0, 1: 1, 3: 2, 4: 3, 6: 4}
+    assert spread(parts, 8) == {f"model.layers.{at}.mlp.down_proj": was for at, was in placed.items()} | {"lm_head": 9}
+    assert spread(parts, 5) == spread(parts, 4) == parts and spread({}, 3) == {}
 
 
 def test_a_model_as_deep_as_asked_for_stays_itself(shallow: LlamaForCausalLM) -> None:
