@@ -82,7 +82,8 @@ def _facts(model: Path, config: dict[str, Any], training: dict[str, Any]) -> dic
         "lookahead": _lookahead(model / "lookahead"),
         "size": f"{weights / 1e6:.1f} MB in bfloat16",
         "source_cap": f"{training.get('corpus', {}).get('source_cap', 8e6) / 1e6:g}",
-        "run_options": f"--million-tokens {length}" if length else f"--minutes {run.get('seconds', 7200) / 60:.0f}",
+        "run_options": f"--size {run.get('size', 'cpu')} "
+        + (f"--million-tokens {length}" if length else f"--minutes {run.get('seconds', 7200) / 60:.0f}"),
     }
 
 

@@ -106,7 +106,7 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
         "12.5 / 30.0 ms",
         "| memory besides torch | 120 MB |",
         "--source-cap-mb 5",
-        "--minutes 60",
+        "--size cpu --minutes 60",
         "| `base` | 2",
     ):
         assert text in card, text
