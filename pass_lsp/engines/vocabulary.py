@@ -51,6 +51,11 @@ class Vocabulary:
         """Ids of a text."""
         return {"input_ids": self._fast.encode(text, add_special_tokens=add_special_tokens).ids}
 
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """What it is around."""
+        return self._fast
+
     def __len__(self) -> int:
         return self._fast.get_vocab_size(with_added_tokens=True)
 

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from pass_lsp.domain import Engine, Generation, Judged, SamplingParams
 from pass_lsp.errors import PassLspError
-from pass_lsp.prompt import template_for
+from pass_lsp.prompt import template_of, tokenizer_of
 from pass_lsp.serving import guard
 from pass_lsp.serving.gauges import CONTENT_TYPE, Gauges
 from pass_lsp.serving.scheduler import Job, Scheduler
@@ -139,7 +139,7 @@ class Service:
 
     def _answer(self, engine: Engine, ask: Ask, session: str) -> Answer:
         prompt_ids = spelled(engine, ask)
-        params = ask.params(self.limits.max_tokens, template_for(engine.tokenizer).stop_ids)
+        params = ask.params(self.limits.max_tokens, template_of(engine).stop_ids)
         return Answer(self, engine, ask, prompt_ids, session or uuid.uuid4().hex, params)
 
 
@@ -159,14 +159,15 @@ class Answer:
     ) -> None:
         self._service, self._start_s = service, time.monotonic()
         self._id, self._created = f"cmpl-{uuid.uuid4().hex}", int(time.time())
-        self._words = Words(engine.tokenizer, ask.stop)
+        tokenizer = tokenizer_of(engine)
+        self._words = Words(tokenizer, ask.stop)
         self._prompt = len(prompt_ids)
         self._runs: asyncio.Queue[_Run | Generation | Exception] = asyncio.Queue()
         self._log_probs: list[float] | None = None
         if isinstance(params, Judged):
             self._log_probs, params = [], replace(params, on_log_probs=self._measured)
         self.loop: asyncio.AbstractEventLoop | None = None
-        stop = Words(engine.tokenizer, ask.stop).stop if ask.stop else None
+        stop = Words(tokenizer, ask.stop).stop if ask.stop else None
         end_s = self._start_s + service.limits.max_seconds
         self.job = Job(session, prompt_ids, params, self._heard, self._over, stop, end_s)
 

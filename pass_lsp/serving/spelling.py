@@ -7,7 +7,7 @@ from typing import Any
 
 from pass_lsp.domain import Context, Engine, Mode
 from pass_lsp.errors import PromptError
-from pass_lsp.prompt import render, template_for
+from pass_lsp.prompt import render, template_of, tokenizer_of
 from pass_lsp.prompt.families import SUFFIX
 from pass_lsp.prompt.template import encode
 from pass_lsp.serving.wire import MODEL_ID, Ask, Refused
@@ -24,30 +24,29 @@ def spelled(engine: Engine, ask: Ask) -> list[int]:
     if isinstance(ask.prompt, list):
         ids = ask.prompt
     else:
-        template = template_for(engine.tokenizer)
+        template, tokenizer = template_of(engine), tokenizer_of(engine)
         if ask.suffix is not None:
             if SUFFIX not in template.family.layout:
                 raise Refused(400, "This model cannot fill in; leave the suffix out.", param="suffix")
             context = Context(ask.prompt, ask.suffix, Mode.MULTI_LINE)
             room = max(length - ask.max_tokens, length // 2) if length else 2**20
-            ids = list(render(context, template, engine.tokenizer, room).token_ids)
+            ids = list(render(context, template, tokenizer, room).token_ids)
         else:
-            ids = [*template.bos, *encode(engine.tokenizer, template, ask.prompt)]
+            ids = [*template.bos, *encode(tokenizer, template, ask.prompt)]
     if not ids:
         raise Refused(400, "The prompt is empty; give at least one token.", param="prompt")
     if length and len(ids) > length:
         raise Refused(
             400, f"The prompt has {len(ids)} tokens and the model's context {length}; shorten it.", param="prompt"
         )
-    if not 0 <= min(ids) <= max(ids) < len(engine.tokenizer):
+    if not 0 <= min(ids) <= max(ids) < len(tokenizer_of(engine)):
         raise Refused(400, "The prompt holds ids that the model does not know; see /v1/engine.", param="prompt")
     return ids
 
 
 def described(engine: Engine) -> dict[str, Any]:
     """What `/v1/engine` tells."""
-    template = template_for(engine.tokenizer)
-    backend = getattr(engine.tokenizer, "backend_tokenizer", None)
+    template, backend = template_of(engine), getattr(tokenizer_of(engine), "backend_tokenizer", None)
     if backend is None:
         raise PromptError("The model's tokenizer is not a fast one, so it cannot be served; choose another model.")
     return {

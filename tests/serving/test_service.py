@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from pass_lsp.domain import CancelToken, Generation, SamplingParams
+from pass_lsp.engines.local import load_engine
 from pass_lsp.serving import scheduler
 from pass_lsp.serving.guard import is_local
 from pass_lsp.serving.process import tcp
@@ -96,6 +99,16 @@ def test_a_suffix_is_spelled_in_the_models_template(tokenizer: Any, serve: Serve
         ]
         assert ids[-1] == told["markers"]["<|fim_middle|>"]
         assert "\nb\n" in theirs.decode(ids) and "a = " in theirs.decode(ids)
+
+
+def test_the_embedded_model_is_described_without_transformers() -> None:
+    code = "from pass_lsp.serving.spelling import described; told = described(pass_lsp.load_engine())['tokenizer']"
+    shown = "print('transformers' in sys.modules, json.dumps(told))"
+    command = [sys.executable, "-c", f"import json, sys, pass_lsp; {code}; {shown}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported, _, told = done.stdout.partition(" ")
+    assert imported == "False"
+    assert json.loads(told) == json.loads(load_engine().tokenizer.backend_tokenizer.to_str())
 
 
 def test_a_model_that_cannot_fill_in_says_so(serve: Serve) -> None:
