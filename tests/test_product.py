@@ -21,7 +21,7 @@ from pass_lsp.config import Settings
 from pass_lsp.decoding.strategies import naive
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import Reason
-from pass_lsp.engines.embedded import embedded_model
+from pass_lsp.engines.embedded import embedded_model, measured_hopeless
 from pass_lsp.engines.local import LocalEngine
 from pass_lsp.train.corpus import package_list
 from tests.server.rawlsp import RawClient
@@ -49,6 +49,10 @@ def test_the_embedded_model_answers_without_transformers(engine: LocalEngine) ->
     code = f"import sys, pass_lsp; {asked}; print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_the_embedded_model_is_hopeless_at_was_measured() -> None:
+    assert -15 < measured_hopeless("embedded") == measured_hopeless(str(embedded_model())) < -2
 
 
 def test_a_stock_model_is_read_with_transformers(model_dir: Path) -> None:
