@@ -157,6 +157,27 @@ def test_it_is_asked_how_sure_it_is_where_it_can_tell(
         assert unsure.token_ids == (whole.token_ids[:2] if tells else whole.token_ids)
 
 
+def test_an_end_inside_a_run_is_where_one_token_at_a_time_has_it(
+    connect: Callable[[str], RemoteEngine], tokenizer: Any
+) -> None:
+    ids = tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
+    sure = [-0.5 * (number + 1) for number in range(len(ids))]
+
+    def at_once(exchange: Exchange) -> None:
+        choice = {"index": 0, "text": ANSWER, "token_ids": ids, "logprobs": {"token_logprobs": sure}}
+        exchange.stream([{"choices": [choice | {"finish_reason": "stop"}]}])
+
+    with serving(ours(tokenizer, at_once)) as fake:
+        engine, heard, told = connect(fake.url), list[list[int]](), list[list[float]]()
+        how = {"on_commit": heard.append, "stop": lambda said: 1 if len(said) >= 3 else None}
+        ended = engine.generate([5, 6], Judged(64, on_log_probs=told.append), **how)
+        assert (ended.token_ids, ended.finish, heard, told) == (ids[:1], "stop", [ids[:1]], [sure[:3]])
+        assert ended.log_probs == tuple(sure[:3])
+        unsure = engine.generate([5, 6], Judged(64, least_log_prob=-1.2))
+        assert (unsure.token_ids, unsure.log_prob) == (ids[:2], -1.5)
+        assert engine.generate([5, 6], Judged(64)).token_ids == ids
+
+
 def test_the_rest_of_an_answer_is_asked_for_by_its_ids(connect: Callable[[str], RemoteEngine], tokenizer: Any) -> None:
     ids = tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
     document = Document("", "x = 1\n", language="python", path="a.py")

@@ -144,7 +144,7 @@ def test_it_is_as_sure_as_the_same_weights_are_here(
     )
     assert found.completion == here.completion and found.generation is not None and here.generation is not None
     told, expected = found.generation.log_probs, here.generation.log_probs
-    assert len(expected) >= 7 and told == pytest.approx(expected, abs=0.01)
+    assert len(expected) > 1 and told == pytest.approx(expected, abs=0.01)
     hidden = complete_document(document, len(SOURCE), there, least_log_prob=sum(expected) + 0.5)
     assert hidden.reason is Reason.UNSURE
 

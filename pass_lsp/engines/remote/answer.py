@@ -34,21 +34,29 @@ class Answer:
 
     def push(self, run: list[int], log_probs: Sequence[float] = ()) -> None:
         """Commit ids, as far as nothing ends the answer inside them; `log_probs` are what the server told with them."""
-        run = run[: self.limit - len(self.ids)]
+        run, before = run[: self.limit - len(self.ids)], len(self.ids)
         # An event without a piece is often that of the token which ends the answer, and that does not count.
         if not run:
             return
-        judged = self.params if isinstance(self.params, Judged) else None
-        told = self._measured(log_probs, judged.log_probs) if judged else []
         self.pieces.append(len(run))
-        self.ids.extend(run)
-        self.look()
-        if judged and self.finish is None and sum(self.log_probs) < judged.least_log_prob:
-            self.finish = "stop"
+        judged = self.params if isinstance(self.params, Judged) else None
+        # With a figure for each id, the end inside a run is found where one token at a time would have found it.
+        parts: list[tuple[list[int], Sequence[float]]] = [(run, log_probs)]
+        if len(log_probs) == len(run):
+            parts = [([token], [sure]) for token, sure in zip(run, log_probs, strict=True)]
+        told: list[float] = []
+        for ids, sure in parts:
+            self.ids.extend(ids)
+            told += self._measured(sure, judged.log_probs) if judged else []
+            self.look()
+            if judged and self.finish is None and sum(self.log_probs) < judged.least_log_prob:
+                self.finish = "stop"
+            if self.finish is not None:
+                break
         if judged and judged.on_log_probs and told:
             judged.on_log_probs(told)
-        if self.on_commit is not None:
-            self.on_commit(run)
+        if self.on_commit is not None and len(self.ids) > before:
+            self.on_commit(self.ids[before:])
         if self.finish is None and len(self.ids) >= self.limit:
             self.finish = "length"
 
