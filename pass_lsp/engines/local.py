@@ -68,7 +68,7 @@ def load_engine(
     tokenizer = cache(lambda: load_tokenizer(path, trust_remote_code))
     vocabulary = _vocabulary(Path(path))
     if vocabulary is None:
-        tokenizer()
+        tokenizer()  # what is wrong with it is to be said now
     folder = _artifact(path, lookahead)
     fast = conversion(path, chosen, place, folder, user_cache() / "graphs") if lookahead != "random" else None
     limits = (fast and fast.limits()) or load_limits(path, trust_remote_code)

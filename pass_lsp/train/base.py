@@ -5,8 +5,7 @@ over the last part, with the longest examples at its end. It can be killed at an
 on from its last checkpoint when started again; a slice of it ends after so many minutes and
 leaves a checkpoint. A later run goes on from exported weights, also with more layers than they have.
 A run ends with the mean of its last weights, and half way back to those it began with, where that is
-better. Every evaluation appends one JSON line to `log.jsonl`;
-`run.json` states what the run was begun with.
+better. Every evaluation appends one JSON line to `log.jsonl`; `run.json` states what the run was begun with.
 """
 
 from __future__ import annotations
@@ -124,7 +123,7 @@ def _run(
         missed = 0 if learned else missed + 1
         if missed == PATIENCE:
             raise TrainError("The gradients are not finite; go on from the last checkpoint, with a lower --rate.")
-        progress.step += 1
+        progress.step, progress.averaged = progress.step + 1, False
         progress.tokens += int((batch.owner >= 0).sum()) if learned else 0
         now = time.monotonic()
         progress.seconds += now - began
@@ -145,12 +144,12 @@ def _ended(plan: Plan, state: State, validation: list[Batch]) -> dict[str, Any]:
     last = _logged(plan, progress, _losses(plan, state.model, validation), None)
     if plan.share(progress) < 1 or progress.averaged:
         return last
-    progress.averaged = True
     for mean_of in (state.mean.model, partial(_half_way, plan)):
         if (mean := mean_of(state.model)) is None:
             continue
         losses = _losses(plan, mean, validation)
         if (losses[0] or math.inf) < (last["loss"] or 0):
+            progress.averaged = True
             state.model, last = mean, _logged(plan, progress, losses, None)
     save(plan.out / "checkpoint", state)
     return last

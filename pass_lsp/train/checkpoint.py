@@ -17,7 +17,7 @@ from pass_lsp.train.average import MeanWeights
 
 @dataclass
 class Progress:
-    """What a checkpoint remembers besides weights and momenta. `averaged`: the means were looked at."""
+    """What a checkpoint remembers besides weights and momenta. `averaged`: the weights are a mean."""
 
     step: int = 0
     tokens: int = 0

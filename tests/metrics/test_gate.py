@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pass_lsp.engines import embedded
 from pass_lsp.engines.embedded import measured_hopeless
+from pass_lsp.errors import ModelError
 from pass_lsp.metrics import gate as gates
 from pass_lsp.metrics.gate import Gate, hopeless, isotonic
 from pass_lsp.metrics.ledger import Ledger, read
@@ -120,6 +122,14 @@ def test_a_models_measurement_lies_beside_its_card(tmp_path: Path) -> None:
         assert kept(odd) == -math.inf
     for odd in ('"x"', "NaN", "1", "[]"):
         assert kept(f'{{"infill": {{"hopeless": {{"below": {odd}}}}}}}') == -math.inf
+
+
+def test_where_no_model_is_installed_nothing_is_hopeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> Path:
+        raise ModelError("The embedded model is missing.")
+
+    monkeypatch.setattr(embedded, "embedded_model", missing)
+    assert measured_hopeless("embedded") == -math.inf
 
 
 def test_it_learns_as_it_goes_what_the_ledger_would_have_told_it() -> None:
