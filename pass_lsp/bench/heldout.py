@@ -22,7 +22,7 @@ from pathlib import Path
 from pass_lsp.bench.holes import Hole
 from pass_lsp.errors import ConfigError, TrainError
 from pass_lsp.train.corpus import HELD_OUT_MODULES, package_list, read_corpus
-from pass_lsp.train.filters import unwanted_path, unwanted_text
+from pass_lsp.train.filters import is_test, unwanted_path, unwanted_text
 
 SINGLE, SPAN, MULTI = "single-line", "random-span", "multi-line"
 KINDS = (SINGLE, SPAN, MULTI)
@@ -170,7 +170,7 @@ def _package(name: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def _wanted(path: str, text: str) -> bool:
-    return not unwanted_path(path) and unwanted_text(text) is None
+    return not unwanted_path(path) and not is_test(path) and unwanted_text(text) is None
 
 
 def _read(path: Path) -> str:

@@ -33,12 +33,13 @@ from tqdm import tqdm
 
 from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
-from pass_lsp.train.filters import Benchmarks, NearDuplicates, permissive, unwanted_path, unwanted_text
+from pass_lsp.train.filters import Benchmarks, NearDuplicates, is_test, permissive, unwanted_path, unwanted_text
 from pass_lsp.train.overlap import overlap
 
 HELD_OUT_MODULES = frozenset({"heapq.py", "argparse.py", "textwrap.py", "sched.py", "configparser.py", "queue.py"})
 """Standard library modules that no model here is trained on; demo, tests and benchmarks cut their holes there."""
-
+TEST_SHARE = 0.25
+"""The most of a source's bytes that are tests: people write them too, but large libraries have more tests than code."""
 
 SPLIT = (("train", False), ("heldout", True))
 
@@ -146,7 +147,8 @@ def _standard_library() -> Iterator[SourceFile]:
         relative = path.relative_to(root).as_posix()
         if relative.startswith(("site-packages/", "dist-packages/")):
             continue
-        yield SourceFile("python", "PSF-2.0", relative, _read(path), relative in HELD_OUT_MODULES)
+        subject = path.name.removeprefix("test_") if is_test(relative) else relative
+        yield SourceFile("python", "PSF-2.0", relative, _read(path), subject in HELD_OUT_MODULES)
 
 
 def _wheels(folder: Path) -> Iterator[SourceFile]:
@@ -207,34 +209,41 @@ def filter_files(
 ) -> tuple[list[SourceFile], Counter[str]]:
     """The files worth learning from, in random order, and how many were dropped for which reason.
 
-    `duplicates` may know other files already, whose near-duplicates then go too.
+    `duplicates` may know other files already, whose near-duplicates then go too. Tests of what is
+    held out are neither learnt from nor asked about.
     """
     # Held-out files go first, so that whatever resembles them counts as the duplicate.
     rng.shuffle(files)
     files.sort(key=lambda file: not file.held_out)
     judge, duplicates = _judge(files, workers), duplicates or NearDuplicates()
     sizes: Counter[str] = Counter()
+    tests: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     kept: list[SourceFile] = []
     for number, file in enumerate(tqdm(files, desc="corpus", unit="file")):
-        why = _refuse(file, sizes[file.source] >= source_cap, duplicates, judge, number)
+        test = is_test(file.path)
+        full = sizes[file.source] >= source_cap or (test and tests[file.source] >= source_cap * TEST_SHARE)
+        why = _refuse(file, test, full, duplicates, judge, number)
         if why:
             dropped[why] += 1
             continue
         sizes[file.source] += len(file.text)
+        tests[file.source] += len(file.text) * test
         kept.append(file)
     return kept, dropped
 
 
-def _refuse(file: SourceFile, full: bool, duplicates: NearDuplicates, judge: Judge, number: int) -> str | None:
-    if unwanted_path(file.path):
+def _refuse(
+    file: SourceFile, test: bool, full: bool, duplicates: NearDuplicates, judge: Judge, number: int
+) -> str | None:
+    if unwanted_path(file.path) or (test and file.held_out):
         return "path"
     if full:
         return "source-cap"
     why, leaks = judge(number)
     if why:
         return why
-    if duplicates.add(file.text):
+    if duplicates.add(file.text, file.held_out):
         return "near-duplicate"
     return "benchmark" if leaks else None
 

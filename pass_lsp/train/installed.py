@@ -25,7 +25,7 @@ def add_installed(corpus: Path, source_cap: int, workers: int = 1, seed: int = 0
     known = NearDuplicates()
     for name in ("train", "heldout"):
         for row in _rows(corpus / f"{name}.jsonl.gz"):
-            known.remember(row["text"])
+            known.remember(row["text"], held_out=name == "heldout")
     files = [file for file in installed_files() if not file.held_out]
     kept, dropped = filter_files(files, source_cap, random.Random(seed), known, workers)
     rows = [SourceFile(row["source"], "", row["path"], row["text"], False) for row in _rows(corpus / "train.jsonl.gz")]

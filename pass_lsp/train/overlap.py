@@ -1,7 +1,7 @@
 """How well near-duplicates are gone, measured another way than they were removed.
 
-Windows of five consecutive telling lines: removal looks at whole files and single lines, so
-what it misses (a long function copied into another file) shows here.
+Windows of five consecutive telling lines, comments aside (files share licences): removal looks at whole files
+and single lines, so what it misses (a long function copied into another file) shows here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ WINDOW = 5
 
 
 def windows(text: str) -> set[int]:
-    """Hashes of every five consecutive lines that say something, white space aside."""
-    lines = [line for raw in text.splitlines() if len(line := " ".join(raw.split())) > 12]
+    """Hashes of every five consecutive lines that say something, white space and comments aside."""
+    lines = [line for raw in text.splitlines() if len(line := " ".join(raw.split())) > 12 and line[0] != "#"]
     return {hash(tuple(lines[at : at + WINDOW])) for at in range(len(lines) - WINDOW + 1)}
 
 

@@ -63,7 +63,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with a tiny standard library, two wheels and four packages; returns the wheels' folder."""
     stdlib, wheels, site = (tmp_path / name for name in ("stdlib", "wheels", "site"))
     wheels.mkdir()
-    for path in ("heapq.py", "bisect.py", "package/heapq.py", "test/test_bisect.py", "site-packages/other/module.py"):
+    modules = ("heapq.py", "bisect.py", "package/heapq.py", "test/test_bisect.py", "test/test_heapq.py")
+    for path in (*modules, "site-packages/other/module.py"):
         (stdlib / path).parent.mkdir(parents=True, exist_ok=True)
         (stdlib / path).write_text(code("stdlib_" + path.replace("/", "_").removesuffix(".py").replace("-", "_")))
     for name, extra in (("open_one", "wheel_one"), ("kept_apart", "wheel_two"), ("not_listed", "wheel_three")):
@@ -111,6 +112,7 @@ def test_permissive_sources_are_split_into_train_and_held_out(machine: Path) -> 
     assert train == {
         ("python", "bisect.py"),
         ("python", "package/heapq.py"),  # held out is the module heapq, not whatever is called so
+        ("python", "test/test_bisect.py"),
         ("open-one", "open_one/module.py"),
         ("good-package==1.0", "good.py"),
     }
@@ -134,7 +136,7 @@ def test_the_manifest_states_what_was_written(machine: Path) -> None:
         "kept-apart": "BSD-3-Clause",
         "good-package==1.0": "MIT",
     }
-    assert sources["python"]["files"] == 3
+    assert sources["python"]["files"] == 4
 
 
 def test_the_same_seed_writes_the_same_corpus(machine: Path) -> None:
@@ -169,6 +171,17 @@ def test_no_source_brings_more_than_its_cap(machine: Path) -> None:
     _, manifest = built(machine, cap=3 * size)
     python = next(row for row in manifest["sources"] if row["source"] == "python")
     assert 3 * size <= python["bytes"] < 4 * size + 200
+    assert manifest["dropped"]["source-cap"] > 0
+
+
+def test_tests_are_at_most_a_share_of_what_a_source_may_bring(machine: Path) -> None:
+    stdlib = machine.parent / "stdlib"
+    for number in range(8):
+        (stdlib / "test" / f"test_more_{number}.py").write_text(code(f"test_more_{number}"))
+    size = len(code("test_more_0"))
+    out, manifest = built(machine, cap=8 * size)
+    tests = sum(len(text) for path, text in read_corpus(out) if path.startswith("test/"))
+    assert 2 * size <= tests < 3 * size + 200
     assert manifest["dropped"]["source-cap"] > 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pass_lsp.train import filters
-from pass_lsp.train.filters import Benchmarks, NearDuplicates, permissive, unwanted_path, unwanted_text
+from pass_lsp.train.filters import Benchmarks, NearDuplicates, is_test, permissive, unwanted_path, unwanted_text
 
 GOOD = "".join(f"def function_{name}(value):\n    return value + {name!r}\n\n\n" for name in "abcdefgh")
 
@@ -50,12 +50,9 @@ def test_permissive(text: str, allowed: bool) -> None:
         ("package/module.py", False),
         ("package/contest.py", False),
         ("package/latest/protest.py", False),
-        ("package/tests/module.py", True),
-        ("package\\tests\\module.py", True),
-        ("test/module.py", True),
-        ("package/test_module.py", True),
-        ("package/module_test.py", True),
-        ("package/conftest.py", True),
+        ("package/tests/test_module.py", False),
+        ("package/tests/data/module.py", True),
+        ("package\\tests\\fixtures\\module.py", True),
         ("package/_vendor/other/module.py", True),
         ("package/_private/thirdparty/other/module.py", True),
         ("package/message_pb2.py", True),
@@ -67,6 +64,24 @@ def test_permissive(text: str, allowed: bool) -> None:
 )
 def test_unwanted_path(path: str, unwanted: bool) -> None:
     assert unwanted_path(path) is unwanted
+
+
+@pytest.mark.parametrize(
+    ("path", "tests"),
+    [
+        ("package/module.py", False),
+        ("package/contest.py", False),
+        ("package/latest/protest.py", False),
+        ("package/tests/module.py", True),
+        ("package\\tests\\module.py", True),
+        ("test/module.py", True),
+        ("package/test_module.py", True),
+        ("package/module_test.py", True),
+        ("package/conftest.py", True),
+    ],
+)
+def test_is_test(path: str, tests: bool) -> None:
+    assert is_test(path) is tests
 
 
 @pytest.mark.parametrize(
@@ -119,6 +134,25 @@ def test_a_refused_file_is_not_remembered_and_short_lines_tell_nothing() -> None
     assert seen.add("\n".join(lines))  # half known: refused, so its other half stays unknown
     assert not seen.add("\n".join(lines[3:]))
     assert not any(seen.add("x = 1\nreturn x\n\n") for _ in range(3))
+
+
+def test_a_passage_of_a_held_out_file_is_refused_in_a_long_file_too() -> None:
+    seen = NearDuplicates()
+    passage = [f"telling_line_number({number})" for number in range(7)]
+    others = [f"another_line_number({number})" for number in range(100)]
+    seen.add("\n".join(passage), held_out=True)
+    seen.add("\n".join(f"held out as well, and much the same: {line}" for line in passage), held_out=True)
+    assert seen.add("\n".join([*others[:50], *passage, *others[50:]]))
+    assert not seen.add("\n".join([*others[:50], *passage[:6], *others[50:]]))
+    assert not NearDuplicates().add("\n".join(passage))
+
+
+def test_a_licence_in_comments_is_no_passage() -> None:
+    seen = NearDuplicates()
+    licence = [f"# a line of the licence, number {number}" for number in range(20)]
+    others = [f"another_line_number({number})" for number in range(100)]
+    seen.add("\n".join([*licence, "of_the_file_held_out()"]), held_out=True)
+    assert not seen.add("\n".join([*licence, *others]))
 
 
 def hashed(tokens: list[str]) -> list[int]:

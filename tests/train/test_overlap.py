@@ -9,9 +9,9 @@ def lines(name: str, count: int) -> list[str]:
     return [f"telling_line_{name}({number})" for number in range(count)]
 
 
-def test_windows_ignore_white_space_and_short_lines() -> None:
+def test_windows_ignore_white_space_comments_and_short_lines() -> None:
     plain = "\n".join(lines("a", WINDOW))
-    spaced = "\n\n".join("    " + line.replace("_", "_") + "  \nx" for line in lines("a", WINDOW))
+    spaced = "\n\n".join(f"    {line}  \nx\n  # a comment on {line}" for line in lines("a", WINDOW))
     assert windows(plain) == windows(spaced) and len(windows(plain)) == 1
     assert windows("\n".join(lines("a", WINDOW - 1))) == set() == windows("")
 
