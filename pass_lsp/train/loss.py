@@ -28,11 +28,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
             chunk = slice(begin, begin + size)
             rows, wanted, weight = hidden[chunk], targets[chunk, None], weights[chunk, None]
             logits = F.linear(rows, cast).float()  # [chunk, V]
-            normaliser = logits.logsumexp(-1, keepdim=True)
-            total += ((normaliser - logits.gather(1, wanted)) * weight).sum()
-            gradient = logits.sub_(normaliser).exp_()  # the probabilities
-            gradient.scatter_add_(1, wanted, gradient.new_full((len(rows), 1), -1.0))
-            gradient = gradient.mul_(weight).to(hidden.dtype)
+            logits -= logits.amax(-1, keepdim=True)
+            said = logits.gather(1, wanted)
+            gradient = logits.exp_()
+            normaliser = gradient.sum(-1, keepdim=True)
+            total += ((normaliser.log() - said) * weight).sum()
+            gradient *= weight / normaliser  # the probabilities, weighed
+            gradient.scatter_add_(1, wanted, -weight)
+            gradient = gradient.to(hidden.dtype)
             hidden_grad[chunk] = gradient @ cast
             table_grad += gradient.T @ rows
         ctx.save_for_backward(hidden_grad, table_grad)
@@ -49,4 +52,11 @@ def linear_cross_entropy(
     hidden: torch.Tensor, table: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
     """Mean cross-entropy in nats of hidden `[N, d]` · tableᵀ `[d, V]` to `targets` `[N]`, by `weights` `[N]`."""
-    return _LinearCrossEntropy.apply(hidden, table, targets, weights / weights.sum())  # type: ignore[no-any-return]
+    asked: Any = _asked(weights) if hidden.device.type == "cpu" else slice(None)  # a GPU would have to wait for it
+    return _LinearCrossEntropy.apply(hidden[asked], table, targets[asked], weights[asked] / weights.sum())  # type: ignore[no-any-return]
+
+
+def _asked(weights: torch.Tensor) -> torch.Tensor:
+    """Which rows have a weight, and some that have none: kept memory would be torn up by ever new sizes."""
+    chunks = -(-int(weights.count_nonzero()) // CHUNK)
+    return (weights == 0).argsort(stable=True)[: chunks * CHUNK]

@@ -1,4 +1,4 @@
-"""What this machine trains best with: number type, attention, compiled or not, and memory that is kept."""
+"""What this machine trains best with: number type, compiled or not, and memory that is kept."""
 
 from __future__ import annotations
 
@@ -28,11 +28,6 @@ def matmul_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16
     faster = _seconds(torch.bfloat16) * 1.5 < _seconds(torch.float32)
     return torch.bfloat16 if faster else torch.float32
-
-
-def attention(device: torch.device) -> str:
-    """Packed rows need a full mask, for which a CPU's fused attention is slower than the plain one."""
-    return "eager" if device.type == "cpu" else "sdpa"
 
 
 def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

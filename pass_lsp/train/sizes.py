@@ -14,7 +14,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pass_lsp.errors import TrainError
-from pass_lsp.train.machine import attention
+from pass_lsp.train.attention import attention
 from pass_lsp.train.tokenizer import END, PAD
 
 _NOT_SHAPE = frozenset({"sequence", "long_sequence", "rows", "muon_lr", "adam_lr", "vocab_size"})

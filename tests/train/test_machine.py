@@ -36,7 +36,3 @@ def test_a_compiler_that_fails_costs_no_run(monkeypatch: pytest.MonkeyPatch, cap
     doubled = machine.compiled(lambda x: 2 * x)
     assert doubled(torch.tensor(2)) == doubled(torch.tensor(2)) == 4
     assert len(tried) == 1 and "no compiler here" in caplog.text
-
-
-def test_attention_is_fused_where_a_full_mask_is_cheap() -> None:
-    assert (machine.attention(torch.device("cpu")), machine.attention(torch.device("cuda"))) == ("eager", "sdpa")
