@@ -229,7 +229,7 @@ def test_installed_packages_are_added_by_the_same_rules(
         file("lib/fresh.py", fresh),
         file("lib/copied.py", texts["bisect.py"]),
         file("lib/hidden.py", held_out),
-        file("lib/tests/test_fresh.py", fresh + "# test\n"),
+        file("lib/_vendor/fresh.py", fresh + "# copied\n"),
         file("heapq.py", fresh.replace("fresh", "kept_apart"), held=True),
     ]
     monkeypatch.setattr(installed, "installed_files", lambda: found)
