@@ -1,27 +1,31 @@
 """Step 5, `train lookahead`: the look-ahead artifact for any causal language model, the model frozen.
 
 Three parts, each optional but the first: embeddings, a head that knows the token before, and a
-gated LoRA that look-ahead rows alone see. One forward trains many anchors: behind every anchor i
+gated LoRA that look-ahead rows alone see. One step trains many anchors: behind every anchor i
 of a sequence hangs its own group LA₁ … LA_L, at positions i+1 … i+L, seeing the real tokens up to
 i and its own group's earlier rows. The teacher is the frozen model itself: its own logits at the
-true positions come out of the same forward. Loss per row: 0.1 cross-entropy to the text + 0.9 L1
-distance to the teacher's law, later rows weighing less.
+true positions, from the forward that reads the text and leaves its keys and values to the groups;
+nothing is learnt through that one. Loss per row: 0.1 cross-entropy to the text + 0.9 L1 distance to
+the teacher's law, later rows weighing less.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import random
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 from tqdm import tqdm
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from pass_lsp.decoding.layout import Layout
 from pass_lsp.decoding.lookahead import Head, Lookahead, load_lookahead, random_lookahead, save_lookahead
@@ -29,6 +33,7 @@ from pass_lsp.decoding.lora import Gate, attach, targets
 from pass_lsp.decoding.masks import additive_masks, as_argument
 from pass_lsp.decoding.model import choose_device, load_model, load_tokenizer, output_table, table_of
 from pass_lsp.errors import TrainError
+from pass_lsp.train import manifest
 from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.machine import keep_memory, matmul_dtype
 from pass_lsp.train.sizes import spread
@@ -37,6 +42,8 @@ DECAY = 4.0
 CE_SHARE, L1_SHARE = 0.1, 0.9
 HELD_OUT_SEQUENCES = 12
 MAX_HEAD = 1024
+MAX_TOKEN = 60
+"""Characters of a token at most, where a text is cut before it is tokenized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +96,9 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
     start = _start(plan, model)
     student = Student.of(model, start.map(lambda tensor: tensor.float().to(device).clone().requires_grad_(True)))
     optimizer = torch.optim.AdamW(_groups(student.lookahead, plan), weight_decay=0.0)
-    training, held_out = _sequences(plan, load_tokenizer(plan.model, trust_remote_code=False))
-    facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": 0}
+    earlier = int((manifest.read(plan.out / "manifest.json") or {}).get("steps", 0))
+    training, held_out = _sequences(plan, load_tokenizer(plan.model, trust_remote_code=False), earlier)
+    facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": earlier}
     # Measured, not read: what went well with other weights of the model is no mark to be judged by.
     best = _snapshot(student, held_out)
     began, step = time.monotonic(), 0
@@ -110,7 +118,7 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
             found = _snapshot(student, held_out)
             _log(plan.out, step, loss.item(), found.acceptance)
             best = max(best, found, key=lambda candidate: sum(candidate.acceptance))
-            facts["steps"] = step
+            facts["steps"] = earlier + step
             save_lookahead(plan.out, best, facts)
     bar.close()
     save_lookahead(plan.out, best, facts)
@@ -135,32 +143,34 @@ def group_loss(student: Student, ids: torch.Tensor, anchors: int, seed: int) -> 
 
 
 def _packed_logits(student: Student, ids: torch.Tensor, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits of the real rows `[B, T, V]` and of the groups behind `places` `[B, A, L, V]`, from one forward."""
+    """Logits of the real rows `[B, T, V]` and of the groups behind `places` `[B, A, L, V]`."""
     model, lookahead, device = student.model, student.lookahead, ids.device
     (batch, width), length, groups = ids.shape, lookahead.length, places.numel()
     shape = Layout(width, tuple((place, length) for place in places.tolist()))
-    embeds = torch.cat((model.get_input_embeddings()(ids), lookahead.embeddings.repeat(batch, groups, 1)), dim=1)
+    cache = DynamicCache()  # without the model's configuration: windows are in the masks
+    with torch.no_grad():
+        real = model(input_ids=ids, past_key_values=cache, use_cache=True).logits.float()
     positions = shape.offsets.to(device)  # [R]
-    masks = additive_masks(
-        model.config.get_text_config(), shape.allowed.to(device), positions, positions, torch.float32
-    )
+    config, allowed = model.config.get_text_config(), shape.allowed[width:].to(device)
+    masks = additive_masks(config, allowed, positions[width:], positions, torch.float32)
     student.gate.rows = shape.num_lookahead
     try:
         logits = model(
-            inputs_embeds=embeds,
-            position_ids=positions[None].expand(batch, -1),
+            inputs_embeds=lookahead.embeddings.repeat(batch, groups, 1),
+            position_ids=positions[None, width:].expand(batch, -1),
             attention_mask=as_argument(masks, batch),
-            use_cache=False,
+            past_key_values=cache,
+            use_cache=True,
         ).logits.float()
     finally:
         student.gate.rows = 0
-    drafted = logits[:, width:].unflatten(1, (groups, length))  # [B, A, L, V]
+    drafted = logits.unflatten(1, (groups, length))  # [B, A, L, V]
     output = output_table(model)
     if lookahead.head is not None and output is not None:
         # The token before is teacher-forced: LAⱼ behind i predicts i+1+j, so it is i+j.
         previous = ids[:, places[:, None] + torch.arange(1, length + 1, device=device)]  # [B, A, L]
         drafted = drafted + F.linear(lookahead.head(table_of(model)[previous]), output).float()
-    return logits[:, :width], drafted
+    return real, drafted
 
 
 @torch.no_grad()
@@ -220,28 +230,37 @@ def _rate(step: int, progress: float) -> float:
     return min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def _sequences(plan: Plan, tokenizer: Any) -> tuple[Iterator[torch.Tensor], torch.Tensor]:
-    """Endless training batches `[B, T]`, and held-out sequences `[N, T]` of other files."""
-    files = read_corpus(plan.data)
+def _sequences(plan: Plan, tokenizer: Any, first: int) -> tuple[Iterator[torch.Tensor], torch.Tensor]:
+    """Endless training batches `[B, T]` from the number `first` on, and held-out sequences `[N, T]` of other files."""
+    files = [text for _, text in read_corpus(plan.data)]
     held = plan.data / "heldout.jsonl.gz"
-    apart = [text for _, text in (read_corpus(held) if held.exists() else files[:: max(2, len(files) // 20)])]
-    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(plan.seed)).tolist()
+    apart = [text for _, text in read_corpus(held)] if held.exists() else files[:: max(2, len(files) // 20)]
+    hidden = set(apart)
+    texts = [text for text in files if text not in hidden]
+    ends = list(accumulate(map(len, texts)))
 
-    def windows(texts: Iterator[str]) -> Iterator[torch.Tensor]:
-        for text in texts:
-            ids = tokenizer(text[: plan.sequence * 60], add_special_tokens=False, verbose=False)["input_ids"]
-            for start in range(0, len(ids) - plan.sequence, plan.sequence):
-                yield torch.tensor(ids[start : start + plan.sequence])
+    def windows(text: str) -> Iterator[torch.Tensor]:
+        ids = tokenizer(text[: plan.sequence * MAX_TOKEN], add_special_tokens=False, verbose=False)["input_ids"]
+        for start in range(0, len(ids) - plan.sequence, plan.sequence):
+            yield torch.tensor(ids[start : start + plan.sequence])
+
+    def drawn(rng: random.Random) -> torch.Tensor:
+        """Some lines of some file: with the lines of one file after the other a step would know little else."""
+        while True:
+            text = texts[bisect_right(ends, rng.randrange(ends[-1]))]
+            begin = text.rfind("\n", 0, rng.randrange(len(text))) + 1
+            for each in (text[begin:], text):
+                if (row := next(windows(each), None)) is not None:
+                    return row
 
     def batches() -> Iterator[torch.Tensor]:
-        while True:
-            taken = windows(files[i][1] for i in order if files[i][1] not in apart)
-            while len(rows := [row for _, row in zip(range(plan.batch), taken, strict=False)]) == plan.batch:
-                yield torch.stack(rows)
+        for number in count(first):
+            rng = random.Random(plan.seed * 1_000_003 + number)
+            yield torch.stack([drawn(rng) for _ in range(plan.batch)])
 
-    spread = list(windows(iter(apart)))
-    held_out = spread[:: max(1, len(spread) // HELD_OUT_SEQUENCES)][:HELD_OUT_SEQUENCES]
-    if not held_out or next(windows(text for _, text in files), None) is None:
+    found = [row for text in apart for row in windows(text)]
+    held_out = found[:: max(1, len(found) // HELD_OUT_SEQUENCES)][:HELD_OUT_SEQUENCES]
+    if not held_out or not any(True for text in texts for _ in windows(text)):
         raise TrainError(f"{plan.data} holds too little text; give files of at least {plan.sequence} tokens.")
     return batches(), torch.stack(held_out)
 

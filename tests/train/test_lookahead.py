@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import LlamaForCausalLM
 
 from pass_lsp.decoding.lookahead import Head, Lookahead, load_lookahead, random_lookahead, save_lookahead
 from pass_lsp.decoding.lora import targets
+from pass_lsp.decoding.model import load_tokenizer
 from pass_lsp.domain import SamplingParams
 from pass_lsp.engines.local import engine_of, load_engine
 from pass_lsp.errors import LookaheadError
@@ -115,6 +117,15 @@ def test_training_writes_an_artifact_that_loads_and_goes_on(model_dir: Path, sou
     assert engine.lookahead.head is not None
     params = SamplingParams(max_new_tokens=8)
     assert len({tuple(engine.generate([5, 6, 7], params).token_ids) for _ in range(2)}) == 1
+
+
+def test_every_step_reads_other_lines_also_of_a_run_that_goes_on(model_dir: Path, sources: Path) -> None:
+    plan = Plan(str(model_dir), sources, Path(), sequence=64, batch=2)
+    tokenizer = load_tokenizer(str(model_dir), trust_remote_code=False)
+    whole, later = (list(islice(trainer._sequences(plan, tokenizer, first)[0], 6)) for first in (0, 4))
+    assert torch.equal(torch.stack(whole[4:]), torch.stack(later[:2]))
+    rows = {tuple(row.tolist()) for batch in whole for row in batch}
+    assert len(rows) > 8
 
 
 def test_what_an_artifact_says_of_another_model_is_measured_anew(
