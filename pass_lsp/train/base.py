@@ -41,7 +41,7 @@ from pass_lsp.train.tokenizer import read_tokenizer
 WARMUP_STEPS = 30
 DECAY_SHARE = 0.6
 LONG_SHARE = 0.2
-"""The end of a run, whose examples are the longer ones. On a CPU they are learnt from at two thirds of the speed."""
+"""The end of a run, whose examples are the longer ones. On a CPU they are learnt from at four fifths of the speed."""
 MEAN_SHARE = 0.75
 """The end of a run, of whose weights the mean is taken."""
 EVAL_ROWS = 32

@@ -24,7 +24,7 @@ HiddenOf = Callable[..., torch.Tensor]
 class Forward:
     """The compiled forward where its gradients are those of the plain one, looked at once for each length.
 
-    Compilers have bugs: that of torch 2.13 gives a CPU NaN for rows of 1,024 tokens and none for 512.
+    Compilers have bugs: that of torch 2.13 gave a CPU NaN for rows of 1,024 tokens, and none for 512.
     """
 
     def __init__(self, fast: HiddenOf, dtype: torch.dtype, device: str) -> None:
