@@ -87,21 +87,23 @@ def test_an_answer_that_is_not_sure_enough_ends_early(engine: LocalEngine) -> No
     assert ended > shown / 2 > 2
 
 
-def test_a_hole_in_heapq_is_filled_through_the_real_server(client: RawClient, tmp_path: Path) -> None:
+def test_holes_in_heapq_are_filled_through_the_real_server(client: RawClient, tmp_path: Path) -> None:
     text = (Path(sysconfig.get_paths()["stdlib"]) / "heapq.py").read_text("utf-8")
-    at = text.index("    heap.append(item)\n")
-    end = text.index("\n\n", at)
     client.initialize("utf-16")
     client.until(
         lambda: any(status["kind"] == "Normal" and not status["busy"] for status in client.noted("didChangeStatus")), 90
     )
-    client.open(text[:at] + "    " + text[end:])
-    line = text[:at].count("\n")
-    items = client.complete(line, 4)["items"]
-    assert items
-    assert items[0]["insertText"].strip()
-    assert "<|" not in items[0]["insertText"]
-    assert items[0]["range"]["start"]["line"] == items[0]["range"]["end"]["line"] == line
+    filled = []
+    for missing in ("heap.append(item)", "lastelt = heap.pop()", "n = len(x)", "newitem = heap[pos]"):
+        at = text.index(f"    {missing}")
+        uri, line = f"file:///work/{at}/heapq.py", text[:at].count("\n")
+        client.open(text[:at] + "    " + text[text.index("\n\n", at) :], uri)
+        filled += [(line, item) for item in client.complete(line, 4, uri)["items"]]
+    assert len(filled) >= 3  # one may be hidden: this small model is not always sure, or says nothing
+    for line, item in filled:
+        assert item["insertText"].strip()
+        assert "<|" not in item["insertText"]
+        assert item["range"]["start"]["line"] == item["range"]["end"]["line"] == line
     assert "heap.append" not in (tmp_path / "log").read_text("utf-8", "replace")  # no source text in logs
     client.call("shutdown")
     client.notify("exit")
