@@ -39,7 +39,7 @@ from pass_lsp.train.overlap import overlap
 HELD_OUT_MODULES = frozenset({"heapq.py", "argparse.py", "textwrap.py", "sched.py", "configparser.py", "queue.py"})
 """Standard library modules that no model here is trained on; demo, tests and benchmarks cut their holes there."""
 TEST_SHARE = 0.25
-"""The most of a source's bytes that are tests: people write them too, but large libraries have more tests than code."""
+"""What of a source's cap its tests may fill: people write them too, but large libraries have more tests than code."""
 
 SPLIT = (("train", False), ("heldout", True))
 

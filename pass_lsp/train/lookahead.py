@@ -15,7 +15,6 @@ import json
 import math
 import random
 import time
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate, count
@@ -112,13 +111,13 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
+        facts["steps"] = earlier + step
         bar.set_postfix(loss=f"{loss.item():.4f}", best=f"{sum(best.acceptance):.3f}", refresh=False)
         bar.update(round(time.monotonic() - began) - bar.n)
         if step % plan.evaluate_every == 0:
             found = _snapshot(student, held_out)
             _log(plan.out, step, loss.item(), found.acceptance)
             best = max(best, found, key=lambda candidate: sum(candidate.acceptance))
-            facts["steps"] = earlier + step
             save_lookahead(plan.out, best, facts)
     bar.close()
     save_lookahead(plan.out, best, facts)
@@ -247,7 +246,7 @@ def _sequences(plan: Plan, tokenizer: Any, first: int) -> tuple[Iterator[torch.T
     def drawn(rng: random.Random) -> torch.Tensor:
         """Some lines of some file: with the lines of one file after the other a step would know little else."""
         while True:
-            text = texts[bisect_right(ends, rng.randrange(ends[-1]))]
+            (text,) = rng.choices(texts, cum_weights=ends)
             begin = text.rfind("\n", 0, rng.randrange(len(text))) + 1
             for each in (text[begin:], text):
                 if (row := next(windows(each), None)) is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
-from pass_lsp.train.corpus import package_list
+from pass_lsp.train.corpus import TEST_SHARE, package_list
 
 _WIDTH = 120
 
@@ -46,14 +46,14 @@ def _row(row: dict[str, Any], packages: dict[str, dict[str, object]], python: st
 
 
 def _page(model: str, facts: dict[str, Any], apart: list[str], listed: list[str]) -> str:
-    cap = f" At most {facts['source_cap'] / 1e6:g} MB of each was used." if "source_cap" in facts else ""
+    most = facts.get("source_cap", 0) / 1e6
+    cap = f" At most {most:g} MB of each was used, {most * TEST_SHARE:g} MB of tests." if most else ""
     dropped = ", ".join(f"{why} {count:,}" for why, count in sorted(facts["dropped"].items()))
     modules, packages = (", ".join(f"`{name}`" for name in names) for names in (facts["held_out_modules"], apart))
     paragraphs = (
         f"The embedded model `{model}` was trained on Python source of these packages and of the standard library, all "
-        f"permissively licensed. No file of theirs is in this repository or in the wheel.{cap} At most a quarter "
-        "of that is tests. Vendored, generated and data files were left out, and files that resemble public benchmarks "
-        "or the held-out files were dropped.",
+        f"permissively licensed. No file of theirs is in this repository or in the wheel.{cap} Vendored, generated "
+        "and data files were left out, and files that resemble public benchmarks or the held-out files were dropped.",
         f"Held out by name, never trained on: the standard library's {modules}; the packages {packages}.",
         "\n".join(("| source | licence | files | characters |", "|---|---|---|---|", *listed)),
         f"Dropped from the last corpus: {dropped}.",

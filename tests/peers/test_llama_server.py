@@ -31,6 +31,10 @@ HERE = Path(__file__).parent
 PROGRAMS = HERE.parents[1] / ".cache" / "peers" / "bin"
 SERVER, PYTHON_OF_PEERS = PROGRAMS / "llama-server", PROGRAMS / "python"
 SOURCE = "def first(a, b):\n    return a + b\n\n\ndef second(a, b):\n    return a - b\n\n\ndef third(a, b):\n"
+LONGER = "".join(
+    f"def {name}(values, start, end):\n    total = sum(values[start:end])\n    return total / len(values)\n\n\n"
+    for name in ("first", "second")
+)
 ENDLESS = "x = [1, 1, 1, 1, 1, 1, "
 
 pytestmark = [
@@ -137,15 +141,16 @@ def test_every_way_to_ask_gives_what_the_same_weights_give_here(
 def test_it_is_as_sure_as_the_same_weights_are_here(
     server: Server, engine: LocalEngine, connect: Connect, settings: dict[str, Any]
 ) -> None:
-    document, there = Document("", SOURCE, language="python", path="a.py"), connect(server.url, **settings)
+    text, there = LONGER + "def third(values, start, end):\n", connect(server.url, **settings)
+    document = Document("", text, language="python", path="a.py")
     found, here = (
-        complete_document(document, len(SOURCE), each, least_log_prob=-math.inf)
+        complete_document(document, len(text), each, least_log_prob=-math.inf)
         for each in (there, AsSpelled(engine, server, not settings))
     )
     assert found.completion == here.completion and found.generation is not None and here.generation is not None
     told, expected = found.generation.log_probs, here.generation.log_probs
-    assert len(expected) > 1 and told == pytest.approx(expected, abs=0.01)
-    hidden = complete_document(document, len(SOURCE), there, least_log_prob=sum(expected) + 0.5)
+    assert len(expected) == 12 and told == pytest.approx(expected, abs=0.01)
+    hidden = complete_document(document, len(text), there, least_log_prob=sum(expected) + 0.5)
     assert hidden.reason is Reason.UNSURE
 
 

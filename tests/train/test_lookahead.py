@@ -111,7 +111,7 @@ def test_training_writes_an_artifact_that_loads_and_goes_on(model_dir: Path, sou
     train_lookahead(plan)
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["length"], len(manifest["acceptance"])) == (2, 2)
-    train_lookahead(plan)
+    assert train_lookahead(plan)["steps"] > manifest["steps"] > 0, "what was read already is not read again"
     engine = load_engine(str(model_dir), lookahead=str(out))
     assert engine.lookahead is not None
     assert engine.lookahead.head is not None
