@@ -112,7 +112,9 @@ def hole(tmp_path_factory: pytest.TempPathFactory) -> Hole:
     import pass_lsp
 
     engine = pass_lsp.load_engine()
-    for each in holes(tmp_path_factory.mktemp("project")):
+    project = tmp_path_factory.mktemp("user") / "work" / "project"  # a prompt names two folders: the same in every run
+    project.mkdir(parents=True)
+    for each in holes(project):
         character = len(each.indent)
         item = pass_lsp.complete(each.with_(""), each.line, character, engine=engine, path=str(each.path))
         if item and "\n" in item.text.strip() and item.text.isascii():

@@ -346,9 +346,9 @@ def test_the_walkthrough_leads_to_the_doctor(vscode: VsCode) -> None:
 
 
 def test_a_cell_of_a_notebook_is_completed(vscode: VsCode, home: Home, project: Hole) -> None:
-    source = project.before.rsplit("\n\n", 1)[1].splitlines(keepends=True)
-    cell = {"cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
-    notebook = {"cells": [cell], "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    empty = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [empty | {"source": text.splitlines(keepends=True)} for text in (project.before, project.after)]
+    notebook = {"cells": cells, "metadata": {"language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
     project.path.with_name("cells.ipynb").write_text(json.dumps(notebook))
     vscode.choose("cells.ipynb", opened_by=lambda: vscode.do("press", "Control+p"))
     vscode.sure("click", ".notebook-editor .monaco-editor .view-line")
