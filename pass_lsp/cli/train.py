@@ -16,6 +16,7 @@ Out = Annotated[Path, typer.Option(help="The folder to write; an unfinished run 
 Corpus = Annotated[Path, typer.Option(help="The folder that `train corpus` wrote.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Minutes = Annotated[float, typer.Option(help="How long to train.")]
+Rate = Annotated[float, typer.Option(min=0.0, help="Times the usual learning rates; going on needs less.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare text beside the main one.")]
 Tokenizer = Annotated[Path, typer.Option(help="The folder that `train tokenizer` wrote.")]
 
@@ -58,7 +59,7 @@ def base(
     million_tokens: Annotated[float | None, typer.Option(help="The length of the run in tokens instead.")] = None,
     slice_minutes: Annotated[float | None, typer.Option(help="Stop after so long; the next call goes on.")] = None,
     start_from: Annotated[Path | None, typer.Option(help="An exported model to go on from.")] = None,
-    rate: Annotated[float, typer.Option(min=0.0, help="Times the size's learning rates; going on needs less.")] = 1.0,
+    rate: Rate = 1.0,
     threads: Threads = 1,
     device: str = "cpu",
     compiled: Annotated[bool, typer.Option(help="Compile the model (a C++ compiler is needed).")] = False,
@@ -95,6 +96,7 @@ def lookahead(
     head: Annotated[bool, typer.Option(help="Also a head that knows the token before.")] = True,
     rank: Annotated[int, typer.Option(min=0, help="Rank of a LoRA that look-ahead rows alone see; 0: none.")] = 16,
     minutes: Minutes = 10.0,
+    rate: Rate = 1.0,
     threads: Threads = 1,
     device: str = "auto",
     seed: int = 0,
@@ -106,6 +108,7 @@ def lookahead(
     from pass_lsp.train.lookahead import Plan, train_lookahead
 
     plan = Plan(model, data, out, length, minutes, head=head, rank=rank, threads=threads, device=device, seed=seed)
+    plan = replace(plan, rate=rate)
     typer.echo(json.dumps(train_lookahead(plan)))
 
 

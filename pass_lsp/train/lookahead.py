@@ -39,7 +39,7 @@ from pass_lsp.train.sizes import spread
 
 DECAY = 4.0
 CE_SHARE, L1_SHARE = 0.1, 0.9
-HELD_OUT_SEQUENCES = 12
+HELD_OUT_SEQUENCES = 24
 MAX_HEAD = 1024
 MAX_TOKEN = 60
 """Characters of a token at most, where a text is cut before it is tokenized."""
@@ -60,12 +60,13 @@ class Plan:
     lr: float = 0.01
     head_lr: float = 0.003
     lora_lr: float = 0.002
+    rate: float = 1.0
     head: bool = True
     rank: int = 16
     threads: int = 1
     seed: int = 0
     device: str = "auto"
-    evaluate_every: int = 50
+    evaluate_every: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,14 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
     training, held_out = _sequences(plan, load_tokenizer(plan.model, trust_remote_code=False), earlier)
     facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": earlier}
     # Measured, not read: what went well with other weights of the model is no mark to be judged by.
-    best = _snapshot(student, held_out)
-    began, step = time.monotonic(), 0
+    best, step, loss = _snapshot(student, held_out), 0, torch.zeros(())
+
+    def better() -> Lookahead:
+        found = _snapshot(student, held_out)
+        _log(plan.out, step, loss.item(), found.acceptance)
+        return max(best, found, key=lambda candidate: sum(candidate.acceptance))
+
+    began = time.monotonic()
     bar = tqdm(total=round(plan.minutes * 60), unit="s", desc="look-ahead")
     while (elapsed := time.monotonic() - began) < plan.minutes * 60:
         for group in optimizer.param_groups:
@@ -115,11 +122,10 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
         bar.set_postfix(loss=f"{loss.item():.4f}", best=f"{sum(best.acceptance):.3f}", refresh=False)
         bar.update(round(time.monotonic() - began) - bar.n)
         if step % plan.evaluate_every == 0:
-            found = _snapshot(student, held_out)
-            _log(plan.out, step, loss.item(), found.acceptance)
-            best = max(best, found, key=lambda candidate: sum(candidate.acceptance))
+            best = better()
             save_lookahead(plan.out, best, facts)
     bar.close()
+    best = better() if step % plan.evaluate_every else best
     save_lookahead(plan.out, best, facts)
     return {**facts, "acceptance": best.acceptance}
 
@@ -217,7 +223,7 @@ def _groups(lookahead: Lookahead, plan: Plan) -> list[dict[str, Any]]:
     factors = [factor for pair in lookahead.lora.values() for factor in pair]
     head = [lookahead.head.up, lookahead.head.down] if lookahead.head is not None else []
     parts = ((plan.lr, [lookahead.embeddings]), (plan.head_lr, head), (plan.lora_lr, factors))
-    return [{"params": params, "lr": lr, "peak_lr": lr} for lr, params in parts if params]
+    return [{"params": params, "lr": lr * plan.rate, "peak_lr": lr * plan.rate} for lr, params in parts if params]
 
 
 def _snapshot(student: Student, held_out: torch.Tensor) -> Lookahead:

@@ -119,6 +119,30 @@ def test_training_writes_an_artifact_that_loads_and_goes_on(model_dir: Path, sou
     assert len({tuple(engine.generate([5, 6, 7], params).token_ids) for _ in range(2)}) == 1
 
 
+def test_the_last_step_is_judged_wherever_it_falls(
+    model_dir: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[torch.Tensor] = []
+
+    def better_and_better(student: Student, _: torch.Tensor) -> tuple[float, ...]:
+        judged.append(student.lookahead.embeddings.detach().clone())
+        return (float(len(judged)),)
+
+    monkeypatch.setattr(trainer, "acceptance", better_and_better)
+    plan = Plan(str(model_dir), sources, tmp_path, length=2, minutes=0.03, sequence=64, anchors=8, batch=2)
+    assert train_lookahead(replace(plan, evaluate_every=10**6))["steps"] > 0
+    start, end = judged
+    assert not torch.equal(start, end)
+    torch.testing.assert_close(load_lookahead(tmp_path, end.size(1)).embeddings, end)
+
+
+def test_the_rate_multiplies_what_every_part_learns_with() -> None:
+    lookahead = replace(with_head(tiny_model("llama")), lora=with_lora(tiny_model("llama")).lora)
+    usual, slow = (trainer._groups(lookahead, Plan("", Path(), Path(), rate=rate)) for rate in (1.0, 0.25))
+    assert [group["peak_lr"] / 4 for group in usual] == [group["peak_lr"] for group in slow]
+    assert len(slow) == 3
+
+
 def test_every_step_reads_other_lines_also_of_a_run_that_goes_on(model_dir: Path, sources: Path) -> None:
     plan = Plan(str(model_dir), sources, Path(), sequence=64, batch=2)
     tokenizer = load_tokenizer(str(model_dir), trust_remote_code=False)
