@@ -30,7 +30,7 @@ RUNS: dict[str, list[str]] = {
     "decode": ["decode", "--holes", "12", "--repeats", "3", "--plot", "docs/bench-decode.png"],
     "decode-int8": ["decode", "--holes", "12", "--repeats", "3", "--dtype", "int8"],
     "study": ["decode", "--study", "--repeats", "3", "--max-new-tokens", "64", "--plot", "docs/bench-study.png"],
-    "infill": ["infill", "--holes", "450"],
+    "infill": ["infill", "--holes", "900"],
     "latency": ["latency", "--keystrokes", "60"],
 }
 EIGHT = KEPT / "lookahead-8"

@@ -139,7 +139,7 @@ def test_the_pages_hold_every_run_and_keep_what_was_written_by_hand(tmp_path: Pa
     readme.write_text(readme.read_text().replace("| --- | --- |", "| --- | --- |\n| renamed since | 1 |"))
     write_pages(tmp_path)  # what was not run again stays, what was is new
     assert results.read_text() == first.replace(
-        "## `pass-lsp bench infill --holes 450`\n\n", "## `pass-lsp bench infill --holes 450`\n\nholes 77\n\n"
+        "## `pass-lsp bench infill --holes 900`\n\n", "## `pass-lsp bench infill --holes 900`\n\nholes 77\n\n"
     )
     assert "| 1.2 / 1.4 |" in readme.read_text()
     (kept / "decode.json").write_text(json.dumps(found["decode"]))
