@@ -236,6 +236,22 @@ def test_the_path_has_a_switch(tokenizer: Any) -> None:
     assert engine.asked[0][0].startswith("<|file|>untitled\n")
 
 
+@pytest.mark.parametrize(
+    ("path", "root", "named"),
+    [
+        ("/home/ada/shop/app.py", "", "ada/shop/app.py"),
+        ("/home/ada/shop/app.py", "/home/ada/shop", "shop/app.py"),
+        ("/home/ada/shop/src/cart/app.py", "/home/ada/shop", "src/cart/app.py"),
+        ("/home/ada/shopping/app.py", "/home/ada/shop", "ada/shopping/app.py"),
+        ("/app.py", "/", "app.py"),
+    ],
+)
+def test_the_prompt_names_no_folder_above_the_open_one(tokenizer: Any, path: str, root: str, named: str) -> None:
+    engine = ScriptedEngine(tokenizer, "1")
+    complete_document(Document("", "x = ", path=path), 4, engine, workspace=Workspace(roots=(root,) if root else ()))
+    assert engine.asked[0][0].startswith(f"<|file|>{named}\n")
+
+
 def test_lengths_and_strategy_come_from_the_settings(tokenizer: Any) -> None:
     engine = ScriptedEngine(tokenizer, "abcdefghij")
     settings = replace(Settings(), single_line_tokens=3, multi_line_tokens=5, strategy="autoregressive")

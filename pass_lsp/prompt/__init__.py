@@ -66,7 +66,8 @@ def render(context: Context, template: Template, tokenizer: Any, room: int, *, h
     With `heal`, a prefix that ends inside a token loses that token, and `Prompt.healed` says its text.
     """
     fixed = len(template.bos) + sum(1 for part in template.parts if isinstance(part, int))
-    path = encode(tokenizer, template, short_path(context.path) + "\n") if PATH in template.parts else []
+    named = short_path(context.path, context.root)
+    path = encode(tokenizer, template, named + "\n") if PATH in template.parts else []
     if fixed + len(path) >= room // 2:
         path = path[-1:]
     left = max(room - fixed - len(path), 1)
@@ -88,10 +89,18 @@ def _ids(template: Template, files: list[int], texts: dict[str, list[int]]) -> t
     return tuple(tokens)
 
 
-def short_path(path: str) -> str:
-    """The name of a file with up to two folders above it, which is what the embedded model is trained on."""
-    parts = [part for part in path.replace("\\", "/").split("/") if part]
+def short_path(path: str, root: str = "") -> str:
+    """The name of a file with up to two folders above it, which is what the embedded model is trained on.
+
+    None of them lies above `root`, the open folder that the file is in: what stands there is the user's own name.
+    """
+    parts, above = _parts(path), _parts(root)[:-1]
+    parts = parts[len(above) :] if parts[: len(above)] == above else parts
     return re.sub(r"[\r\n]", " ", "/".join(parts[-3:])) or "untitled"
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.replace("\\", "/").split("/") if part]
 
 
 # --- other files -------------------------------------------------------------------

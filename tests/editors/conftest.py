@@ -116,8 +116,9 @@ def hole(tmp_path_factory: pytest.TempPathFactory) -> Hole:
     project.mkdir(parents=True)
     for each in holes(project):
         character = len(each.indent)
-        item = pass_lsp.complete(each.with_(""), each.line, character, engine=engine, path=str(each.path))
-        if item and "\n" in item.text.strip() and item.text.isascii():
+        named = (str(each.path), f"{project.name}/{each.path.name}")  # as in a file by itself, and in an open folder
+        items = [pass_lsp.complete(each.with_(""), each.line, character, engine=engine, path=path) for path in named]
+        if all(item and "\n" in item.text.strip() and item.text.isascii() for item in items):
             return each
     raise AssertionError("the model fills no hole with more than one line")
 
