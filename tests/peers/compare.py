@@ -51,7 +51,13 @@ class Worker:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps({"ids": task.token_ids, **self._asked}) + "\n")
         self.process.stdin.flush()
-        found = json.loads(self.process.stdout.readline())
+        answer = self.process.stdout.readline()
+        if not answer:
+            sys.exit(
+                f"llama.cpp ended with code {self.process.wait()}. It may have been built on another processor: "
+                f"remove {PEERS.parents[1]} and run `make peers` again."
+            )
+        found = json.loads(answer)
         tokens = found["tokens"]
         return Answer(tokens, found["first"], found["rest"], len(tokens) - 1, len(tokens))
 
