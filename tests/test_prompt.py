@@ -250,6 +250,16 @@ def test_snapshot_with_other_files(model: str) -> None:
     assert pieces(tokenizer, rendered.token_ids) == REPOSITORY[model]
 
 
+@pytest.mark.parametrize("model", sorted(REPOSITORY.keys() - {"pass-lsp"}))
+def test_a_file_of_a_folder_beside_the_open_one_is_named_without_what_is_above(model: str) -> None:
+    tokenizer = tokenizer_of(model)
+    beside = (Snippet("/home/me/other/three.py", "THREE = 3\n", 0),)
+    context = replace(context_of("a = P", "\nS"), snippets=beside, root="/home/me/project")
+    rendered = prompt.render(context, prompt.template_for(tokenizer), tokenizer, 2000)
+    shown = "".join(pieces(tokenizer, rendered.token_ids))
+    assert "other/three.py" in shown and "me/other" not in shown
+
+
 @pytest.mark.parametrize("model", REPOSITORY)
 def test_other_files_take_a_part_of_the_room_and_the_least_useful_go_first(model: str) -> None:
     tokenizer = tokenizer_of(model)

@@ -107,8 +107,9 @@ def lookahead(
     """
     from pass_lsp.train.lookahead import Plan, train_lookahead
 
-    plan = Plan(model, data, out, length, minutes, head=head, rank=rank, threads=threads, device=device, seed=seed)
-    plan = replace(plan, rate=rate)
+    plan = Plan(
+        model, data, out, length, minutes, rate=rate, head=head, rank=rank, threads=threads, device=device, seed=seed
+    )
     typer.echo(json.dumps(train_lookahead(plan)))
 
 

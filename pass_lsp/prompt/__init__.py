@@ -92,7 +92,7 @@ def _ids(template: Template, files: list[int], texts: dict[str, list[int]]) -> t
 def short_path(path: str, root: str = "") -> str:
     """The name of a file with up to two folders above it, which is what the embedded model is trained on.
 
-    None of them lies above `root`, the open folder that the file is in: what stands there is the user's own name.
+    None that `root` lies in, the open folder, is among them: there stand names of the user's own.
     """
     parts, above = _parts(path), _parts(root)[:-1]
     parts = parts[len(above) :] if parts[: len(above)] == above else parts
@@ -143,7 +143,7 @@ def _marks(part: tuple[str, str]) -> bool:
 
 def _values(snippet: Snippet, context: Context) -> dict[str, str]:
     inside = context.root and snippet.path.startswith(context.root + "/")
-    path = snippet.path[len(context.root) + 1 :] if inside else short_path(snippet.path)
+    path = snippet.path[len(context.root) + 1 :] if inside else short_path(snippet.path, context.root)
     code = snippet.text.rstrip("\n")
     lexis = lexis_of(context.language)
     remark = "\n".join(lexis.remark(line) if line else "" for line in (f"Path: {path}", *code.split("\n")))

@@ -106,12 +106,15 @@ class NearDuplicates:
             return True
         if not held_out and len(windows(text) & self._held_out) >= MAX_HELD_OUT_WINDOWS:
             return True
-        self.remember(text, held_out)
+        self._learn(lines, text, held_out)
         return False
 
     def remember(self, text: str, held_out: bool = False) -> None:
         """Know `text`, whether or not it repeats what is known."""
-        self._seen |= _telling(text)
+        self._learn(_telling(text), text, held_out)
+
+    def _learn(self, lines: set[int], text: str, held_out: bool) -> None:
+        self._seen |= lines
         if held_out:
             self._held_out |= windows(text)
 
