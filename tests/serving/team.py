@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
@@ -95,6 +96,9 @@ def deployed(config: Path, port: int) -> Iterator[Team]:
     try:
         team = Team(port, config, process)
         team.wait_ready(log)
+        # The first of them answers already while another still loads, and all sessions would be the first's.
+        replicas = tomllib.loads(config.read_text())["replicas"]
+        wait_for(lambda: len(team.replicas()) == replicas, 90)
         yield team
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
