@@ -130,6 +130,13 @@ def test_store_follows_documents() -> None:
     assert store.get("file:///a:b.py") is None
 
 
+def test_names_that_are_no_utf_8_stay_apart() -> None:
+    store = DocumentStore()
+    for name in ("%E9", "%E8"):
+        store.open(f"file:///{name}.py", name)
+    assert len(store) == 2 and store.get("file:///%e9.py").text == "%E9"  # type: ignore[union-attr]
+
+
 def test_reversed_and_wild_ranges_do_no_harm() -> None:
     store = DocumentStore("utf-8")
     store.open("u", "one\ntwo")

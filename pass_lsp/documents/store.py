@@ -87,8 +87,11 @@ class DocumentStore:
 
 
 def key_of(uri: str) -> str:
-    """What makes two spellings of a URI the same document: clients differ in what they escape."""
-    return unquote(uri)
+    """What makes two spellings of a URI the same document: clients differ in what they escape.
+
+    Bytes that are no UTF-8, as of a file named in Latin-1, stay what they are.
+    """
+    return unquote(uri, errors="surrogateescape")
 
 
 def path_of(uri: str) -> str:
