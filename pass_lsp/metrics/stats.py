@@ -40,12 +40,12 @@ class Stats:
         stats = cls()
         for event in events:
             take = _TAKERS.get(event["kind"])
-            if "model" in event:
+            if isinstance(event.get("model"), str):
                 stats.judged.append(event)
             try:
                 if take is not None:
                     take(stats, event)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 continue
         return stats
 

@@ -65,7 +65,7 @@ def test_what_it_hides_is_rarely_taken_by_the_same_user_later() -> None:
         user(600, at=time.time() - gates.REMEMBERED_S - 60),
         [{**event, "model": "another"} for event in user(600)],
         [{**event, "log_prob": bad} for event in user(90) for bad in ("x", None, math.nan, -math.inf, [1])],
-        [{**event, "at": "yesterday"} for event in user(600)],
+        [{**event, "at": at} for event in user(300) for at in ("yesterday", 10**400)],
         [{key: value for key, value in event.items() if key != "log_prob"} for event in user(600)],
     ],
     ids=["nothing", "little", "no accepts", "all good", "old", "another model", "no numbers", "no times", "before it"],

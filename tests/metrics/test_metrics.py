@@ -89,10 +89,12 @@ def test_a_clock_that_jumps_changes_nothing_but_the_stamp(tmp_path: Path, monkey
 def test_torn_lines_and_strange_events_count_for_nothing(tmp_path: Path) -> None:
     lines = ['{"kind": "sho', "[1]", "5", '{"kind": 3}', '{"kind": "unknown"}', '{"kind": "shown"}', "\x00", "[" * 9999]
     lines += [json.dumps({"kind": "shown", "characters": "many"}), json.dumps({"kind": "kept", "after_s": 7})]
-    lines += [json.dumps({"kind": "shown", "characters": 4})]
+    lines += ['{"kind":"answer","source":"model","ms":1,"tokens":1e999}', '{"kind":"shown","model":["m"]}']
+    lines += [json.dumps({"kind": "shown", "characters": 4, "model": "m", "at": 10**400, "log_prob": -1})]
     (tmp_path / "l").write_text("\n".join(lines))
     stats = Stats.of(read(tmp_path / "l"))
     assert (stats.shown, stats.characters["shown"]) == (1, 4)
+    assert stats.as_dict()["gate"]["learnt_from"] == 0
 
 
 def test_sums() -> None:
