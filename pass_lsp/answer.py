@@ -11,8 +11,8 @@ from pass_lsp.config import Settings
 from pass_lsp.domain import Completion, Context, Generation, OnCommit, Prompt, Reason
 from pass_lsp.metrics.laps import Laps
 
-OnText = Callable[[str, Callable[[], Completion | None]], None]
-"""Called with the answer so far, and a function that makes a completion of its whole lines, if they are closed."""
+OnText = Callable[[str, Callable[[bool], Completion | None]], None]
+"""Called with the answer so far, and a function that makes a completion of what is closed of it, `Answer.closed`."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Answer:
         if self._commit is not None:
             self._commit(run)
         if self.on_text is not None and self._rule.healed:
-            self.on_text(self._rule.text, self.closed_lines)
+            self.on_text(self._rule.text, self.closed)
 
     def stop(self, token_ids: list[int]) -> int | None:
         """How many of the ids that are decoded now to keep when that is enough, else None."""
@@ -96,9 +96,10 @@ class Answer:
         least, log_prob = self.least_log_prob, generation.log_prob
         return least is not None and log_prob is not None and log_prob < least
 
-    def closed_lines(self) -> Completion | None:
-        """What there is, as far as its lines are complete and closed."""
-        part = self._finished(Generation(list(self.ids), "length"), postprocess.closed_lines)
+    def closed(self, whole_lines: bool) -> Completion | None:
+        """What there is, as far as it is closed; of complete lines alone, or of the first line's words too."""
+        cut = postprocess.closed_lines if whole_lines else postprocess.closed_part
+        part = self._finished(Generation(list(self.ids), "length"), cut)
         return part if isinstance(part, Completion) else None
 
     def _finished(self, generation: Generation, cut: postprocess.Cut | None) -> Completion | Reason:

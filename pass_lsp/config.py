@@ -52,6 +52,10 @@ class Settings:
     in_comments: bool = True
     sources: tuple[str, ...] = SOURCES
 
+    def off_for(self, language: str) -> bool:
+        """Whether suggestions are off in documents of `language`."""
+        return not self.enabled or language in self.disabled_languages
+
     def updated(self, values: Mapping[str, object], *, trusted: bool = True) -> tuple[Settings, list[str]]:
         """New settings with `values` over these, and one sentence for each value that was refused.
 

@@ -465,9 +465,12 @@ def test_the_text_so_far_is_told_with_its_closed_lines(tokenizer: Any) -> None:
     document, offset = parse("def f(x):\n    <CURSOR>\n\n\nf(1)\n")
     heard: list[tuple[str, str | None]] = []
 
-    def hear(text: str, lines: Any) -> None:
-        part = lines()
-        heard.append((text, part.text if part else None))
+    words: dict[str, str | None] = {}
+
+    def hear(text: str, closed: Any) -> None:
+        lines, part = closed(True), closed(False)
+        heard.append((text, lines.text if lines else None))
+        words[text] = part.text if part else None
 
     engine = ScriptedEngine(tokenizer, "y = x\n    return y\n")
     outcome = complete_document(document, offset, engine, on_text=hear)
@@ -475,6 +478,7 @@ def test_the_text_so_far_is_told_with_its_closed_lines(tokenizer: Any) -> None:
     texts = [text for text, _ in heard]
     assert texts == sorted(texts, key=len) and texts[-1].startswith("y = x\n    return y")
     assert dict(heard)["y ="] is None and dict(heard)["y = x\n"] == "y = x"
+    assert words["y ="] == "y"
 
 
 def test_an_outcome_says_what_its_parts_took(tokenizer: Any) -> None:

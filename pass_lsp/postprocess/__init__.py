@@ -46,9 +46,12 @@ def finish(
         text = apply(text, frame)
         if not text.strip():
             return reason
-    end = offset + overlap(text, frame)
+    replaced = overlap(text, frame)
+    if text == context.line_suffix[:replaced]:
+        return Reason.EMPTY
     crlf = "\r\n" in context.prefix or "\r\n" in context.suffix
-    return Completion(text.replace("\n", "\r\n") if crlf else text, offset, end, generation, generation.log_prob)
+    text = text.replace("\n", "\r\n") if crlf else text
+    return Completion(text, offset, offset + replaced, generation, generation.log_prob)
 
 
 def _text(generation: Generation, prompt: Prompt, tokenizer: Any) -> str:

@@ -19,7 +19,7 @@ _power: tuple[float, bool] = (-_LOOK_S, False)
 
 def may_work_ahead(document: Document, settings: Settings) -> bool:
     """Whether work that nobody has asked for yet is wanted here."""
-    if not settings.ahead or not settings.enabled or document.language in settings.disabled_languages:
+    if not settings.ahead or settings.off_for(document.language):
         return False
     return len(document.text) <= LARGEST and (settings.ahead_on_battery or not on_battery())
 
@@ -53,7 +53,8 @@ def beginning_of_next_line(document: Document, offset: int) -> tuple[Document, i
     lead = indentation(text)
     if text.rstrip().endswith((":", "{", "(", "[")):
         lead += "\t" if lead.startswith("\t") else "    "
-    return document.edited(offset, offset, "\n" + lead), offset + 1 + len(lead)
+    begun = ("\r\n" if "\r\n" in document.text else "\n") + lead
+    return document.edited(offset, offset, begun), offset + len(begun)
 
 
 def cursor_after(start: int, typed: str) -> int:

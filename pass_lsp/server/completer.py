@@ -23,7 +23,7 @@ from pass_lsp.server.answers import Answers
 from pass_lsp.server.failures import JobFailed
 from pass_lsp.server.flight import Ask, Flight, Landing
 from pass_lsp.server.flow import Flow, with_a_second_try
-from pass_lsp.server.rhythm import Rhythm
+from pass_lsp.server.rhythm import Rhythms
 from pass_lsp.server.status import StatusBoard
 from pass_lsp.server.worker import Worker
 from pass_lsp.suggestions import Suggestions
@@ -39,12 +39,12 @@ class Completer:
 
     def __init__(self, worker: Worker, status: StatusBoard, answers: Answers, flow: Callable[[], Flow]) -> None:
         self.suggestions = Suggestions()
+        self.rhythms = Rhythms()
         self.workspace: Callable[[], Workspace] = Workspace
         self.least_log_prob: Callable[[Settings], float | None] = lambda _: None
         self._worker, self._status, self._answers, self._flow = worker, status, answers, flow
         self._asks: dict[str, Ask] = {}
         self._flights: dict[str, Flight] = {}
-        self._rhythms: dict[str, Rhythm] = {}
         self._plans: dict[str, asyncio.TimerHandle] = {}
 
     # --- what the client does ---------------------------------------------------
@@ -61,14 +61,14 @@ class Completer:
         elif recalled:
             self._take_off(ask, next(iter(recalled.completions), None))
         elif not self._join(ask):
-            self._later(ask, self._delay_s(ask), self._take_off)
+            self._later(ask, self.rhythms.delay_s(ask), self._take_off)
         if ask.settings.manual_deadline_ms and not ask.answer.done():
             self._later(ask, ask.settings.manual_deadline_ms / 1000, self._give_up)
         return ask.answer
 
     def changed(self, key: str, document: Document, offset: int | None, typed: str, settings: Settings) -> None:
         """`typed` went in before `offset`: have the engine read the text while the client makes up its mind to ask."""
-        self._rhythms.setdefault(key, Rhythm()).key(typed)
+        self.rhythms.key(key, typed)
         self._no_plan(key)
         if offset is None or not may_work_ahead(document, settings):
             return
@@ -83,21 +83,28 @@ class Completer:
 
         self._worker.submit(key, run, ahead=True).add_done_callback(self._has_read)
 
-    def accepted(self, key: str) -> None:
-        """The user took a suggestion, or a part of it: what comes next is wanted at once."""
-        self._rhythms.setdefault(key, Rhythm()).urgent = True
-
     def close(self, key: str) -> None:
         """Forget a document and whatever is under way for it."""
         self.supersede(key)
         self._flights.pop(key, None)
-        self._rhythms.pop(key, None)
+        self.rhythms.forget(key)
         self.suggestions.forget(key)
         self._worker.drop(key)
 
-    def forget(self) -> None:
-        """Drop all that is remembered: the settings have changed."""
+    def renew(self, settings_for: Callable[[Document], Settings]) -> None:
+        """Other settings are in force: what was said, begun or planned under the old ones is no answer any more."""
         self.suggestions.forget()
+        flights, self._flights = self._flights, {}
+        for key in {*self._plans, *flights}:
+            self._no_plan(key)
+        for flight in flights.values():
+            flight.cancel()
+        for ask in list(self._asks.values()):
+            ask.settings = settings_for(ask.document)
+            if ask.settings.off_for(ask.document.language):
+                self._reply(ask, Landing(reason=Reason.DISABLED), MODEL)
+            elif any(flight.ask is ask for flight in flights.values()):
+                self._take_off(ask)
 
     def _has_read(self, answer: asyncio.Future[Any]) -> None:
         """A failure of work that nobody asked for is in the log already."""
@@ -141,14 +148,6 @@ class Completer:
             del self._flights[ask.key]
             flight.cancel()
 
-    def _delay_s(self, ask: Ask) -> float:
-        line = ask.document.line_at(ask.offset)
-        blank = not ask.document.text[ask.document.line_start(line) : ask.offset].strip()
-        rhythm = self._rhythms.get(ask.key)
-        if ask.manual or rhythm is None:
-            return 0.0
-        return rhythm.delay_s(ask.settings.debounce_ms, blank)
-
     def _later(self, ask: Ask, delay_s: float, call: Callable[[Ask], None]) -> None:
         if delay_s <= 0:
             call(ask)
@@ -172,7 +171,7 @@ class Completer:
         self._answers.answered(ask, landing, source, reason, flight)
         self._status.answered(reason)
         ask.answer.set_result(answer)
-        if drawn and (flight is None or flight.answer is None or flight.answer.done()):
+        if landing.completions and (flight is None or flight.answer is None or flight.answer.done()):
             self._prepare(ask.key, ask.document, landing.completions[0], ask.settings)
 
     # --- decodes ------------------------------------------------------------------
@@ -191,11 +190,10 @@ class Completer:
             return
         flight = Flight(ask.key, ask.document, ask.offset, ask.settings, ask)
         flight.first = first
-        flight.lines, flight.greedy = self._lines, self._remember
         self._fly(flight)
 
     def _fly(self, flight: Flight) -> None:
-        flight.workspace = self.workspace()
+        flight.workspace, flight.early = self.workspace(), self._early
         flight.least_log_prob = None if flight.by_hand else self.least_log_prob(flight.settings)
         self._flights[flight.key] = flight
 
@@ -205,12 +203,13 @@ class Completer:
         flight.answer = self._worker.submit(flight.key, with_a_second_try(run), ahead=flight.ask is None)
         flight.answer.add_done_callback(partial(self._landed, flight))
 
-    def _lines(self, flight: Flight, part: Completion) -> None:
-        """Whole lines are there and time is up for the first text: they are the answer, and decoding goes on."""
-        landing = Landing((part,))
+    def _early(self, flight: Flight, landing: Landing) -> None:
+        """Time is up for what is closed so far, or only alternatives are missing: the answer, and decoding goes on."""
+        if self._flights.get(flight.key) is not flight:
+            return
         self._remember(flight, landing)
         ask = flight.ask
-        if ask is None or flight.answer is None or flight.answer.done():
+        if ask is None or ask.manual or flight.answer is None or flight.answer.done():
             return
         recalled = self.suggestions.recall(ask.key, ask.document, ask.offset)
         if recalled is not None and recalled.completions:
@@ -245,7 +244,7 @@ class Completer:
         if ask is None or ask.answer.done():
             self._go_on(flight, landing)
         elif flight.is_at(ask) and not flight.diverged:
-            self._reply(ask, landing, MODEL, flight)
+            self._reply(ask, landing.moved(ask.offset - flight.offset), MODEL, flight)
         else:
             recalled = self.suggestions.recall(ask.key, ask.document, ask.offset)
             if recalled is not None and recalled.completions:
@@ -284,7 +283,6 @@ class Completer:
             return
         flight = Flight(key, document, offset, settings)
         flight.after_accept = after_accept
-        flight.lines = self._lines
         self._fly(flight)
 
     def _go_on(self, flight: Flight, landing: Landing) -> None:

@@ -48,7 +48,7 @@ def items_of(
                 shown.text, range=_range(shown, document, encoding), command=_command(name(shown))
             )
             for shown in completions
-            if _around(shown, document, offset)
+            if _drawable(shown, document, offset)
         ]
     )
 
@@ -60,7 +60,7 @@ def menu_of(
     items = [
         _entry(_from_word(shown, document), document, offset, encoding, name)
         for shown in completions
-        if _around(shown, document, offset)
+        if _drawable(shown, document, offset)
     ]
     return types.CompletionList(is_incomplete=True, items=items)
 
@@ -104,7 +104,9 @@ def _range(shown: Completion, document: Document, encoding: Encoding) -> types.R
     return types.Range(position_at(document, shown.start, encoding), position_at(document, shown.end, encoding))
 
 
-def _around(completion: Completion, document: Document, offset: int) -> bool:
+def _drawable(completion: Completion, document: Document, offset: int) -> bool:
+    """Whether an editor can draw it, and accepting it changes something: `)` in place of `)` does not."""
     line = document.line_at(offset)
     inside = completion.start <= offset <= completion.end
-    return inside and document.line_start(line) <= completion.start and completion.end <= document.line_end(line)
+    there = inside and document.line_start(line) <= completion.start and completion.end <= document.line_end(line)
+    return there and completion.text != document.text[completion.start : completion.end]

@@ -22,6 +22,8 @@ from pass_lsp.server.flow import Flow
 from pass_lsp.server.worker import post
 from pass_lsp.suggestions import Recalled, agree, suggestion_at
 
+Closed = Callable[[bool], Completion | None]
+"""Makes a completion of what is decoded so far and closed; told whether of whole lines alone."""
 Shape = Callable[[Sequence[Completion]], Any]
 """Makes the client's answer of completions."""
 
@@ -53,6 +55,11 @@ class Ask:
         limit = 0 if self.manual else self.settings.first_text_ms
         return self.arrived_s + limit / 1000 if limit else math.inf
 
+    def deadline_s(self) -> float:
+        """When the best closed part becomes the answer of a decode that has no deadline for it."""
+        limit = self.settings.deadline_ms
+        return self.arrived_s + limit / 1000 if limit else math.inf
+
     def wants_more_than(self, recalled: Recalled) -> bool:
         """Whether the model is asked although memory answers: by hand, for alternatives or for what was hidden."""
         few = 0 < len(recalled.completions) < min(2, self.settings.alternatives)
@@ -81,14 +88,20 @@ class Landing:
     generation: Generation | None = None
     taken_ms: Mapping[str, float] = field(default_factory=dict)
 
+    def moved(self, by: int) -> Landing:
+        """The same for a place that lies `by` characters further on by now: the text above it was edited."""
+        return replace(
+            self, completions=tuple(replace(it, start=it.start + by, end=it.end + by) for it in self.completions)
+        )
+
 
 class Flight:
     """One decode for a place. `ask` waits for it, if anybody does; `first` is an answer that is known already.
 
     `after_accept` counts the steps that it is ahead of the user, `diverged` says that the user types something else.
     `least_log_prob` is how sure its answer must be to be shown (None: asked for by hand, or nobody wants to know).
-    `follow`, `lines` and `greedy` belong to the event loop; the engine thread runs `run` and
-    `_heard`. Across go only the text so far, the text typed since, and the cancel flag.
+    `early` hears on the event loop what can be shown before it lands. `follow` belongs there too; the engine
+    thread runs `run` and `_heard`. Across go only the text so far, the text typed since, times, and the cancel flag.
     """
 
     def __init__(self, key: str, document: Document, offset: int, settings: Settings, ask: Ask | None = None) -> None:
@@ -97,8 +110,7 @@ class Flight:
         self.first: Completion | None = None
         self.least_log_prob: float | None = None
         self.workspace = Workspace()
-        self.lines: Callable[[Flight, Completion], None] = _nobody
-        self.greedy: Callable[[Flight, Landing], None] = _nobody
+        self.early: Callable[[Flight, Landing], None] = _nobody
         self.answer: asyncio.Future[Any] | None = None
         self.began_s = 0.0
         self.after_accept = 0
@@ -107,6 +119,7 @@ class Flight:
         self._text, self._typed = "", ""
         self._part: Completion | None = None
         self._lines_at_s = ask.first_text_s() if ask else math.inf
+        self._part_at_s = math.inf
         self._loop = asyncio.get_running_loop()
 
     def is_at(self, ask: Ask) -> bool:
@@ -118,7 +131,8 @@ class Flight:
         typed = self._agreeing(ask.document, ask.offset)
         if typed is None:
             return False
-        self.ask, self._typed, self._lines_at_s = ask, typed, ask.first_text_s()
+        self.ask, self._typed = ask, typed
+        self._lines_at_s, self._part_at_s = ask.first_text_s(), ask.deadline_s()
         return True
 
     def leads_to(self, document: Document, offset: int) -> bool:
@@ -127,10 +141,12 @@ class Flight:
 
     def let_go(self) -> None:
         """Nobody waits any more."""
-        self.ask, self._lines_at_s = None, math.inf
+        self.ask, self._lines_at_s, self._part_at_s = None, math.inf, math.inf
 
     def _agreeing(self, document: Document, offset: int) -> str | None:
-        return next((typed for typed in self._place.typed(document, offset) if agree(self._text, typed)), None)
+        # The model's lines end as in `_text`, whatever those of the document do.
+        ways = (typed.replace("\r\n", "\n") for typed in self._place.typed(document, offset))
+        return next((typed for typed in ways if agree(self._text, typed)), None)
 
     def cancel(self) -> None:
         """End it before the next forward."""
@@ -147,7 +163,7 @@ class Flight:
         landing = self._complete(flow, engine, token, settings)
         if ask is None or not ask.manual or not landing.completions or token.cancelled:
             return landing
-        post(self._loop, self.greedy, self, landing)
+        post(self._loop, self.early, self, landing)
         quick = replace(settings, deadline_ms=self.settings.deadline_ms)
         first = landing.completions[0]
         place = (self.document, self.offset, engine, first, quick)
@@ -158,8 +174,8 @@ class Flight:
         if self.first is not None:
             return Landing((self.first,))
 
-        def heard(text: str, lines: Callable[[], Completion | None]) -> None:
-            self._heard(text, lines, token)
+        def heard(text: str, closed: Closed) -> None:
+            self._heard(text, closed, token)
 
         outcome = flow.complete(
             self.document,
@@ -176,15 +192,15 @@ class Flight:
         found, reason = ((best,), None) if best is not None else ((), outcome.reason)
         return Landing(found, reason, outcome.generation, outcome.taken_ms)
 
-    def _heard(self, text: str, lines: Callable[[], Completion | None], token: CancelToken) -> None:
-        self._text = text
+    def _heard(self, text: str, closed: Closed, token: CancelToken) -> None:
+        self._text, now = text, time.monotonic()
         if not agree(text, self._typed):
             self.diverged = True
             token.cancel()
-        elif time.monotonic() >= self._lines_at_s and (part := lines()) is not None:
-            self._lines_at_s, self._part = math.inf, part
-            post(self._loop, self.lines, self, part)
+        elif now >= min(self._lines_at_s, self._part_at_s) and (part := closed(now < self._part_at_s)) is not None:
+            self._lines_at_s, self._part_at_s, self._part = math.inf, math.inf, part
+            post(self._loop, self.early, self, Landing((part,)))
 
 
-def _nobody(flight: Flight, _: Any) -> None:
+def _nobody(flight: Flight, landing: Landing) -> None:
     """Nobody listens."""

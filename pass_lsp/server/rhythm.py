@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from dataclasses import dataclass
+
+from pass_lsp.server.flight import Ask
 
 _LONGEST_PAUSE_S = 1.0
 """A longer one says nothing about typing."""
@@ -36,3 +39,30 @@ class Rhythm:
             return 0.0
         waited = time.monotonic() - self.last_s
         return max(0.0, min(longest_ms / 1000, _SHARE * self.interval_s) - waited)
+
+
+class Rhythms:
+    """That of each document."""
+
+    def __init__(self) -> None:
+        self._of: defaultdict[str, Rhythm] = defaultdict(Rhythm)
+
+    def key(self, document: str, typed: str) -> None:
+        """`typed` went into a document."""
+        self._of[document].key(typed)
+
+    def accepted(self, document: str) -> None:
+        """The user took a suggestion, or a part of it: what comes next is wanted at once."""
+        self._of[document].urgent = True
+
+    def delay_s(self, ask: Ask) -> float:
+        """How long a request should wait; one by hand, or in a document that was not typed in, does not."""
+        if ask.manual or ask.key not in self._of:
+            return 0.0
+        line = ask.document.line_at(ask.offset)
+        blank = not ask.document.text[ask.document.line_start(line) : ask.offset].strip()
+        return self._of[ask.key].delay_s(ask.settings.debounce_ms, blank)
+
+    def forget(self, document: str) -> None:
+        """A document is closed."""
+        self._of.pop(document, None)

@@ -107,7 +107,7 @@ class Session:
         """Load the engine unless that has begun or suggestions are off; say what the settings lack."""
         for complaint in self.layers.complaints:
             self.say(complaint)
-        if self._wanted() and self.status.model is Model.ABSENT and not self._cancel_load:
+        if not self.status.off and self.status.model is Model.ABSENT and not self._cancel_load:
             self._start_loading()
         self.status.publish()
 
@@ -120,11 +120,11 @@ class Session:
     def _resolve(self) -> None:
         old, self.settings = self.settings, self.layers.resolved()
         self._in_folder.clear()
-        self.completer.forget()
+        self.status.off = not self._wanted()
+        self.completer.renew(self.settings_for)
         if self.status.model is not Model.ABSENT and (changed := needs_restart(old, self.settings)):
             keys = ", ".join(changed)
             self.say(f"Restart the language server to use the new setting of {keys}.", types.MessageType.Info)
-        self.status.reason = None if self._wanted() else Reason.DISABLED
         self.ledger.flush()
         self.ledger.path = ledger_file() if self.settings.ledger else None
 
@@ -248,7 +248,7 @@ class Session:
     def obstacle(self, document: Document | None, manual: bool = False) -> Reason | None:
         """Why nothing can be suggested in `document` now, before anything is computed."""
         settings = self.settings_for(document) if document else self.settings
-        if not settings.enabled or (document and document.language in settings.disabled_languages):
+        if settings.off_for(document.language if document else ""):
             return Reason.DISABLED
         if self.status.model is Model.FAILED:
             return Reason.MODEL_FAILED
@@ -260,8 +260,9 @@ class Session:
 
     def write_later(self) -> None:
         """Write the ledger every now and then, as long as the server lives."""
+        before = self.ledger.failure
         self.ledger.flush()
-        if self.ledger.failure:
+        if self.ledger.failure not in ("", before):
             log.warning("The ledger cannot be written (%s); its events are lost.", self.ledger.failure)
         with contextlib.suppress(RuntimeError):  # the loop has ended
             asyncio.get_running_loop().call_later(_WRITE_EVERY_S, self.write_later)

@@ -44,6 +44,8 @@ class StatusBoard:
         self.model = Model.ABSENT
         self.failure = ""
         self.reason: Reason | None = None
+        self.off = False
+        """Suggestions are switched off everywhere."""
 
     @property
     def current(self) -> Status:
@@ -54,7 +56,7 @@ class StatusBoard:
             return Status(True, "Normal", "The model is being loaded.", Reason.MODEL_LOADING.value)
         if self.model is Model.ABSENT and self.failure:
             return Status(False, "Inactive", self.failure, Reason.LOAD_CANCELLED.value)
-        if self.model is Model.ABSENT or self.reason is Reason.DISABLED:
+        if self.model is Model.ABSENT or self.off or self.reason is Reason.DISABLED:
             return Status(False, "Inactive", "Suggestions are switched off here.", Reason.DISABLED.value)
         if self.reason is Reason.FAILED or self.reason is Reason.ENGINE_AWAY:
             return Status(False, "Warning", self.failure, self.reason.value)

@@ -61,20 +61,28 @@ class Usage:
         self._offers: OrderedDict[str, Offer] = OrderedDict()
         self._spans: list[_Span] = []
         self._ids = itertools.count(1)
+        self._answer: object = None
+        self._items: list[str] = []
+        self._before: list[Offer] = []
         self._client_tells = False
 
-    def offer(self, key: str, start: int, text: str, log_prob: float | None = None) -> str:
-        """An item leaves, as sure as `log_prob` says, if that is known; the id that it goes by."""
+    def offer(self, key: str, start: int, text: str, log_prob: float | None = None, answer: object = None) -> str:
+        """An item leaves, as sure as `log_prob` says, if that is known; the id that it goes by.
+
+        Of the items of one `answer` the first is what the user sees until he asks for another.
+        """
         name = f"{next(self._ids)}"
-        last = next(reversed(self._offers.values()), None)
+        if answer is None or answer is not self._answer:
+            self._before = [self._offers[item] for item in self._items if item in self._offers]
+            self._answer, self._items = answer, []
         # What is left of a suggestion that the user types along is no new one.
-        offer = Offer(key, start, text, log_prob)
-        if last is not None and (last.key, last.accepted) == (key, False) and last.text.endswith(text):
-            offer.shown, offer.taken = last.shown, last.taken
-        self._offers[name] = offer
+        same = [it for it in self._before if (it.key, it.accepted) == (key, False) and it.text.endswith(text)]
+        shown, taken = any(it.shown for it in same), any(it.taken for it in same)
+        self._offers[name] = Offer(key, start, text, log_prob, shown, taken=taken)
         while len(self._offers) > _OFFERS:
             self._offers.popitem(last=False)
-        if self.ledger.path is not None and not self._client_tells:
+        self._items.append(name)
+        if name == self._items[0] and self.ledger.path is not None and not self._client_tells:
             asyncio.get_running_loop().call_later(_SHOWN_AFTER_S, self._stood, name)
         return name
 
@@ -147,7 +155,7 @@ class Usage:
 
     def _stood(self, name: str) -> None:
         offer = self._offers.get(name)
-        if offer is not None and name == next(reversed(self._offers)):
+        if offer is not None and name == self._items[0]:
             self._see(offer)
 
     def _keep_an_eye_on(self, offer: Offer) -> None:

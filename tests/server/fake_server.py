@@ -5,7 +5,7 @@ of what the server saw, so that a test can compare it with what it sent. Counter
 the engine did come back through a document that says `# do: count`, and stand in the file
 that `FAKE_COUNTS` names. `# do: spell` says `SPELT` letter by letter, as many letters as
 the file that `FAKE_GATE` names has, and is done when that ends with an exclamation mark; with
-a question mark it is not sure of it.
+a question mark it is not sure of it. Alternatives wait while that file with `.held` behind its name is there.
 """
 
 from __future__ import annotations
@@ -117,19 +117,21 @@ def spell(document: Document, offset: int, cancel: CancelToken, on_text: Any) ->
     gate, said = Path(os.environ["FAKE_GATE"]), 0
     COUNTS["spelling"] += 1
 
-    def lines() -> Completion | None:
+    def closed(whole_lines: bool) -> Completion | None:
         complete = SPELT[: SPELT.rfind("\n", 0, said) + 1].rstrip("\n")
+        complete = complete or ("" if whole_lines else SPELT[:said].rpartition(" ")[0])
         return Completion(complete, offset, offset) if complete else None
 
     while not cancel.cancelled:
         allowed = gate.read_text()
         while said < min(len(allowed.rstrip("!?")), len(SPELT)) and not cancel.cancelled:
             said += 1
-            on_text(SPELT[:said], lines)
+            on_text(SPELT[:said], closed)
             COUNTS["said"] = said
         if allowed.endswith("!"):
             COUNTS["spelt"] += 1
-            return Outcome(Completion(SPELT, offset, offset), generation=Generation([1] * 9, "eos", forwards=6))
+            spelt = SPELT.replace("\n", "\r\n") if "\r\n" in document.text else SPELT
+            return Outcome(Completion(spelt, offset, offset), generation=Generation([1] * 9, "eos", forwards=6))
         if allowed.endswith("?"):
             COUNTS["spelt"] += 1
             return Outcome(reason=Reason.UNSURE)
@@ -163,6 +165,9 @@ def alternatives(
 ) -> list[Completion]:
     """As many as wanted."""
     COUNTS["alternatives"] += 1
+    held = Path(os.environ.get("FAKE_GATE", "") + ".held")
+    while held.exists() and not cancel.cancelled:
+        time.sleep(0.001)
     return [Completion(f"other_{number}", offset, offset) for number in range(settings.alternatives - 1)]
 
 
@@ -246,6 +251,11 @@ def from_the_left(document: Document, offset: int, *_: Any) -> Outcome:
     return Outcome(Completion(document.text[offset - 2 : offset] + "xyz", offset - 2, offset + 1))
 
 
+def as_it_is(document: Document, offset: int, *_: Any) -> Outcome:
+    """An item that changes nothing."""
+    return Outcome(Completion(document.text[offset : offset + 1], offset, offset + 1))
+
+
 def off_the_line(document: Document, offset: int, *_: Any) -> Outcome:
     """An item that no editor can draw."""
     return Outcome(Completion("x", 0, offset))
@@ -263,6 +273,7 @@ ORDERS: dict[str, Callable[..., Outcome]] = {
     "leave": leave,
     "left": from_the_left,
     "off": off_the_line,
+    "same": as_it_is,
 }
 
 

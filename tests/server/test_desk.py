@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from pass_lsp.documents.store import DocumentStore
 from pass_lsp.domain import CancelToken, Completion
 from pass_lsp.metrics.ledger import Ledger
 from pass_lsp.server import ahead, rhythm, usage
+from pass_lsp.server.app import create_server
 from pass_lsp.server.flow import with_a_second_try
 from pass_lsp.server.notebooks import Cell, Notebooks
 from pass_lsp.server.rhythm import Rhythm
@@ -68,6 +70,8 @@ def test_what_the_user_may_do_next() -> None:
     assert below.text[:cursor] == "def f():\n    if x(a):\n        "
     below, cursor = ahead.beginning_of_next_line(Document("u", "\ta = 1"), 6)
     assert below.text == "\ta = 1\n\t" and cursor == 8
+    below, cursor = ahead.beginning_of_next_line(Document("u", "a\r\n  b"), 6)
+    assert below.text == "a\r\n  b\r\n  " and cursor == len(below.text)
     assert [ahead.cursor_after(5, text) for text in ("x", "()", "''", "ab", "")] == [6, 6, 6, 7, 5]
 
 
@@ -136,6 +140,27 @@ def test_a_suggestion_that_stands_was_seen_if_the_client_says_nothing(monkeypatc
     asyncio.run(main())
 
 
+def test_of_several_answers_the_first_is_what_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "_SHOWN_AFTER_S", 0.0)
+
+    async def main() -> None:
+        book = Book()
+        made = Usage(book, lambda key: None)
+        answer = object()
+        first, _, third = (
+            made.offer("u", 0, text, answer=answer) for text in ("first()", "the second", "the third one")
+        )
+        await asyncio.sleep(0.01)
+        made.accepted(first)
+        assert book.events == [("shown", 7), ("accepted", 7, 1)]
+        made.shown(item(third))
+        rest = made.offer("u", 4, "third one", answer=object())  # he went on to the third, and types it along
+        made.accepted(rest)
+        assert book.events[2:] == [("shown", 13), ("accepted", 9, 1)]
+
+    asyncio.run(main())
+
+
 def test_partial_accepts_are_counted_in_utf_16_and_cumulative() -> None:
     async def main() -> None:
         book = Book()
@@ -198,6 +223,22 @@ def test_offers_are_bounded_and_a_ledger_that_is_off_watches_nothing() -> None:
 )
 def test_retained_characters(text: str, start: int, accepted: str, kept: int) -> None:
     assert retained(text, start, accepted) == kept
+
+
+def test_a_ledger_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        session = create_server(lambda settings, report: None).session
+        session.ledger.path = tmp_path / "file" / "ledger"
+        for _ in range(3):
+            session.ledger.note("shown")
+            session.write_later()
+        session.write_later()
+
+    (tmp_path / "file").touch()
+    asyncio.run(main())
+    assert [record.message for record in caplog.records] == [
+        "The ledger cannot be written (File exists); its events are lost."
+    ]
 
 
 # --- notebooks ------------------------------------------------------------------------

@@ -49,6 +49,19 @@ def test_the_status_is_sent_on_change_only_and_the_model_comes_first() -> None:
     assert sent[4]["message"] == "It broke." and sent[-1]["message"] == "No model."
 
 
+def test_switched_off_is_the_status_until_it_is_on_again() -> None:
+    board = StatusBoard(lambda method, params: None)
+    board.engine_is(Model.LOADING)
+    board.off = True
+    board.engine_is(Model.READY)
+    for reason in (None, Reason.MID_WORD, Reason.FAILED):
+        board.answered(reason)
+        assert board.current.reason == "disabled"
+    board.off = False
+    board.answered(None)
+    assert board.current.message == "Ready."
+
+
 def test_conversion_counts_in_the_client_s_units() -> None:
     document = Document("u", "a\n\U0001f600b\nc")
     assert offset_at(document, types.Position(1, 2), "utf-16") == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,19 @@ TEXT = "# do: spell\nx = "
 class Typist:
     """Types into a document that the scripted engine spells an answer for, as far as the gate is open."""
 
-    def __init__(self, start: Start, folder: Path, **settings: Any) -> None:
+    def __init__(self, start: Start, folder: Path, text: str = TEXT, **settings: Any) -> None:
         self.gate, self._counts = folder / "gate", folder / "counts"
         self.gate.write_text("")
         self.client = start(FAKE_GATE=str(self.gate), FAKE_COUNTS=str(self._counts))
         plain = {"firstTextMs": 0, "deadlineMs": 0, "manualDeadlineMs": 0, "debounceMs": 0, "ahead": False}
         self.client.initialize("utf-16", initializationOptions={**plain, **settings})
         self.client.ready()
-        self.version, self.typed = 1, ""
-        self.client.open(TEXT)
+        self.version, self.text, self.typed = 1, text, ""
+        self.client.open(text)
 
     @property
     def cursor(self) -> tuple[int, int]:
-        *lines, last = (TEXT + self.typed).split("\n")
+        *lines, last = (self.text + self.typed).split("\n")
         return len(lines), len(last)
 
     def type(self, text: str) -> None:
@@ -39,6 +40,12 @@ class Typist:
         self.version += 1
         self.typed += text
         self.client.change(self.version, {"range": span(*here, *here), "text": text})
+
+    def insert_above(self, line: str) -> None:
+        """Below the document's first line."""
+        self.version += 1
+        self.text = self.text.replace("\n", f"\n{line}\n", 1)
+        self.client.change(self.version, {"range": span(1, 0, 1, 0), "text": f"{line}\n"})
 
     def back(self) -> None:
         here = self.cursor
@@ -60,6 +67,11 @@ class Typist:
         """Let the engine say that many letters, and wait until it has."""
         self.gate.write_text("." * letters)
         self.client.until(lambda: self.count("said") >= letters)
+
+    def overdue(self) -> None:
+        """Until what is due a millisecond after a request that has arrived is due."""
+        now = time.monotonic()
+        self.client.until(lambda: time.monotonic() > now + 0.002)
 
     def finish(self) -> None:
         self.gate.write_text("." * len(SPELT) + "!")
@@ -162,6 +174,8 @@ def test_the_same_question_again_waits_for_the_same_decode(typist: Typist) -> No
 def test_whole_lines_are_the_answer_when_the_first_text_is_due(start: Start, tmp_path: Path) -> None:
     typist = Typist(start, tmp_path, firstTextMs=1)
     asked = typist.ask()
+    typist.say(1)
+    typist.overdue()
     typist.say(len("alpha = beta\n  "))
     assert typist.texts(asked) == ["alpha = beta"]
     typist.type("alpha = beta")
@@ -170,6 +184,89 @@ def test_whole_lines_are_the_answer_when_the_first_text_is_due(start: Start, tmp
     assert typist.texts(later) == [SPELT[12:]]
     assert typist.count("spelling") == 1  # it went on, and was joined
     typist.client.close()
+
+
+def test_an_edit_far_above_moves_the_decode_that_is_under_way(start: Start, tmp_path: Path) -> None:
+    far = "# do: spell\n" + "".join(f"line_{number} = {number}\n" for number in range(60)) + "x = "
+    typist = Typist(start, tmp_path, far)
+    first = typist.ask()
+    typist.say(3)
+    typist.insert_above("import numpy")
+    second = typist.ask()
+    assert typist.texts(first) is None
+    typist.finish()
+    [item] = typist.client.wait(second)["result"]["items"]
+    assert (item["insertText"], item["range"]) == (SPELT, span(*typist.cursor, *typist.cursor))
+    assert typist.count("spelling") == 1
+    typist.client.close()
+
+
+def test_line_ends_of_windows_are_typed_along_and_prepared(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, TEXT.replace("\n", "\r\n"))
+    first = typist.ask()
+    typist.say(20)
+    typist.type("alpha = beta\r\n    ")
+    second = typist.ask()
+    assert typist.texts(first) is None
+    typist.finish()
+    assert typist.texts(second) == ["gamma()\r\n    delta"]
+    assert (typist.count("spelling"), typist.count("cancelled")) == (1, 0)
+    typist.client.close()
+
+
+def test_who_joins_a_request_by_hand_has_a_deadline_still(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, deadlineMs=1)
+    first = typist.ask(1)
+    typist.say(3)
+    typist.type("al")
+    second = typist.ask()
+    assert typist.texts(first) is None
+    typist.overdue()
+    typist.say(9)
+    assert typist.texts(second) == ["pha"]
+    typist.finish()
+    typist.until("spelt")
+    assert typist.count("spelling") == 1
+    typist.client.close()
+
+
+def test_who_joins_a_request_by_hand_does_not_wait_for_alternatives(typist: Typist) -> None:
+    held = Path(f"{typist.gate}.held")
+    held.touch()
+    first = typist.ask(1)
+    typist.say(3)
+    typist.type("al")
+    second = typist.ask()
+    assert typist.texts(first) is None
+    typist.finish()
+    assert typist.texts(second) == [SPELT[2:]]
+    typist.until("alternatives")
+    held.unlink()
+
+
+def test_other_settings_are_in_force_for_who_waits(typist: Typist) -> None:
+    asked = typist.ask()
+    typist.say(3)
+    typist.client.notify("workspace/didChangeConfiguration", {"settings": {"pass-lsp": {"multiLineTokens": 7}}})
+    typist.until("cancelled")
+    typist.until("spelling", 2)
+    typist.finish()
+    assert typist.texts(asked) == [SPELT]
+
+
+def test_who_switches_suggestions_off_sees_none_of_those_under_way(typist: Typist) -> None:
+    asked = typist.ask()
+    typist.say(3)
+    typist.client.notify("workspace/didChangeConfiguration", {"settings": {"pass-lsp": {"enabled": False}}})
+    assert typist.texts(asked) == []
+    typist.until("cancelled")
+    assert typist.client.call("pass-lsp/status")["result"]["reason"] == "disabled"
+
+
+def test_what_changes_nothing_is_not_shown(typist: Typist) -> None:
+    typist.client.open("# do: same\nf()\n", "file:///same")
+    assert typist.client.complete(1, 2, "file:///same") == {"items": []}
+    assert typist.client.call("pass-lsp/status")["result"]["reason"] == "model-had-nothing-to-add"
 
 
 def test_the_last_deadline_answers_in_any_case(start: Start, tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ def test_a_broken_ledger_hides_nothing(judging: Callable[..., RawClient], tmp_pa
 def test_lines_that_are_on_screen_are_not_taken_away(start: Start, tmp_path: Path) -> None:
     typist = Typist(start, tmp_path, firstTextMs=1)
     asked = typist.ask()
+    typist.say(1)
+    typist.overdue()
     typist.say(len("alpha = beta\n  "))
     assert typist.texts(asked) == ["alpha = beta"]
     typist.doubt()
