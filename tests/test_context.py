@@ -343,14 +343,23 @@ def test_a_text_that_takes_too_long_to_parse_is_trimmed_by_lines(monkeypatch: py
         now[0] += 0.3
         return now[0]
 
-    monkeypatch.setattr(syntax.time, "monotonic", tick)
+    monkeypatch.setattr(syntax.time, "thread_time", tick)
+    monkeypatch.setattr(syntax.time, "monotonic", lambda: now[0])
     trees, document = Trees(), Document("file:///slow.py", SOURCE, 1, "python", "/slow.py")
     assert trees.around(document, 9, "", "python") is None
     begun = now[0]
     assert trees.around(document, 10, "", "python") is None
     assert now[0] - begun < 0.5  # not tried again at once
-    monkeypatch.setattr(syntax.time, "monotonic", lambda: 100.0)
+    now[0] = 100.0
+    monkeypatch.setattr(syntax.time, "thread_time", lambda: 100.0)
     assert trees.around(document, 10, "", "python") is not None
+
+
+def test_a_busy_machine_costs_no_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = iter(range(0, 10**9, 3600))
+    monkeypatch.setattr(syntax.time, "monotonic", lambda: float(next(hours)))
+    document = Document("file:///slow.py", SOURCE, 1, "python", "/slow.py")
+    assert Trees().around(document, 9, "", "python") is not None
 
 
 def test_a_tree_as_deep_as_its_text_is_long_costs_no_more_for_it() -> None:

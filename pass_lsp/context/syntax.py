@@ -28,10 +28,11 @@ WINDOW_LINES = 6_000
 _WINDOW_STEP = 2_000
 _HEAD_LINES = 400
 _DEEPEST = 1_000
-_LONG = 1 << 17
+_LONG = 1 << 15
 _QUICK_S, _SMALL_EDIT = 0.1, 1 << 13
 PATIENCE_S = 0.4
-"""After this long a text is not parsed but trimmed by lines, and tried again no sooner than `_AGAIN_S` later."""
+"""After so much work a text is not parsed but trimmed by lines, and tried again no sooner than `_AGAIN_S` later.
+Of this thread's own processor time: what else runs on a busy machine says nothing about the text."""
 _AGAIN_S = 30.0
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LONE_RETURN = re.compile(r"\r(?!\n)")
@@ -127,8 +128,8 @@ def parsed_once(language: str, source: bytes) -> tree_sitter.Node | None:
 
 
 def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
-    began = time.monotonic()
-    if last and last.tree is None and began - last.failed < _AGAIN_S:
+    began = time.thread_time()
+    if last and last.tree is None and time.monotonic() - last.failed < _AGAIN_S:
         return _Parsed(source, None, failed=last.failed)
     parser = tree_sitter.Parser(grammar(row_of(language).grammar))
     try:
@@ -140,7 +141,7 @@ def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
             tree = _patiently(parser, source)
     except ValueError:
         return _Parsed(source, None, failed=time.monotonic())
-    return _Parsed(source, tree, time.monotonic() - began)
+    return _Parsed(source, tree, time.thread_time() - began)
 
 
 def _patiently(parser: tree_sitter.Parser, source: bytes, old: tree_sitter.Tree | None = None) -> tree_sitter.Tree:
@@ -150,13 +151,13 @@ def _patiently(parser: tree_sitter.Parser, source: bytes, old: tree_sitter.Tree 
     let go of what that returns, so it returns single bytes, objects that Python has anyway. A long
     text is handed over in parts, whose memory is lost: byte by byte it would take too long.
     """
-    began, part = time.monotonic(), 1 if len(source) < _LONG else _LONG
+    began, part = time.thread_time(), 1 if len(source) < _LONG else _LONG
 
     def read(at: int, _: object) -> bytes:
         return source[at : at + part]
 
     def too_long(*_: object) -> bool:
-        return time.monotonic() - began > PATIENCE_S
+        return time.thread_time() - began > PATIENCE_S
 
     given = (read,) if old is None else (read, old)
     return parser.parse(*given, progress_callback=too_long)  # type: ignore[arg-type]
