@@ -60,8 +60,10 @@ _PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
 _UNKNOWN = Language("", lexis=Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), opens=r"[{:]$"))
 _NOTHING = Language("", lexis=_PROSE)
 
+_REGEXES = tuple((f"/{mark}/", "") for mark in "\"'`")
+"""A quote alone between slashes opens nothing: as a string that is closed as soon as it is open."""
 _JS = Lexis(
-    ("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), opens=r"\{$|=>$" + _CASE,
+    ("//",), (*_QUOTES, ("`", "`"), *_REGEXES), _SLASHES, frozenset("`"), opens=r"\{$|=>$" + _CASE,
     defines=r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?(?:function|class|interface|enum|namespace)",
 )  # fmt: skip
 _JS_FOLDS = (
@@ -86,7 +88,7 @@ _PYTHON = Lexis(
     defines=r"async\s+def|def|class",
 )
 _RUBY = Lexis(
-    ("#",), _QUOTES, long=frozenset("\"'"),
+    ("#",), (*_QUOTES, *_REGEXES), long=frozenset("\"'"),
     opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
     defines="def|class|module",
@@ -124,14 +126,15 @@ LANGUAGES = (
     ),
     Language(
         "go", "go", "golang", "tree_sitter_go",
-        Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), opens=r"\{$" + _CASE, defines="func|type"),
+        Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), frozenset("`"), opens=r"\{$" + _CASE,
+              defines="func|type"),
         "package_clause import_declaration", "function_declaration method_declaration func_literal",
         "type_declaration", modules=Modules(r'^\s*(?:import\s+)?(?:\w+\s+)?"(?P<path>[\w.\-/]+)"', "/", ("{}/*.go",)),
     ),
     Language(
-        # An apostrophe is a lifetime in Rust far more often than it is a character that needs care.
+        # An apostrophe is a lifetime in Rust far more often than it is a character that needs care, as `'"'` does.
         "rust", "rs", "rs", "tree_sitter_rust",
-        Lexis(("//",), _DOUBLE, _SLASHES, frozenset('"'), opens=r"\{$|=>$",
+        Lexis(("//",), (*_DOUBLE, ("'\"'", "")), _SLASHES, frozenset('"'), opens=r"\{$|=>$",
               defines=r"(?:pub(?:\([^)]*\))?\s+)?(?:async\s+)?(?:unsafe\s+)?(?:fn|impl|struct|enum|trait|mod)"),
         "use_declaration extern_crate_declaration", "function_item macro_definition",
         "impl_item trait_item mod_item struct_item enum_item",
@@ -186,7 +189,8 @@ LANGUAGES = (
     ),
     Language(
         "shellscript", "sh bash zsh ksh", "sh bash zsh", "tree_sitter_bash",
-        Lexis(("#",), _QUOTES, long=frozenset("\"'"), apart=True, opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
+        Lexis(("#",), _QUOTES, long=frozenset("\"'"), raw=frozenset("'"), apart=True,
+              opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
               defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac"),
         "", "function_definition", "",
         modules=Modules(r"^\s*(?:source|\.)\s+[\"']?(?P<path>[\w./\-]+)", "/", ("{}",)),

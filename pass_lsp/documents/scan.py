@@ -19,8 +19,9 @@ _BRACKETS = "()[]{}"
 class Lexis:
     """The marks of one language. `strings` maps an opening mark to its closing one.
 
-    A mark in `long` may span lines; one in `blocks` opens a comment; `apart` says that a
-    comment begins only behind white space, `indented` that indentation alone delimits blocks.
+    A mark in `long` may span lines, within one in `raw` a backslash escapes nothing; one in
+    `blocks` opens a comment; `apart` says that a comment begins only behind white space,
+    `indented` that indentation alone delimits blocks.
     `opens` finds, at the end of a line of code, what a block begins with; `closes` matches the
     words that end one, `defines` those that begin a definition.
     """
@@ -29,6 +30,7 @@ class Lexis:
     strings: tuple[tuple[str, str], ...] = ()
     blocks: tuple[tuple[str, str], ...] = ()
     long: frozenset[str] = frozenset()
+    raw: frozenset[str] = frozenset()
     brackets: bool = True
     apart: bool = False
     indented: bool = False
@@ -127,17 +129,17 @@ def _tokens(lexis: Lexis) -> re.Pattern[str]:
 
 
 @cache
-def _ends(close: str, many_lines: bool) -> re.Pattern[str]:
+def _ends(close: str, many_lines: bool, raw: bool) -> re.Pattern[str]:
     # A string that may not span lines also ends, unterminated, before its line end.
     stop = re.escape(close) if many_lines else f"{re.escape(close)}|(?=\n)"
-    return re.compile(rf"\\(?:\r\n|.)|{stop}", re.DOTALL)
+    return re.compile(stop if raw else rf"\\(?:\r\n|.)|{stop}", re.DOTALL)
 
 
 def _string_end(text: str, at: int, mark: str, lexis: Lexis) -> int:
     """The end of the string or block comment that `mark` opened before `at`, -1 if it stays open."""
     block = dict(lexis.blocks).get(mark)
     close = block or dict(lexis.strings).get(mark, mark)
-    for match in _ends(close, bool(block) or mark in lexis.long).finditer(text, at):
+    for match in _ends(close, bool(block) or mark in lexis.long, mark in lexis.raw).finditer(text, at):
         if not match.group().startswith("\\"):
             return match.end()
     return -1
