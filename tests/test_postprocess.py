@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pass_lsp import postprocess
 from pass_lsp.context import build_context, errors_in
 from pass_lsp.domain import Completion, Context, Generation, Mode, Prompt, Reason
-from pass_lsp.postprocess.filters import balanced, indented_once, overlap, parsing_lines, without_repetition
+from pass_lsp.postprocess.filters import balanced, indented_once, parsing_lines, without_repetition
 from pass_lsp.postprocess.frame import Decoded, Frame, repeats
+from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import cycle_start
 from tests.cursor import parse
 from tests.test_prompt import byte_level, spaced
@@ -411,6 +412,69 @@ def test_repetition_of_one_line() -> None:
 
 def test_indentation_of_a_line_begun_is_left_alone() -> None:
     assert indented_once("    a", frame_of("x =<CURSOR>")) == "    a"
+
+
+IN_COLUMN_0 = [
+    ("def f():\n    a = 1\n<CURSOR>", "    return a\n", "def f():\n    a = 1\n    return a"),
+    (
+        "class A:\n    def f(self):\n        a = 1\n<CURSOR>\n\n\nx = 1\n",
+        "        if a:\n            return a\n",
+        "class A:\n    def f(self):\n        a = 1\n        if a:\n            return a\n\n\nx = 1\n",
+    ),
+    (
+        "class A:\n    def f(self):\n        return 1\n\n<CURSOR>\n\n\ndef h():\n    pass\n",
+        "    def g(self):\n        return 2\n",
+        "class A:\n    def f(self):\n        return 1\n\n    def g(self):\n        return 2\n\n\ndef h():\n    pass\n",
+    ),
+    ("def f():\n<CURSOR>\n", "        a = 1\n        b = 2\n", "def f():\n    a = 1\n    b = 2\n"),
+    ("a = 1\n<CURSOR>\n", "    b = 2\n", "a = 1\nb = 2\n"),
+    ("x = foo(a,\n<CURSOR>\n", "        b)\n", "x = foo(a,\n        b)\n"),
+    (
+        'def f(x):\n    """Do.\n\n    Args:\n<CURSOR>\n    """\n',
+        "        x: the value\n",
+        'def f(x):\n    """Do.\n\n    Args:\n        x: the value\n    """\n',
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "text", "expected"), IN_COLUMN_0)
+def test_in_column_0_the_answer_says_how_deep_it_goes(source: str, text: str, expected: str) -> None:
+    assert accepted(source, text) == expected
+
+
+TABS = [
+    ("class A:\n\tdef f(self):\n\t\tx()\n\t\t", "a = 1\n        return a\n", "a = 1\n\t\treturn a\n"),
+    ("class A:\n\tdef f(self):\n\t\tx()\n\t\t", "for a in b:\n            c(a)\n", "for a in b:\n\t\t\tc(a)\n"),
+    ("def f():\n\tx()\n\n\n", "if a:\n  b()\n", "if a:\n\tb()\n"),  # two columns a level
+    ("def f():\n\tx()\n\t", "if a:\n                b()\n", "if a:\n\t\tb()\n"),  # eight
+    ("class A:\n\tdef f(self):", "\n        a = 1\n        return a\n", "\n\t\ta = 1\n\t\treturn a\n"),
+    ("class A:\n\tdef f(self):\n", "        if a:\n            b()\n", "\t\tif a:\n\t\t\tb()\n"),
+    ("def f():\n\tx()\n\ty()\n", "    a = 1\n    b = 2\n", "\ta = 1\n\tb = 2\n"),
+]
+
+
+@pytest.mark.parametrize(("before", "text", "expected"), TABS)
+def test_spaces_become_as_many_tabs_as_they_mean(before: str, text: str, expected: str) -> None:
+    assert accepted(before + "<CURSOR>\n", text) == before + expected
+
+
+MARKS = [
+    ("js", "function f(s) {\n  s = s.replace(/`/g, '');\n  <CURSOR>\n}\n", "a();\n  b();\n"),
+    ("rs", "fn f(c: char) {\n  let q = c == '\"';\n  <CURSOR>\n}\n", "a();\n  b();\n"),
+    ("rb", "def f\n  x = y.gsub(/'/, '')\n  <CURSOR>\nend\n", "a\n  b\n"),
+    ("sh", "f() {\n  IFS='\\'\n  <CURSOR>\n}\n", "a\n  b\n"),
+    ("go", "func f() {\n  a := `\\`\n  <CURSOR>\n}\n", "b()\n  c()\n"),
+]
+
+
+@pytest.mark.parametrize(("ending", "source", "text"), MARKS)
+def test_a_quote_that_opens_nothing_costs_no_line(ending: str, source: str, text: str) -> None:
+    assert accepted(source, text, path=f"/p/a.{ending}") == source.replace("<CURSOR>", text.rstrip())
+
+
+def test_a_fence_in_a_docstring_belongs_there() -> None:
+    source = 'def f():\n    """Do.\n\n    ```python\n    f()\n    <CURSOR>\n    """\n'
+    assert accepted(source, "```\n") == source.replace("<CURSOR>", "```")
 
 
 def test_overlap_prefers_to_replace_little() -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 from pass_lsp.domain import Completion, Context, Generation, Prompt, Reason
 from pass_lsp.postprocess.deadline import Deadline, closed_lines, closed_part
-from pass_lsp.postprocess.filters import FILTERS, overlap
+from pass_lsp.postprocess.filters import FILTERS
 from pass_lsp.postprocess.frame import Decoded, Frame, special_tokens
+from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import Stop, cycle_in
 
 __all__ = ["Cut", "Deadline", "Stop", "closed_lines", "closed_part", "finish"]

@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from pass_lsp.documents.scan import indentation, scan
 from pass_lsp.domain import Reason
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
+from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import answer_end
 
 _TELLING = 12
@@ -48,15 +49,22 @@ def without_line_start(text: str, frame: Frame) -> str:
 
 
 def indented_once(text: str, frame: Frame) -> str:
-    """Take off indentation that the cursor's blank line has already (complaint 7)."""
+    """Take off indentation that the cursor's blank line has already (complaint 7), or that nothing here has."""
     context = frame.context
-    lines = text.split("\n")
-    extra = frame.width(context.line_prefix + lines[0]) - context.indent
-    if context.line_prefix.strip() or not lines[0].strip() or extra <= 0 or not indentation(lines[0]):
+    lines, deepest = text.split("\n"), context.indent
+    if context.line_prefix.strip() or not lines[0].strip() or not indentation(lines[0]):
+        return text
+    if not frame.width(context.line_prefix):
+        # In column 0 the answer says itself how deep it goes, as far as the block above; in brackets even beyond.
+        if not frame.in_code:
+            return text
+        deepest = max(deepest, *map(frame.width, frame.above[-1:] or ("",)))
+    extra = frame.width(context.line_prefix + lines[0]) - deepest
+    if extra <= 0:
         return text
     lead = indentation(lines[0])
     lines[0] = lines[0][min(extra, len(lead)) if "\t" not in lead else len(lead) :]
-    shifted = all(frame.width(line) >= context.indent + extra for line in lines[1:] if line.strip())
+    shifted = all(frame.width(line) >= deepest + extra for line in lines[1:] if line.strip())
     if shifted and "\t" not in "".join(map(indentation, lines[1:])):
         lines[1:] = [line[extra:] if line.strip() else "" for line in lines[1:]]
     return "\n".join(lines)
@@ -127,7 +135,7 @@ def parsing_lines(text: str, frame: Frame) -> str:
 
 def without_fence(text: str, frame: Frame) -> str:
     """Cut before a fence of Markdown that has no place in code: the model explains itself."""
-    if not frame.lexis.comments and not frame.lexis.blocks:
+    if frame.state.string or not (frame.lexis.comments or frame.lexis.blocks):
         return text
     found = re.search(r"^\s*```", text, re.MULTILINE) if frame.context.language != "markdown" else None
     return text[: found.start()] if found else text
@@ -152,25 +160,35 @@ def _alike(left: str, right: str) -> bool:
 
 
 def indented_as_here(text: str, frame: Frame) -> str:
-    """Tabs for spaces, or spaces for tabs, below the first line, as the document has them."""
-    first, *rest = text.split("\n")
+    """Tabs for spaces, or spaces for tabs, as the document has them."""
+    lines = text.split("\n")
+    own = 1 if frame.context.line_prefix else 0  # the first line's indentation stands in the document
     wrong = " " if frame.tabs else "\t"
-    if frame.tabs is None or not any(line.startswith(wrong) or wrong in indentation(line) for line in rest):
+    if frame.tabs is None or not any(line.startswith(wrong) or wrong in indentation(line) for line in lines[own:]):
         return text
-    widths = [frame.width(line) for line in rest if line.strip()]
-    unit = frame.context.tab_size
-    if frame.tabs:
-        steps = {abs(one - other) for one in widths for other in widths} | set(widths)
-        unit = min((step for step in steps if step > 1), default=unit)
-    lines = [first]
-    for line in rest:
+    unit = _unit(lines, own, frame) if frame.tabs else frame.context.tab_size
+    for number, line in enumerate(lines[own:], own):
         lead, code = indentation(line), line.lstrip(" \t")
         if frame.tabs:
             tabs, spaces = divmod(len(lead.expandtabs(unit)), unit)
-            lines.append("\t" * tabs + " " * spaces + code if code else "")
+            lines[number] = "\t" * tabs + " " * spaces + code if code else ""
         else:
-            lines.append(lead.expandtabs(unit) + code if code else "")
+            lines[number] = lead.expandtabs(unit) + code if code else ""
     return "\n".join(lines)
+
+
+def _unit(lines: list[str], own: int, frame: Frame) -> int:
+    """How many columns the answer has for a level, which is a tab here: it may go one level deeper than the cursor's
+    block, and below a header it does.
+    """
+    size, deepest = frame.context.tab_size, frame.context.indent // frame.context.tab_size + 1
+    widths = [frame.width(line) for line in lines[own:] if line.strip()]
+    header = own and frame.lexis.opens_block(frame.whole(0, lines[0]))
+    for unit in (size, 8, 2):
+        level = widths[0] / unit
+        if (level == deepest if header else level <= deepest) and not any(width % unit for width in widths):
+            return unit
+    return size
 
 
 def closing_apart(text: str, frame: Frame) -> str:
@@ -202,28 +220,3 @@ FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
     (trimmed, Reason.EMPTY),
     (closing_apart, Reason.EMPTY),
 )
-
-
-def overlap(text: str, frame: Frame) -> int:
-    """How many characters right of the cursor the text replaces, because it contains them (complaints 5, 13).
-
-    The fewest that leave brackets and quotes as the user left them.
-    """
-    rest, lexis = frame.context.line_suffix, frame.lexis
-    if not rest.strip():
-        return len(rest)
-    left = _open_after(rest, frame)
-    cuts = [0] if scan(text + rest, lexis, frame.state).plain and not _open_after(text + rest, frame)[1] else []
-    # A run of quotes is one mark, which is replaced whole or not at all.
-    marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
-    cuts += [cut for cut in marks if _open_after(text + rest[cut:], frame) == left]
-    cut = cuts[0] if cuts else 0
-    mark = rest[cut:].lstrip()[:1]
-    if mark and mark in ":,;{" and text.rstrip().endswith(mark):
-        cut = rest.index(mark, cut) + 1
-    return cut
-
-
-def _open_after(text: str, frame: Frame) -> tuple[str, str, str]:
-    state = scan(text, frame.lexis, frame.state)
-    return state.brackets, state.surplus, state.string

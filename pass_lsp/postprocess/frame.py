@@ -44,7 +44,8 @@ class Frame:
         lines = _LINE_END.split(prefix[: len(prefix) - len(context.line_prefix)])
         above = [line for line in lines if line.strip()]
         lexis = lexis_of(context.language)
-        return Frame(context, lexis, state, tuple(below[:3]), tuple(above[-2:]), _tabs(above + below), errors)
+        tabs = _tabs([*above, context.line_prefix, *below])
+        return Frame(context, lexis, state, tuple(below[:3]), tuple(above[-2:]), tabs, errors)
 
     @property
     def next_line(self) -> str:
@@ -55,6 +56,12 @@ class Frame:
     def many(self) -> bool:
         """Whether the answer may have several lines."""
         return self.context.mode is Mode.MULTI_LINE
+
+    @property
+    def in_code(self) -> bool:
+        """Whether the cursor is where lines of code begin: in no string or comment, nor amid a bracketed expression."""
+        state = self.state
+        return not (state.string or state.comment or (state.brackets and self.lexis.indented))
 
     def whole(self, number: int, line: str) -> str:
         """Line `number` of the answer as it will stand in the document."""

@@ -1,0 +1,71 @@
+"""What stands right of the cursor and is said again by the answer, which then replaces it (complaints 5, 13)."""
+
+from __future__ import annotations
+
+from pass_lsp.documents.scan import CLOSERS, Scan, scan
+from pass_lsp.postprocess.frame import Frame
+
+_OPENERS = {**CLOSERS, ">": "<"}
+_QUOTES, _PUNCTUATION = "\"'`", ":,;"
+_MOST = 8
+"""More closers than that stand right of no cursor."""
+
+
+def overlap(text: str, frame: Frame) -> int:
+    """How many characters right of the cursor the text replaces, because it contains them.
+
+    The fewest that leave brackets and quotes as the user left them.
+    """
+    rest = frame.context.line_suffix
+    if not rest.strip():
+        return len(rest)
+    left = _open_after(rest, frame)
+    cuts = [0] if _closes_the_line(text + rest, frame) else []
+    # A run of quotes is one mark, which is replaced whole or not at all.
+    marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
+    cuts += [cut for cut in marks if _open_after(text + rest[cut:], frame) == left]
+    cut = cuts[0] if cuts else 0
+    cut = cut or _uncounted(text.rstrip(), rest, frame)
+    mark = rest[cut:].lstrip()[:1]
+    if mark and mark in ":,;{" and text.rstrip().endswith(mark):
+        cut = rest.index(mark, cut) + 1
+    return cut
+
+
+def _open_after(text: str, frame: Frame) -> tuple[str, str, str]:
+    state = scan(text, frame.lexis, frame.state)
+    return state.brackets, state.surplus, state.string
+
+
+def _closes_the_line(text: str, frame: Frame) -> bool:
+    """Whether `text` closes what the cursor's line has opened, and leaves open what the lines below close."""
+    opened = scan(frame.context.line_prefix, frame.lexis, Scan()).brackets
+    brackets, surplus, string = _open_after(text, frame)
+    outer = frame.state.brackets.removesuffix(opened) if frame.state.brackets.endswith(opened) else ""
+    return brackets == outer and not surplus and not string
+
+
+def _uncounted(text: str, rest: str, frame: Frame) -> int:
+    """How many closers `rest` begins with, and a mark behind them, that `text` ends with and did not open, where
+    the lexer counts none: in strings and comments, and marks that the language has not.
+    """
+    for count in range(min(len(rest), len(text), _MOST), 0, -1):
+        closers = rest[: count - 1] + rest[count - 1].strip(_PUNCTUATION if count > 1 else "")
+        said = text.endswith(rest[:count])
+        if said and all(_is_uncounted(mark, frame) and _not_opened(mark, text) for mark in closers):
+            return count
+    return 0
+
+
+def _is_uncounted(mark: str, frame: Frame) -> bool:
+    if mark not in _OPENERS and mark not in _QUOTES:
+        return False
+    state, strings = frame.state, dict(frame.lexis.strings)
+    if state.string or state.comment:
+        return mark not in strings.get(state.string, state.string)
+    return mark == ">" or (mark not in strings if mark in _QUOTES else not frame.lexis.brackets)
+
+
+def _not_opened(mark: str, text: str) -> bool:
+    opener = _OPENERS.get(mark)
+    return text.count(opener) < text.count(mark) if opener else text.count(mark) % 2 == 1

@@ -1,0 +1,47 @@
+"""What the editor or the user has closed already is not closed twice: (source, what the model says, afterwards)."""
+
+from __future__ import annotations
+
+import pytest
+
+from pass_lsp.domain import Reason
+from tests.test_postprocess import accepted
+
+COUNTED = [
+    # The bracket around the call closes on a line below.
+    ("call(\n    foo(<CURSOR>)\n)\n", "a)", "call(\n    foo(a)\n)\n", "py"),
+    ("call(\n    foo(<CURSOR>),\n    bar,\n)\n", "a),", "call(\n    foo(a),\n    bar,\n)\n", "py"),
+    ("call(\n    foo(<CURSOR>),\n    bar,\n)\n", "a)", "call(\n    foo(a),\n    bar,\n)\n", "py"),
+    ("x = {\n    'a': {<CURSOR>}\n}\n", "'b': 1}", "x = {\n    'a': {'b': 1}\n}\n", "py"),
+    ("const a = {\n  b: {<CURSOR>},\n};\n", " c: 1 },", "const a = {\n  b: { c: 1 },\n};\n", "js"),
+    ("function f() {\n  foo(bar(<CURSOR>));\n}\n", "1));", "function f() {\n  foo(bar(1));\n}\n", "js"),
+    ('{\n  "a": {<CURSOR>}\n}\n', '"b": 1}', '{\n  "a": {"b": 1}\n}\n', "json"),
+    # What this line lacks is said, whatever the lines below close.
+    ("call(\n    foo(bar(<CURSOR>)\n)\n", "a)", "call(\n    foo(bar(a))\n)\n", "py"),
+    ("x = foo(bar(<CURSOR>)\n", "a)", "x = foo(bar(a))\n", "py"),
+    # Nothing but what stands there already.
+    ("class A {\n  f() {<CURSOR>}\n}\n", "}", Reason.EMPTY, "js"),
+    ("print('hi'<CURSOR>)\n", ")", Reason.EMPTY, "py"),
+]
+
+UNCOUNTED = [
+    ('print(f"Hello {<CURSOR>}")\n', "name}", 'print(f"Hello {name}")\n', "py"),
+    ('print(f"Hello {<CURSOR>}")\n', 'name}"', 'print(f"Hello {name}")\n', "py"),
+    ('print(f"Hello {<CURSOR>}")\n', "name}!", 'print(f"Hello {name}!}")\n', "py"),
+    ('print(f"{len(<CURSOR>)}")\n', "name)}", 'print(f"{len(name)}")\n', "py"),
+    ('x = "f(<CURSOR>)"\n', "g(y)", 'x = "f(g(y))"\n', "py"),
+    ("# call f(<CURSOR>)\n", "x)", "# call f(x)\n", "py"),
+    ("const a = `x ${<CURSOR>}`;\n", "name}", "const a = `x ${name}`;\n", "js"),
+    ('<a href="<CURSOR>">\n', 'foo.html"', '<a href="foo.html">\n', "html"),
+    ("See [docs](<CURSOR>)\n", "http://x)", "See [docs](http://x)\n", "md"),
+    ("\\section{<CURSOR>}\n", "Intro}", "\\section{Intro}\n", "tex"),
+    ("a: '<CURSOR>'\n", "b'", "a: 'b'\n", "yaml"),
+    ("let a = '<CURSOR>';\n", "b';", "let a = 'b';\n", "rs"),
+    ("let a: Vec<<CURSOR>>;\n", "u8>;", "let a: Vec<u8>;\n", "rs"),
+    ("let a: Vec<<CURSOR>>;\n", "Box<u8>", "let a: Vec<Box<u8>>;\n", "rs"),
+]
+
+
+@pytest.mark.parametrize(("source", "text", "expected", "ending"), COUNTED + UNCOUNTED)
+def test_what_is_closed_is_not_closed_twice(source: str, text: str, expected: str | Reason, ending: str) -> None:
+    assert accepted(source, text, path=f"/p/a.{ending}") == expected
