@@ -88,7 +88,7 @@ _PYTHON = Lexis(
     defines=r"async\s+def|def|class",
 )
 _RUBY = Lexis(
-    ("#",), (*_QUOTES, *_REGEXES), long=frozenset("\"'"),
+    ("#",), (*_QUOTES, *_REGEXES), long=frozenset("\"'"), heredoc=r"(?<!<)<<[-~]?",
     opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
     defines="def|class|module",
@@ -172,7 +172,7 @@ LANGUAGES = (
     ),
     Language(
         "php", "php", "", "tree_sitter_php:language_php",
-        Lexis(("//", "#"), _QUOTES, _SLASHES, frozenset("\"'"), opens=r"\{$|=>$" + _CASE,
+        Lexis(("//", "#"), _QUOTES, _SLASHES, frozenset("\"'"), opens=r"\{$|=>$" + _CASE, heredoc=r"<<<[ ]?",
               defines=r"(?:(?:abstract|final|public|private|protected|static)\s+)*(?:function|class|interface|trait)"),
         "namespace_definition namespace_use_declaration php_tag",
         "function_definition method_declaration anonymous_function",
@@ -189,7 +189,7 @@ LANGUAGES = (
     ),
     Language(
         "shellscript", "sh bash zsh ksh", "sh bash zsh", "tree_sitter_bash",
-        Lexis(("#",), _QUOTES, long=frozenset("\"'"), raw=frozenset("'"), apart=True,
+        Lexis(("#",), _QUOTES, long=frozenset("\"'"), raw=frozenset("'"), apart=True, heredoc=r"(?<!<)<<-?",
               opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
               defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac"),
         "", "function_definition", "",

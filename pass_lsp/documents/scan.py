@@ -21,7 +21,8 @@ class Lexis:
 
     A mark in `long` may span lines, within one in `raw` a backslash escapes nothing; one in
     `blocks` opens a comment; `apart` says that a comment begins only behind white space,
-    `indented` that indentation alone delimits blocks.
+    `indented` that indentation alone delimits blocks. `heredoc` matches what comes before the word
+    that ends a text which begins on the next line.
     `opens` finds, at the end of a line of code, what a block begins with; `closes` matches the
     words that end one, `defines` those that begin a definition.
     """
@@ -34,6 +35,7 @@ class Lexis:
     brackets: bool = True
     apart: bool = False
     indented: bool = False
+    heredoc: str = ""
     opens: str = r"[{(\[]$"
     defines: str = r"(?!)"
     closes: str = r"(?!)"
@@ -106,6 +108,8 @@ def scan(text: str, lexis: Lexis, state: Scan = Scan()) -> Scan:
             at = text.find("\n", at)
             if at < 0:
                 return Scan(brackets, surplus, comment=True, statement=statement)
+        elif mark.startswith("<<"):
+            at = _heredoc_end(text, at, mark)
         else:
             at = _string_end(text, at, mark, lexis)
             if at < 0:
@@ -125,7 +129,9 @@ def _tokens(lexis: Lexis) -> re.Pattern[str]:
     marks += list(_BRACKETS) if lexis.brackets else []
     marks.sort(key=len, reverse=True)
     behind = r"(?<!\S)" if lexis.apart else ""
-    return re.compile("|".join((behind if mark in lexis.comments else "") + re.escape(mark) for mark in marks))
+    found = [(behind if mark in lexis.comments else "") + re.escape(mark) for mark in marks]
+    heredoc = [rf"(?:{lexis.heredoc})(?:'\w+'|\"\w+\"|[A-Za-z_]\w*)"] if lexis.heredoc else []
+    return re.compile("|".join([*heredoc, *found]))
 
 
 @cache
@@ -143,6 +149,13 @@ def _string_end(text: str, at: int, mark: str, lexis: Lexis) -> int:
         if not match.group().startswith("\\"):
             return match.end()
     return -1
+
+
+def _heredoc_end(text: str, at: int, mark: str) -> int:
+    """The end of the text whose last line is the word of `mark`; `at` where no line is: it was a shift, or is open."""
+    word = mark.lstrip("<-~ ").strip("'\"")
+    found = re.compile(rf"^[ \t]*{word}[;,)]*[ \t]*$", re.MULTILINE).search(text, at)
+    return found.end() if found else at
 
 
 def _bracketed(brackets: str, surplus: str, mark: str) -> tuple[str, str]:
