@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.conftest import COMMAND, Start
-from tests.server.rawlsp import PYTHON, RawClient, framed
+from tests.server.rawlsp import LIMIT_S, PYTHON, RawClient, framed
 
 
 def error_of(answer: dict) -> int:
@@ -43,8 +43,14 @@ def test_requests_are_answered_in_every_state(start: Start) -> None:
     assert client.faults == []
 
 
+def alive(client: RawClient) -> None:
+    """Wait for Python to have started, which may take longer than an end may; nothing is initialized by that."""
+    assert error_of(client.call("shutdown")) == -32002
+
+
 def test_exit_without_shutdown_is_code_1(start: Start) -> None:
     client = start()
+    alive(client)
     client.notify("exit")
     assert client.exit_code(5) == 1
     client = start()
@@ -66,7 +72,9 @@ def test_shutdown_during_load_is_quick(start: Start, how: str) -> None:
 @pytest.mark.parametrize("when", ["before initialize", "loading", "slow", "stuck"])
 def test_the_end_of_input_ends_the_server(start: Start, when: str) -> None:
     client = start(FAKE_LOAD="stuck" if when == "loading" else "")
-    if when != "before initialize":
+    if when == "before initialize":
+        alive(client)
+    else:
         client.initialize()
         client.until(lambda: client.noted("didChangeStatus"))
     if when in ("slow", "stuck"):
@@ -166,5 +174,5 @@ def test_an_editor_that_closed_its_reading_end_is_gone(start: Start, log: Path) 
     server.stdout.close()
     server.stdin.write(framed({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"capabilities": {}}}))
     server.stdin.flush()
-    assert server.wait(10) == 1  # starting takes most of it
+    assert server.wait(LIMIT_S) == 1  # with starting, of which nobody can hear
     server.stdin.close()
