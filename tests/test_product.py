@@ -26,6 +26,8 @@ from pass_lsp.engines.local import LocalEngine
 from pass_lsp.train.corpus import package_list
 from tests.server.rawlsp import RawClient
 
+LIMIT_S = 180.0
+"""For loading the model."""
 MAX_MODEL_BYTES = 48_000_000
 
 
@@ -87,11 +89,13 @@ def test_an_answer_that_is_not_sure_enough_ends_early(engine: LocalEngine) -> No
     assert ended > shown / 2 > 2
 
 
+@pytest.mark.timeout(600)
 def test_holes_in_heapq_are_filled_through_the_real_server(client: RawClient, tmp_path: Path) -> None:
     text = (Path(sysconfig.get_paths()["stdlib"]) / "heapq.py").read_text("utf-8")
     client.initialize("utf-16")
     client.until(
-        lambda: any(status["kind"] == "Normal" and not status["busy"] for status in client.noted("didChangeStatus")), 90
+        lambda: any(status["kind"] == "Normal" and not status["busy"] for status in client.noted("didChangeStatus")),
+        LIMIT_S,
     )
     filled = []
     for missing in ("heap.append(item)", "lastelt = heap.pop()", "n = len(x)", "newitem = heap[pos]"):

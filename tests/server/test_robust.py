@@ -103,6 +103,7 @@ def test_a_client_that_never_reads_and_goes_does_not_leave_the_server_behind(sta
     assert client.exit_code() == 1
 
 
+@pytest.mark.timeout(600)
 def test_the_model_s_files_may_go_once_it_is_loaded(tmp_path: Path, model_dir: Path, log: Path) -> None:
     """And where they are gone before, the server says so and lives."""
     folder = tmp_path / "model"
@@ -111,7 +112,7 @@ def test_the_model_s_files_may_go_once_it_is_loaded(tmp_path: Path, model_dir: P
     for gone_before in (False, True):
         client = RawClient.spawn(command, log, private(tmp_path))
         client.initialize("utf-16", initializationOptions={"deadlineMs": 0, "manualDeadlineMs": 0})
-        client.until(client.settled, 90)
+        client.until(client.settled, 180)
         status = client.noted("didChangeStatus")[-1]
         client.open("def f(x):\n    return \n\n\nprint(f(1))\n")
         if not gone_before:

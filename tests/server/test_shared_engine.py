@@ -16,7 +16,10 @@ import pytest
 from tests.server.rawlsp import PYTHON, RawClient
 from tests.server.test_engine_elsewhere import TEXT, status
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
+"""For loading a model, three windows at once."""
+
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
