@@ -375,7 +375,7 @@ def is_made_of_lines(part: str, lines: set[str]) -> bool:
     return all(line in lines or line.strip() == "# ..." for line in part.splitlines(keepends=True))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, len(SOURCE)), st.integers(1, 12_000))
 def test_windows_are_whole_lines_that_meet_at_the_cursor(offset: int, budget: int) -> None:
     document = Document("file:///a.py", SOURCE, 1, "python", "/a.py")
@@ -397,7 +397,7 @@ CODE = ("def f(", "class A:\n", '"""', "'''", "    ", "\n", "\r\n", "x", ")", "(
 PIECES = st.lists(st.sampled_from(CODE))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JUNK | PIECES.map("".join), st.data(), st.sampled_from(["a.py", "a.js", "a.md", "a.yaml", ""]))
 def test_junk_never_raises(text: str, data: st.DataObject, path: str) -> None:
     offset = data.draw(st.integers(-1, len(text) + 1))
@@ -406,7 +406,7 @@ def test_junk_never_raises(text: str, data: st.DataObject, path: str) -> None:
     assert (context.mode is Mode.NONE) == (context.reason is not None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, len(SOURCE)), st.integers(0, 400), st.integers(100, 3000))
 def test_broken_code_never_raises(start: int, length: int, budget: int) -> None:
     text = SOURCE[:start] + SOURCE[start + length :]
@@ -452,7 +452,7 @@ def test_scan(text: str, language: str, expected: tuple[str, str, str, bool]) ->
     assert (state.brackets, state.surplus, state.string, state.comment) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(["a", "(", ")", "'", '"', "#", "\n", " ", "[", "]"])).map("".join), st.data())
 def test_scan_can_be_resumed(text: str, data: st.DataObject) -> None:
     # A run of quotes is one mark, so the text may not be cut inside one.

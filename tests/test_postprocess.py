@@ -313,7 +313,7 @@ def test_stop_ends_before_special_tokens() -> None:
     assert postprocess.Stop(context, prompt(), tokenizer())(ids) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([case[0] for case in (*SINGLE, *MULTI)]),
     st.lists(st.sampled_from(["a", "é", "\n", "    ", "(", ")", "]", '"', "'''", "def f():\n", "return x", ":", "#"])),
@@ -340,7 +340,7 @@ def test_any_answer_gives_a_completion_or_a_reason(source: str, parts: list[str]
     assert isinstance(result, Reason) or (result.text == result.text.rstrip() and result.text.strip())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(st.sampled_from([*"ab é\n(", "\U0001f600"])))
 def test_decoding_token_by_token_gives_the_same_text(text: str) -> None:
     decoded = Decoded(tokenizer(), prompt())

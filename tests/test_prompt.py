@@ -297,7 +297,7 @@ MARKS = sorted({mark for stops in SNAPSHOTS.values() for mark in (*stops[0], *st
 
 
 @pytest.mark.parametrize("family", SNAPSHOTS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=st.lists(st.sampled_from([*MARKS, "<", "<|", "|>", "\n", "x", "<s", ">"])).map("".join))
 def test_markers_in_user_text_never_become_markers(family: str, text: str) -> None:
     tokenizer = tokenizer_of(family)
@@ -378,7 +378,7 @@ def test_code_of_so_many_characters_about_fills_the_room(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", SNAPSHOTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(before=st.integers(0, 60), after=st.integers(0, 60), room=st.integers(8, 400))
 def test_prompts_fit_and_are_cut_at_lines(family: str, before: int, after: int, room: int) -> None:
     tokenizer = tokenizer_of(family)

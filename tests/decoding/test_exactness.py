@@ -62,7 +62,7 @@ def test_reuse_of_the_cache_changes_nothing(family):
     assert result.cached_tokens > 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     prompt=st.lists(st.integers(0, 60), min_size=1, max_size=30),
     n=st.integers(0, 20),
