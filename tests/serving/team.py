@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -82,9 +83,12 @@ def write_plan(config: Path, **settings: object) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """One that nobody is given by chance before it is used, which is after Ray has opened dozens."""
+    while True:
+        # Below what Linux gives by itself (32768), and above what Ray listens on by default (10002 to 19999).
+        port = random.randrange(20_000, 32_768)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextlib.contextmanager
