@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sysconfig
@@ -69,6 +70,14 @@ def model_dir(tokenizer_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     LlamaForCausalLM(config).save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     return folder
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other files are found however long this thread was off the processor meanwhile."""
+    from pass_lsp.context import neighbours
+
+    monkeypatch.setattr(neighbours, "LIMIT_MS", math.inf)
 
 
 @pytest.fixture

@@ -83,9 +83,7 @@ class Neighbours(threading.local):
     def __init__(self) -> None:
         self._choices: OrderedDict[str, _Choice] = OrderedDict()
 
-    def snippets(
-        self, spot: Spot, workspace: Workspace, sources: tuple[str, ...], room: int, limit_ms: float = LIMIT_MS
-    ) -> tuple[Snippet, ...]:
+    def snippets(self, spot: Spot, workspace: Workspace, sources: tuple[str, ...], room: int) -> tuple[Snippet, ...]:
         """At most `room` characters of other files, in the order of the prompt: the most useful one last."""
         if not (workspace.documents or workspace.roots or workspace.edits) or room <= 0:
             return ()
@@ -93,7 +91,7 @@ class Neighbours(threading.local):
         key = (frozenset(others), workspace.roots, sources, room)
         last = self._choices.pop(spot.document.uri, None)
         if last is None or last.key != key or not last.complete or abs(last.line - spot.line) > _STAYS:
-            end = time.perf_counter() + limit_ms / 1000
+            end = time.perf_counter() + LIMIT_MS / 1000
             pieces = fused(_found(spot, workspace, sources, end))
             snippets = _fitting(pieces, spot, room)
             last = _Choice(key, spot.line, time.perf_counter() < end, snippets)

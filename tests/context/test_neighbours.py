@@ -11,13 +11,15 @@ from pass_lsp.config import SOURCES
 from pass_lsp.context import build_context, neighbours, prepare
 from pass_lsp.context.definitions import definitions_of
 from pass_lsp.context.ignored import is_ignored, root_of
-from pass_lsp.context.neighbours import Neighbours, Piece, Spot, fused
+from pass_lsp.context.neighbours import LIMIT_MS, Neighbours, Piece, Spot, fused
 from pass_lsp.context.similar import likeness, most_similar, windows_of, words_of
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of
 from pass_lsp.documents.workspace import Region, Workspace, with_edit
 from pass_lsp.domain import Mode, Reason, Snippet
 from tests.cursor import parse
+
+pytestmark = pytest.mark.usefixtures("unhurried")
 
 SHOP = '''"""A shop."""
 
@@ -209,7 +211,7 @@ def test_the_choice_stays_while_the_cursor_stays_near_and_nothing_else_changes()
     def at(line: int, typed: str, workspace: Workspace = workspace) -> tuple[Snippet, ...]:
         end = document.line_end(line)
         changed = document.edited(end, end, typed, 2)
-        return kept.snippets(Spot(changed, "/p/a.py", "python", line), workspace, ("similar",), 4000, 10_000)
+        return kept.snippets(Spot(changed, "/p/a.py", "python", line), workspace, ("similar",), 4000)
 
     first = at(10, "  # add_order total order count self")
     assert first and at(11, "  # something else") == first and at(50, "") == first
@@ -226,6 +228,7 @@ def test_at_the_time_cap_what_is_found_by_then_is_used(monkeypatch: pytest.Monke
         now[0] += 0.02
         return now[0]
 
+    monkeypatch.setattr(neighbours, "LIMIT_MS", LIMIT_MS)
     monkeypatch.setattr(neighbours.time, "perf_counter", tick)
     text = "def add_order(order, total):\n    self.total += order.count\n" * 9
     others = tuple(opened(f"/p/{number}.py", text + f"unlike_{number} = 1\n" * 30) for number in range(9))

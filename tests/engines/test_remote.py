@@ -73,6 +73,7 @@ def test_each_kind_is_known_by_its_answers_and_takes_all_that_it_is_sent(
         assert options.get("max_tokens", options.get("n_predict", options.get("num_predict"))) == 32
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize(
     ("routes", "start", "end"),
     [
@@ -95,6 +96,7 @@ def test_raw_prompts_are_written_as_the_models_family_wants(
         assert prompt.startswith(start)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_server_that_fills_in_gets_both_sides_and_other_files(connect: Connect) -> None:
     with serving(fakes.llama_cpp()) as fake:
         document = Document("file:///r/add.py", SOURCE, language="python", path="/r/add.py")

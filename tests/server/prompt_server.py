@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pass_lsp.context import neighbours
 from pass_lsp.domain import Generation
 from pass_lsp.server.app import create_server, serve
 from tests.test_prompt import BARS, byte_level
@@ -27,5 +29,6 @@ class Recorder:
 
 
 if __name__ == "__main__":
+    neighbours.LIMIT_MS = math.inf  # other files are found on a busy machine as well
     path = Path(os.environ["PROMPTS"])
     raise SystemExit(serve(create_server(lambda settings, progress: Recorder(path))))
