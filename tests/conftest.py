@@ -17,7 +17,8 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="pass-lsp-tests-")  # the ledger is the user's own
+for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+    os.environ[name] = tempfile.mkdtemp(prefix="pass-lsp-tests-")  # settings and ledger are the user's own
 
 # A machine that does other things besides may stall at any example.
 hypothesis.settings.register_profile("patient", deadline=None)

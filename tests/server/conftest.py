@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -40,14 +41,15 @@ def start(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.fixture
-def start_tcp(log: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+def start_tcp(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """The same over TCP; the server picks the port and logs it."""
     monkeypatch.chdir(ROOT)
     clients: list[RawClient] = []
 
     def spawn() -> RawClient:
+        env = {**os.environ, **private(tmp_path)}
         with log.open("ab") as errors:
-            process = subprocess.Popen([*COMMAND, "--tcp"], stdin=subprocess.DEVNULL, stderr=errors)
+            process = subprocess.Popen([*COMMAND, "--tcp"], stdin=subprocess.DEVNULL, stderr=errors, env=env)
         clients.append(RawClient.connect(port_in(log), process))
         return clients[-1]
 
