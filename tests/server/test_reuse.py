@@ -24,7 +24,8 @@ class Typist:
         self.gate, self._counts = folder / "gate", folder / "counts"
         self.gate.write_text("")
         self.client = start(FAKE_GATE=str(self.gate), FAKE_COUNTS=str(self._counts))
-        plain = {"firstTextMs": 0, "deadlineMs": 0, "manualDeadlineMs": 0, "debounceMs": 0, "ahead": False}
+        plain = {"firstTextMs": 0, "deadlineMs": 0, "manualDeadlineMs": 0, "debounceMs": 0}
+        plain |= {"ahead": False, "aheadOnBattery": True}
         self.client.initialize("utf-16", initializationOptions={**plain, **settings})
         self.client.ready()
         self.version, self.text, self.typed = 1, text, ""
