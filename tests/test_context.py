@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -246,6 +247,12 @@ def test_nothing_belongs_here(source: str, path: str, reason: Reason) -> None:
     assert (context.mode, context.reason, context.prefix) == (Mode.NONE, reason, "")
 
 
+def test_a_wide_gap_right_of_the_cursor_is_read_once() -> None:
+    # What tried each way to divide it would not end.
+    assert context_of("x = <CURSOR>" + " " * 4_900 + "y").reason is Reason.MID_LINE
+    assert context_of("x = f(<CURSOR>" + " " * 4_900 + ") ; ").reason is None
+
+
 @pytest.mark.parametrize(
     ("path", "secret"),
     [
@@ -426,6 +433,15 @@ def test_broken_code_never_raises(start: int, length: int, budget: int) -> None:
 )  # fmt: skip
 def test_language_of(path: str, language_id: str, language: str) -> None:
     assert language_of(path, language_id) == language
+
+
+@pytest.mark.parametrize("row", LANGUAGES, ids=lambda row: row.name)
+def test_the_patterns_of_a_row_read_a_line_once(row: Language) -> None:
+    # What tried each way to divide such a line would not end.
+    patterns = [row.lexis.opens, row.lexis.defines, row.lexis.closes, row.modules.pattern if row.modules else ""]
+    for pattern in filter(None, patterns):
+        for word in {"", *re.findall(r"[a-z]{2,}", pattern)}:
+            re.search(pattern, f"{word}{' ' * 300_000}x")
 
 
 @pytest.mark.parametrize(

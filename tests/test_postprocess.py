@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from pass_lsp import postprocess
 from pass_lsp.context import build_context, errors_in
 from pass_lsp.domain import Completion, Context, Generation, Mode, Prompt, Reason
-from pass_lsp.postprocess.filters import balanced, indented_once, parsing_lines, without_repetition
+from pass_lsp.postprocess.filters import (
+    balanced,
+    indented_once,
+    parsing_lines,
+    without_fence,
+    without_idle_lines,
+    without_repetition,
+)
 from pass_lsp.postprocess.frame import Decoded, Frame, repeats
 from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import cycle_start
@@ -224,6 +231,7 @@ LANGUAGES = [
      "function f() {\n  a();\n  if (b) {\n    c();\n  }\n}\n"),
     # A model that explains itself.
     ("a.py", "def f():\n    <CURSOR>\n", "return 1\n```\nThis returns 1.\n", "def f():\n    return 1\n"),
+    ("a.py", "def f():\n    <CURSOR>\n", "return 1\n\n  \n  ```\n", "def f():\n    return 1\n"),
     # Two lines that are nearly the next two (complaint 5).
     ("a.py", "<CURSOR>\nvalue_of_first = compute(1)\nvalue_of_second = compute(2)\n",
      "x = 1\nvalue_of_first = compute(1,)\nvalue_of_second = compute(2,)\n",
@@ -246,6 +254,14 @@ def test_answers_in_many_languages(name: str, source: str, text: str, expected: 
 )
 def test_a_line_cut_off_by_the_length_is_dropped(source: str, text: str, expected: str) -> None:
     assert accepted(source, text, "length") == expected
+
+
+def test_white_space_of_an_answer_is_read_once() -> None:
+    # What tried each way to divide it would not end.
+    frame = Frame.of(context_of("x = 1\n<CURSOR>\n")[0])
+    blank, wide = "x = 1\n" + "\n" * 1_000_000 + "y", "x =" + " " * 1_000_000 + "("
+    assert without_fence(blank, frame) == blank
+    assert without_idle_lines(f"{wide}\n{wide}\n", frame) == f"{wide}\n{wide}\n"
 
 
 def test_line_ends_of_the_document_are_kept() -> None:

@@ -10,8 +10,8 @@ from pass_lsp.documents.languages import lexis_of
 from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, indentation, scan, scan_lines
 from pass_lsp.domain import Mode, Reason
 
-_RIGHT_OK = re.compile(r"""^\s*[)>}\]"'`]*\s*[:{;,]?\s*$""")
-"""What may stand right of the cursor: closers and a last mark of punctuation."""
+_RIGHT_OK = re.compile(r"""[)>}\]"'`]*\s*[:{;,]?""")
+"""What may stand right of the cursor, between white space: closers and a last mark of punctuation."""
 _WORD = re.compile(r"\w")
 _LOOK_BACK = 400
 """Lines above the cursor that are scanned for what is still open."""
@@ -69,7 +69,7 @@ def unfit(place: Place) -> Reason | None:
         return Reason.NO_CONTEXT
     if _WORD.match(place.left[-1:]) and _WORD.match(place.right[:1]):
         return Reason.MID_WORD
-    return None if _RIGHT_OK.match(place.right) else Reason.MID_LINE
+    return None if _RIGHT_OK.fullmatch(place.right.strip()) else Reason.MID_LINE
 
 
 def open_at(place: Place, anchor: tuple[int, str] | None) -> tuple[Scan, str]:

@@ -53,7 +53,7 @@ class Language:
 _QUOTES = (('"', '"'), ("'", "'"))
 _DOUBLE = (('"', '"'),)
 _SLASHES = (("/*", "*/"),)
-_CASE = r"|^\s*(?:case\b.*|default|public|private|protected)\s*:$"
+_CASE = r"|^\s*(?:case\b.*|(?:default|public|private|protected)\s*):$"
 _C = Lexis(("//",), _QUOTES, _SLASHES, opens=r"\{$" + _CASE)
 _HASH = Lexis(("#",), _QUOTES, long=frozenset("\"'"))
 _PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
@@ -182,10 +182,10 @@ LANGUAGES = (
     Language(
         "lua", "lua", "", "tree_sitter_lua",
         Lexis(("--",), (("[[", "]]"), *_QUOTES), (("--[[", "]]"),), frozenset(("[[",)),
-              opens=r"\b(?:then|do|else|repeat)$|\bfunction\s*[\w.:]*\s*\([^()]*\)$", defines=r"(?:local\s+)?function",
+              opens=r"\b(?:then|do|else|repeat)$|\bfunction\s*+[\w.:]*\s*\([^()]*\)$", defines=r"(?:local\s+)?function",
               closes="end|until"),
         "", "function_declaration function_definition", "",
-        modules=Modules(r"""require\s*\(?\s*["'](?P<path>[\w.]+)["']""", ".", ("{}.lua", "{}/init.lua", "lua/{}.lua")),
+        modules=Modules(r"""require\s*+\(?\s*["'](?P<path>[\w.]+)["']""", ".", ("{}.lua", "{}/init.lua", "lua/{}.lua")),
     ),
     Language(
         "shellscript", "sh bash zsh ksh", "sh bash zsh", "tree_sitter_bash",

@@ -20,7 +20,7 @@ _TELLING = 12
 """Characters from which on a line tells something by being nearly the same."""
 _ALIKE = 0.95
 _TO_ITSELF = re.compile(r"""([\w.\[\]'"]+) *= *\1;?""")
-_ASSIGNED = re.compile(r"""[\w.\[\]'"]+ *= *[^()]+""")
+_ASSIGNED = re.compile(r"""[\w.\[\]'"]+ *=[^()]+""")
 """An assignment that calls nothing."""
 _MOST_CUTS = 12
 """Lines that may be given up, one after the other, until the rest parses."""
@@ -137,8 +137,11 @@ def without_fence(text: str, frame: Frame) -> str:
     """Cut before a fence of Markdown that has no place in code: the model explains itself."""
     if frame.state.string or not (frame.lexis.comments or frame.lexis.blocks):
         return text
-    found = re.search(r"^\s*```", text, re.MULTILINE) if frame.context.language != "markdown" else None
-    return text[: found.start()] if found else text
+    found = re.search(r"^[^\S\n]*```", text, re.MULTILINE) if frame.context.language != "markdown" else None
+    if not found:
+        return text
+    kept = text[: found.start()].rstrip()
+    return kept + "\n" if kept else ""
 
 
 def without_similar_lines(text: str, frame: Frame) -> str:
