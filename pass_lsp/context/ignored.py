@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 import pathspec
 
 NAMES = (".gitignore", ".pass-lsp-ignore")
+_LARGEST = 1 << 20
+_NONE = (0, 0)
 
 
 def is_ignored(path: str, roots: tuple[str, ...]) -> bool:
-    """Whether ignore files of the folder of `roots` that `path` lies in exclude it; the deepest rule decides."""
+    """Whether ignore files of the folder of `roots` that `path` lies in exclude it; the deepest rule decides.
+
+    As with git, nothing that lies in an excluded folder is brought back.
+    """
     root = root_of(path, roots)
     if root is None:
         return False
-    parts, verdict = PurePosixPath(path).relative_to(root).parts, False
-    for depth in range(len(parts)):
-        folder = PurePosixPath(root, *parts[:depth])
-        for name in NAMES:
-            spec = _spec(str(folder / name))
-            found = spec.check_file("/".join(parts[depth:])).include if spec else None
-            verdict = verdict if found is None else found
-    return verdict
+    parts, folder = PurePosixPath(path).relative_to(root).parts, root
+    files: list[tuple[int, str, tuple[int, int]]] = []
+    for depth, part in enumerate(parts):
+        for file in (f"{folder}/{name}" for name in NAMES):
+            if (version := stamp(file)) != _NONE:
+                files.append((depth, file, version))
+        folder = f"{folder}/{part}"
+    return bool(files) and _excluded(parts, tuple(files))
 
 
 def root_of(path: str, roots: tuple[str, ...]) -> str | None:
@@ -32,25 +39,59 @@ def root_of(path: str, roots: tuple[str, ...]) -> str | None:
     return max(inside, key=len, default=None)
 
 
-def _spec(path: str) -> pathspec.GitIgnoreSpec | None:
-    return _read(path, stamp(path))
-
-
 def stamp(path: str) -> tuple[int, int]:
     """Modification time (ns) and size of a file; zeros if there is none."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
-        return 0, 0
+        return _NONE
     return found.st_mtime_ns, found.st_size
 
 
+@lru_cache(maxsize=1024)
+def _excluded(parts: tuple[str, ...], files: tuple[tuple[int, str, tuple[int, int]], ...]) -> bool:
+    """Whether ignore `files`, each with the depth of its folder, exclude a path or a folder above it."""
+    for length in range(1, len(parts) + 1):
+        for depth, file, version in reversed(files):
+            inside = "/".join(parts[depth:length])
+            found = _decided(_patterns(file, version), inside, length < len(parts)) if inside else None
+            if found:
+                return True
+            if found is not None:
+                break
+    return False
+
+
+def _decided(patterns: tuple[tuple[re.Pattern[str], bool], ...], path: str, folder: bool) -> bool | None:
+    """Whether the last pattern that matches `path` itself, and not only a folder above it, excludes it."""
+    return next((excludes for pattern, excludes in reversed(patterns) if _matches(pattern, path, folder)), None)
+
+
+def _matches(pattern: re.Pattern[str], path: str, folder: bool) -> bool:
+    # The only group of a pattern is the slash behind a folder's name.
+    found = pattern.search(path)
+    if found and not any(found.groups()):
+        return True
+    ends = (match.end(1) for match in pattern.finditer(path + "/") if match.groups()) if folder else ()
+    return len(path) + 1 in ends
+
+
 @lru_cache(maxsize=256)
-def _read(path: str, version: tuple[int, int]) -> pathspec.GitIgnoreSpec | None:
-    if version == (0, 0):
-        return None
+def _patterns(path: str, version: tuple[int, int]) -> tuple[tuple[re.Pattern[str], bool], ...]:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return pathspec.GitIgnoreSpec.from_lines(file.read(1 << 20).splitlines())
+        with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+            return tuple(_compiled(file.read(_LARGEST)))
     except (OSError, ValueError):
-        return None
+        return ()
+
+
+def _compiled(text: str) -> Iterator[tuple[re.Pattern[str], bool]]:
+    """The patterns of an ignore file. A line that is none is left out, as git does; the others count."""
+    for line in text.split("\n"):
+        try:
+            found = pathspec.GitIgnoreSpec.from_lines([line.removesuffix("\r")]).patterns
+        except (ValueError, re.error):
+            continue
+        for pattern in found:
+            if pattern.regex is not None and pattern.include is not None:
+                yield pattern.regex, pattern.include

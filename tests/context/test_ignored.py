@@ -1,0 +1,56 @@
+"""Ignore files say what they say to git."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pass_lsp.context.ignored import NAMES, is_ignored
+
+RULES = [
+    # What cannot be a pattern is left out alone.
+    ({"": "build\\\nlocal.py\n"}, {"local.py": True, "build/x.py": False}),
+    ({"": "!\nlocal.py\n"}, {"local.py": True, "x.py": False}),
+    ({"": "[z-a].txt\nlocal.py\n"}, {"local.py": True, "x.txt": False}),
+    # Lines end where git ends them.
+    ({"": "\ufefflocal.py\n*.log\n"}, {"local.py": True, "x.log": True}),
+    ({"": "local.py\r\n*.log\r\n"}, {"local.py": True, "x.log": True}),
+    ({"": "*.py\n#\f!x.py\n# \u2028!x.py\n#\r!x.py\n"}, {"x.py": True}),
+    # Nothing below an excluded folder is brought back, unless the folder is.
+    ({"": "private/\n*.py[cod]\n!*.py\n"}, {"private/keys.py": True, "private/a/b.py": True, "keys.py": False}),
+    ({"": "*\n!*.py\n"}, {"private/keys.py": True, "keys.py": False}),
+    ({"": "*\n!*/\n!*.py\n"}, {"public/keys.py": False, "public/keys.txt": True}),
+    ({"": "private/\n", "private/": "*.tmp\n!*.py\n"}, {"private/keys.py": True}),
+    ({"": "private/\n!private/\n"}, {"private/keys.py": False}),
+    ({"": "private/*\n!private/shown/\n"}, {"private/keys.py": True, "private/shown/keys.py": False}),
+    ({"": "private/**\n!private/keys.py\n"}, {"private/keys.py": False, "private/other.py": True}),
+    # A folder that is brought back brings back no file that a pattern names.
+    ({"": "*.py\n!private/\n"}, {"private/keys.py": True, "private/keys.txt": False}),
+    ({"": "shared/\n", "a/": "!shared\n"}, {"a/shared/keys.py": False, "b/shared/keys.py": True}),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("files", "ignored"), RULES)
+def test_rules_are_those_of_git(files: dict[str, str], ignored: dict[str, bool], name: str, tmp_path: Path) -> None:
+    written(tmp_path, files, name)
+    assert {path: is_ignored(f"{tmp_path}/{path}", (str(tmp_path),)) for path in ignored} == ignored
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.parametrize(("files", "ignored"), RULES)
+def test_git_says_the_same(files: dict[str, str], ignored: dict[str, bool], tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    written(tmp_path, files, ".gitignore")
+    for path, expected in ignored.items():
+        asked = subprocess.run(["git", "-C", tmp_path, "check-ignore", "-q", "--no-index", path])
+        assert (asked.returncode == 0) is expected, path
+
+
+def written(root: Path, files: dict[str, str], name: str) -> None:
+    for folder, text in files.items():
+        (root / folder).mkdir(exist_ok=True)
+        (root / folder / name).write_text(text, encoding="utf-8", newline="")
