@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pass_lsp.context import build_context, syntax
-from pass_lsp.context.exclusions import is_secret
+from pass_lsp.context.exclusions import is_secret, refusal
 from pass_lsp.context.syntax import WINDOW_LINES, Trees, grammar, one_byte_each
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import LANGUAGES, Language, language_of, lexis_of
@@ -259,6 +260,10 @@ def test_a_wide_gap_right_of_the_cursor_is_read_once() -> None:
         ("/p/.env", True), (".env.production", True), ("/p/prod.env", True), ("/h/.ssh/config", True),
         ("server.pem", True), ("a/id_rsa", True), ("credentials.json", True), ("secrets.yaml", True),
         ("/h/.aws/credentials", True), ("infra.tfvars", True), ("/h/.git/config", True), (".npmrc", True),
+        ("terraform.tfstate.backup", True), ("prod.tfvars.json", True), ("/h/.vault-token", True), (".secrets", True),
+        (".secrets.toml", True), ("local.settings.json", True), ("server.key~", True), ("key.pem.bak", True),
+        ("id_rsa.old", True), ("prod.env.orig", True), (".credentials.swp", False), ("secrets.yaml.bak~", True),
+        ("secrets.py~", False), ("settings.json", False), ("terraform.tf.bak", False), ("main.py.orig", False),
         ("secrets.py", False), ("environment.py", False), ("credentials.rs", False), ("keyboard.py", False),
         ("src/env/main.py", False), ("monkey.py", False), ("", False),
     ],
@@ -275,8 +280,52 @@ def test_comments_and_strings_can_be_left_alone(source: str, silent: bool) -> No
     assert context.reason is (Reason.IN_COMMENT if silent else None)
 
 
-def test_code_that_names_the_mark_of_a_key_is_code() -> None:
-    assert context_of('MARK = "-----BEGIN PRIVATE KEY-----"\nx = <CURSOR>').reason is None
+BEGIN, END, BASE64 = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "MC4CAQ" + "Ab1+/" * 11 + "abc"
+SHORT = f"{BEGIN}\n{BASE64}\n{END}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SHORT,
+        SHORT.replace("\n", "\r\n"),
+        "key: |\n" + "".join(f"  {line}\n" for line in SHORT.splitlines()),
+        json.dumps({"type": "service_account", "private_key": SHORT}),
+        json.dumps(json.dumps({"private_key": SHORT})),
+        "KEY = (\n" + "".join(f'    "{line}\\n"\n' for line in SHORT.splitlines()) + ")\n",
+        "KEY = " + " +\n    ".join(f"'{line}\\n'" for line in SHORT.splitlines()),
+        "[" + ", ".join(f"`{line}`" for line in SHORT.splitlines()) + "].join('\\n')",
+        "".join(f"# {line}\n" for line in SHORT.splitlines()),
+        f"{BEGIN}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{'0F' * 16}\n\n{BASE64}\n",
+        json.dumps(f"{BEGIN}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{'0F' * 16}\n\n{BASE64}\n"),
+        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG v2\n\n{BASE64}\n",
+    ],
+)
+def test_private_keys_are_told_in_any_writing(text: str) -> None:
+    assert refusal(Document("", text, path="/p/settings"), 0) is Reason.EXCLUDED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'MARK = "{BEGIN}"\nx = ',
+        f'BEGIN, END = "{BEGIN}\\n", "{END}\\n"\n\n# {"=" * 79}\n# Keys\n',
+        f"const begin = '{BEGIN}';\n{'/' * 79}\n",
+        f'text = f"{BEGIN}\\n{{encoded}}\\n{END}"\n',
+        f"{BEGIN}\nMIIE...\n{END}\n",
+        f"-----BEGIN CERTIFICATE-----\n{BASE64}\n",
+        f"-----BEGIN PUBLIC KEY-----\n{BASE64}\n",
+        # What tried each way to divide these would not end.
+        BEGIN + "\\" * 200_000,
+        BEGIN + "\\\\n" * 200_000,
+        BEGIN + "A: B\n" * 200_000,
+        BEGIN * 20_000,
+        "-----BEGIN " + "A " * 200_000,
+    ],
+    ids=range(12),
+)
+def test_code_that_names_the_mark_of_a_key_is_code(text: str) -> None:
+    assert refusal(Document("", text + "\n", path="/p/keys.py"), 10**6) is None
 
 
 def test_the_uri_names_the_file_when_the_path_does_not() -> None:

@@ -19,9 +19,17 @@ _SECRET_NAMES = (
     ".dockercfg", ".my.cnf", ".s3cfg", ".vault_pass*", "credentials", "credentials.*", "client_secret*.json",
     "secret", "secrets", "secret.*", "secrets.*", "service-account*.json", "id_rsa*", "id_dsa*", "id_ecdsa*",
     "id_ed25519*", "*.pem", "*.key", "*.p12", "*.pfx", "*.p8", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.gpg",
-    "*.asc", "*.tfvars", "*.tfstate", "*.ovpn", "*.crt", "*.cer", "*.der",
+    "*.asc", "*.tfvars", "*.tfvars.json", "*.tfstate", "*.tfstate.*", "*.ovpn", "*.crt", "*.cer", "*.der",
+    ".secret", ".secrets", ".secrets.*", ".vault-token", "local.settings.json",
 )  # fmt: skip
-_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+(?:[A-Za-z0-9+/=]{40,}\s+){2}")
+_COPY = re.compile(r"(?:~|\.(?:bak|old|orig|swp))+$")
+"""What editors and careful people put behind the name of a file that they keep a copy of."""
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+    # The key may be in one string or several, its line ends escaped or not, behind lines such as `Proc-Type: ...`.
+    r"(?:\\++[nrt]?+|\s++|[\"'`+&,.;:()\[\]|#*/_-]|[A-Z][A-Za-z-]{1,20}: [^\r\n\\\"']{0,100}+){0,200}+"
+    r"[A-Za-z0-9][A-Za-z0-9+/]{39}"
+)
 _SECRET_FOLDERS = frozenset((".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".git"))
 # Source code about secrets (such as the standard library's own secrets.py) holds none.
 _CODE = re.compile(r"\.(py|pyi|js|jsx|mjs|ts|tsx|go|rs|java|kt|c|cc|cpp|h|hpp|cs|rb|php|lua|swift|scala|md|rst)$")
@@ -43,6 +51,7 @@ def is_secret(path: str) -> bool:
     *folders, name = [part.lower() for part in path.split("/")] or [""]
     if not _SECRET_FOLDERS.isdisjoint(folders):
         return True
+    name = _COPY.sub("", name)
     code = _CODE.search(name) and not name.startswith(".env")
     return not code and any(fnmatchcase(name, pattern) for pattern in _SECRET_NAMES)
 
@@ -55,7 +64,7 @@ def refusal(document: Document, line: int | None) -> Reason | None:
         return Reason.TOO_LARGE
     if _binary(document.text):
         return Reason.BINARY
-    if "PRIVATE KEY-----" in document.text and _PRIVATE_KEY.search(document.text):
+    if "PRIVATE KEY" in document.text and _PRIVATE_KEY.search(document.text):
         return Reason.EXCLUDED
     first, last = (0, document.line_count) if line is None else (line - _NEAR, line + _NEAR + 1)
     near = range(max(first, 0), min(last, document.line_count))
