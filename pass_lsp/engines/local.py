@@ -6,6 +6,7 @@ One request at a time; a lock makes callers from several threads take turns.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from pass_lsp.decoding.cache import CachePool
 from pass_lsp.decoding.costs import kept, measured
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.generate import Parts, generate, sample
-from pass_lsp.decoding.graphs.conversion import Conversion, conversion, convert, executor_of
+from pass_lsp.decoding.graphs.conversion import Conversion, conversion, convert, discard, executor_of
 from pass_lsp.decoding.lookahead import Lookahead, load_lookahead, random_lookahead
 from pass_lsp.decoding.model import (
     Limits,
@@ -39,6 +40,8 @@ from pass_lsp.errors import ConfigError, ModelError, PromptError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
 
 SMALL_MODEL = 2**22
 CACHE_BYTES = 2**29
@@ -121,13 +124,26 @@ def _converted(
     stock: Callable[[], PreTrainedModel],
     threads: int,
 ) -> Executor | None:
-    """The fast executor, made now if need be; None when the family cannot be converted, or nothing can be kept."""
-    try:
-        if not fast.done and not convert(fast, stock(), artifact):
+    """The fast executor, made now if need be; None when the family cannot be converted, or nothing can be kept.
+
+    What was kept may be damaged: a full disk, a crash. It is made once more, and else done without.
+    """
+    for again in (False, True):
+        try:
+            if not fast.done and not convert(fast, stock(), artifact):
+                return None
+        except OSError:  # no room or no right to write into the cache folder
             return None
-    except OSError:  # no room or no right to write into the cache folder
-        return None
-    return executor_of(fast, limits.window, artifact, threads)
+        try:
+            return executor_of(fast, limits.window, artifact, threads)
+        except Exception as error:
+            what = "is left aside" if again else "is made again"
+            log.warning(
+                "The converted model in %s cannot be read (%s) and %s.", fast.folder, type(error).__name__, what
+            )
+        with contextlib.suppress(OSError):
+            discard(fast)
+    return None
 
 
 def _costs(executor: Executor, limits: Limits, key: str) -> tuple[Seconds, Seconds]:

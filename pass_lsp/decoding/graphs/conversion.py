@@ -6,6 +6,7 @@ stale; the least recently used ones are removed when the cache grows over its bo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -113,12 +114,22 @@ def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | N
 
 
 def executor_of(done: Conversion, window: int | None, lookahead: Lookahead | None, threads: int) -> GraphExecutor:
-    """The executor of a finished conversion; `window` is the model's sliding one."""
-    os.utime(done.folder)
+    """The executor of a finished conversion; `window` is the model's sliding one.
+
+    Raises whatever its readers raise where a file of it is damaged: they have no common base.
+    """
+    with contextlib.suppress(OSError):  # only for the order in which old ones are removed; the cache may be read-only
+        os.utime(done.folder)
     tables = load_file(done.folder / "tables.safetensors")
     graph = _graph_in(done.folder)
     kind = _KINDS[graph.stem]
     return kind(graph, window, tables["table"], tables.get("output", tables["table"]), lookahead, threads)
+
+
+def discard(damaged: Conversion) -> None:
+    """Remove what cannot be read, so that it is made anew. Raises `OSError`."""
+    with filelock.FileLock(str(damaged.folder) + ".lock"):
+        shutil.rmtree(damaged.folder)
 
 
 def _graph_in(folder: Path) -> Path:

@@ -1,0 +1,89 @@
+"""What an engine does about the converted model that lies in the user's cache: read, made again, done without."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pass_lsp.decoding.graphs import conversion as converting
+from pass_lsp.decoding.graphs.executor import FusedExecutor
+from pass_lsp.decoding.torch_executor import TorchExecutor
+from pass_lsp.engines import local
+from pass_lsp.engines.local import LocalEngine, load_engine
+
+PROMPT = [3, 7, 11, 5]
+
+
+@pytest.fixture
+def load(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], LocalEngine]:
+    """The engine of a tiny model, converted into a cache of its own."""
+    monkeypatch.setattr(converting, "MIN_BYTES", 0)
+    monkeypatch.setattr(local, "user_cache", lambda: tmp_path)
+    return lambda: load_engine(str(model_dir), "cpu", lookahead=None)
+
+
+def kept(tmp_path: Path) -> Path:
+    """The folder of the one converted model."""
+    [folder] = [path for path in (tmp_path / "graphs").iterdir() if path.is_dir()]
+    return folder
+
+
+def truncate(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        found = next(folder.glob(name))
+        os.truncate(found, found.stat().st_size // 2)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate("fused.onnx"),
+        truncate("tables.safetensors"),
+        lambda folder: (folder / "fused.onnx").unlink(),
+        lambda folder: (folder / "fused.onnx").write_bytes(b""),
+    ],
+    ids=["half a graph", "half the tables", "no graph", "an empty graph"],
+)
+def test_a_damaged_conversion_is_made_again(
+    load: Callable[[], LocalEngine], tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = load()
+    answer = first.generate(PROMPT).token_ids
+    damage(kept(tmp_path))
+    again = load()
+    assert isinstance(again.executor, FusedExecutor) and again.generate(PROMPT).token_ids == answer
+    assert str(kept(tmp_path)) in caplog.text
+    caplog.clear()
+    assert isinstance(load().executor, FusedExecutor) and not caplog.text
+
+
+def test_one_that_stays_damaged_is_done_without(
+    load: Callable[[], LocalEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = load().generate(PROMPT).token_ids
+    truncate("fused.onnx")(kept(tmp_path))
+
+    def locked(folder: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", locked)
+    stock = load()
+    assert isinstance(stock.executor, TorchExecutor) and stock.generate(PROMPT).token_ids == answer
+
+
+def test_a_cache_that_may_only_be_read_is_read(
+    load: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert isinstance(load().executor, FusedExecutor)
