@@ -17,6 +17,8 @@ OF_THE_ENGINE = frozenset(
     {"model", "engine", "engine_kind", "engine_template", "device", "dtype", "lookahead", "trust_remote_code"}
 )
 USER_ONLY = OF_THE_ENGINE | {"ledger"}
+KEYWORDS = {"model": ("", "embedded", "none"), "lookahead": ("", "auto", "none", "random")}
+"""Settings that may name a folder, and the words that stand for something else, whatever folders there are."""
 SOURCES = ("path", "definitions", "edits", "similar", "open")
 """What a prompt may say beside the document: its path, and what others have, each by one way to find it."""
 

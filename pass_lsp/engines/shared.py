@@ -27,7 +27,7 @@ import httpx2
 import psutil
 
 from pass_lsp import __version__
-from pass_lsp.config import Settings
+from pass_lsp.config import KEYWORDS, Settings
 from pass_lsp.engines.embedded import user_cache
 from pass_lsp.errors import ConfigError, EngineError
 
@@ -192,12 +192,14 @@ _ENGINE = (
 def _options(settings: Settings) -> list[str]:
     """What the engine is loaded with, the same from whatever folder an editor was started in."""
 
-    def whole(name: str) -> str:
-        return str(Path(name).resolve()) if Path(name).is_dir() else name
+    def whole(key: str) -> str:
+        # A folder called `embedded`, in a repository that somebody cloned, is no model.
+        name: str = getattr(settings, key)
+        return name if name in KEYWORDS[key] or not Path(name).is_dir() else str(Path(name).resolve())
 
-    options = ["--model", whole(settings.model), "--device", settings.device, "--dtype", settings.dtype]
+    options = ["--model", whole("model"), "--device", settings.device, "--dtype", settings.dtype]
     trust = ["--trust-remote-code"] if settings.trust_remote_code else []
-    return [*options, "--lookahead", whole(settings.lookahead), *trust]
+    return [*options, "--lookahead", whole("lookahead"), *trust]
 
 
 def _folder() -> Path:

@@ -1,22 +1,27 @@
 """Settings from four places, in the order that `config` lays down: the command line wins over
 the client, the client over the workspace's file, and that over the user's file.
+
+Only the command line names folders from where it runs: the server runs in a repository, perhaps a cloned one, and what
+lies there must not become the model. All other places name a folder by its whole path; the rest are hub ids.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pass_lsp.config import OF_THE_ENGINE, Settings
+from pass_lsp.config import KEYWORDS, OF_THE_ENGINE, Settings
 from pass_lsp.server.folders import config_file
 
 SECTION = "pass-lsp"
 WORKSPACE_FILE = ".pass-lsp.toml"
 _OF_THE_CLIENT = frozenset({"trace"})  # vscode-languageclient keeps its own switch in the server's section
 _LARGEST_FILE = 1 << 20
+_WHOLE = "name it by its whole path (or ~/…); the default is kept"
 
 
 @dataclass
@@ -56,8 +61,24 @@ class Layers:
         local = self.workspace.get(folder, {}) if folder else {}
         for values, trusted in ((self.user, True), (local, False), (self.client, True), (self.command_line, True)):
             settings, complaints = settings.updated(values, trusted=trusted)
-            self.complaints += (new for new in complaints if new not in self.complaints)
-        return settings
+            self._complain(complaints)
+        return settings if "://" in settings.engine else self._placed(settings)
+
+    def _placed(self, settings: Settings) -> Settings:
+        """The same with folders by their whole paths; a name that is a folder's only where this runs is refused."""
+        found: dict[str, Any] = {}
+        for key, keywords in KEYWORDS.items():
+            name = getattr(settings, key)
+            if key in self.command_line or name in keywords:
+                continue
+            found[key] = os.path.expanduser(name)
+            if not os.path.isabs(found[key]) and os.path.exists(found[key]):
+                found[key] = getattr(Settings(), key)
+                self._complain([f"Setting {key!r} is {name!r}, which is a folder of where this runs; {_WHOLE}."])
+        return replace(settings, **found)
+
+    def _complain(self, complaints: Iterable[str]) -> None:
+        self.complaints += (new for new in complaints if new not in self.complaints)
 
     def _read(self, path: Path) -> Mapping[str, Any]:
         try:

@@ -101,6 +101,19 @@ def test_a_model_may_bring_its_code_only_where_the_user_said_so() -> None:
     assert _options(Settings(trust_remote_code=True)) == [*_options(Settings()), "--trust-remote-code"]
 
 
+def test_a_folder_that_is_called_like_a_keyword_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _options(Settings()), _options(Settings(lookahead="none")), _options(Settings(lookahead="random"))
+    for name in ("embedded", "auto", "none", "random"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert before == (
+        _options(Settings()),
+        _options(Settings(lookahead="none")),
+        _options(Settings(lookahead="random")),
+    )
+    assert _options(Settings(model="auto"))[1] == str(tmp_path / "auto")
+
+
 def test_a_stale_socket_is_removed(share: Share, lives: Path) -> None:
     engine = share()
     with socket.socket(socket.AF_UNIX) as dead:

@@ -50,6 +50,43 @@ def test_a_workspace_cannot_choose_what_runs(tmp_path: Path) -> None:
     assert len(made.complaints) == 4
 
 
+@pytest.mark.parametrize("engine", ["", "shared"])
+@pytest.mark.parametrize("name", ["acme/coder", "./acme/coder", "acme"])
+@pytest.mark.parametrize("place", ["user", "client"])
+def test_a_folder_of_where_the_server_runs_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, name: str, engine: str
+) -> None:
+    (tmp_path / "clone" / "acme" / "coder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    wanted = {"model": name, "lookahead": name, "engine": engine}
+    made = layers(tmp_path, "".join(f"{key} = {json.dumps(value)}\n" for key, value in wanted.items()))
+    if place == "client":
+        made.user, made.client = {}, wanted
+    assert made.resolved() == Settings(engine=engine)
+    assert made.resolved() == Settings(engine=engine) and len(made.complaints) == 2
+    assert "'model'" in made.complaints[0] and "whole path" in made.complaints[0]
+
+
+def test_other_names_of_models_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("embedded", "auto", "none", "mine"):
+        (tmp_path / "clone" / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    made = layers(tmp_path, 'model = "acme/coder"\nlookahead = "~/artifact"')
+    assert made.resolved() == Settings(model="acme/coder", lookahead=str(tmp_path / "artifact"))
+    made.client = {"model": str(tmp_path / "clone"), "lookahead": "none"}
+    assert made.resolved() == Settings(model=str(tmp_path / "clone"), lookahead="none")
+    made.client = {"model": "embedded", "lookahead": "auto"}
+    assert made.resolved() == Settings()
+    made.client = {"model": "mine", "engine": "http://localhost:1"}  # a name that the server there knows
+    assert made.resolved().model == "mine"
+    made.client = {}
+    made.command_line = {"model": "mine", "lookahead": "./mine"}
+    assert made.resolved() == Settings(model="mine", lookahead="./mine")
+    assert made.complaints == []
+
+
 @pytest.mark.parametrize("content", ["x = ", "\x00", "[" * 5000, "a = 1\na = 2", "#" * (1 << 21)])
 def test_a_broken_file_is_named_and_ignored(tmp_path: Path, content: str) -> None:
     made = layers(tmp_path, content)
