@@ -22,12 +22,26 @@ export function findServer(around: Surroundings): string | undefined {
     return around.exists(named) ? named : undefined;
   }
   const folders = [
-    ...around.pythons.map((python) => paths.dirname(python)),
+    ...around.pythons
+      .map((python) => paths.dirname(python))
+      .flatMap((folder) => programsBeside(folder, around.windows)),
     ...around.searchPath.split(around.windows ? ';' : ':').filter((folder) => paths.isAbsolute(folder)),
     // Where pipx and uv put programs; an editor started from a desktop often lacks it in its PATH.
     paths.join(around.home, '.local', 'bin'),
   ];
   return folders.map((folder) => paths.join(folder, name)).find(around.exists);
+}
+
+/** Where an environment's programs are, seen from its Python: there, and on Windows in `Scripts` too. */
+function programsBeside(folder: string, windows: boolean): string[] {
+  return windows ? [folder, path.win32.join(folder, 'Scripts')] : [folder];
+}
+
+/** Where the Python of an environment may be: on Windows, conda has it in the root. */
+export function pythonsIn(root: string, windows: boolean): string[] {
+  return windows
+    ? [path.win32.join(root, 'Scripts', 'python.exe'), path.win32.join(root, 'python.exe')]
+    : [path.posix.join(root, 'bin', 'python')];
 }
 
 /** The one command that installs the server: into the active environment, or else by pipx into its own. */

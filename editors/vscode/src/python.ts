@@ -2,6 +2,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
+import { pythonsIn } from './find';
 
 interface PythonApi {
   environments: {
@@ -10,21 +11,20 @@ interface PythonApi {
   };
 }
 
-const IN_ENVIRONMENT = process.platform === 'win32' ? ['Scripts', 'python.exe'] : ['bin', 'python'];
-
 /** Their executables, most specific first. None in a workspace that is not trusted: it may bring its own. */
 export async function activePythons(): Promise<string[]> {
   if (!vscode.workspace.isTrusted) {
     return [];
   }
   const folders = (vscode.workspace.workspaceFolders ?? []).filter((folder) => folder.uri.scheme === 'file');
-  const environments = [process.env.VIRTUAL_ENV, process.env.CONDA_PREFIX].filter(
-    (each) => each !== undefined,
-  );
+  const roots = [
+    process.env.VIRTUAL_ENV,
+    process.env.CONDA_PREFIX,
+    ...folders.map((folder) => path.join(folder.uri.fsPath, '.venv')),
+  ].filter((root) => root !== undefined);
   const candidates = [
     await ofPythonExtension(folders[0]?.uri),
-    ...environments.map((root) => path.join(root, ...IN_ENVIRONMENT)),
-    ...folders.map((folder) => path.join(folder.uri.fsPath, '.venv', ...IN_ENVIRONMENT)),
+    ...roots.flatMap((root) => pythonsIn(root, process.platform === 'win32')),
   ];
   return candidates.filter((python) => python !== undefined).filter((python) => fs.existsSync(python));
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { taken } from '../src/accepts';
-import { findServer, installCommand, type Surroundings } from '../src/find';
+import { findServer, installCommand, pythonsIn, type Surroundings } from '../src/find';
 import { asOptions, chosen, type Inspected, update } from '../src/settings';
 import { render, type Status } from '../src/status';
 
@@ -37,6 +37,26 @@ test('a relative folder of the PATH is not searched: a workspace could put its o
 test('on Windows the program has its own name and the PATH its own separator', () => {
   const windows = { windows: true, searchPath: 'C:\\a;C:\\b', home: 'C:\\me' };
   assert.equal(findServer(around(['C:\\b\\pass-lsp.exe'], windows)), 'C:\\b\\pass-lsp.exe');
+});
+
+test('on Windows the programs of conda and of a Python without an environment are in Scripts beside it', () => {
+  const windows = { windows: true, searchPath: '', home: 'C:\\me' };
+  const found = (file: string, python: string) =>
+    findServer(around([file], { ...windows, pythons: [python] }));
+  assert.equal(
+    found('C:\\conda\\Scripts\\pass-lsp.exe', 'C:\\conda\\python.exe'),
+    'C:\\conda\\Scripts\\pass-lsp.exe',
+  );
+  assert.equal(
+    found('C:\\v\\Scripts\\pass-lsp.exe', 'C:\\v\\Scripts\\python.exe'),
+    'C:\\v\\Scripts\\pass-lsp.exe',
+  );
+  assert.equal(findServer(around(['/v/bin/Scripts/pass-lsp'], { pythons: ['/v/bin/python'] })), undefined);
+});
+
+test('the Python of an environment is in its folder of programs, or on Windows in its root', () => {
+  assert.deepEqual(pythonsIn('/v', false), ['/v/bin/python']);
+  assert.deepEqual(pythonsIn('C:\\v', true), ['C:\\v\\Scripts\\python.exe', 'C:\\v\\python.exe']);
 });
 
 test('one command installs it', () => {
