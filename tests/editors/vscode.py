@@ -38,6 +38,8 @@ ASKED = ".quick-input-widget .quick-input-box input"
 ROWS = ".quick-input-widget .monaco-list-row"
 STATUS = '.statusbar-item[id$="pass-lsp.status"] a'
 PLACE = "#status\\.editor\\.selection"
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks without a proxy of the environment, which does not know this machine."""
 OF_THE_MACHINE = {"pass-lsp.lookahead": "auto"}
 
 
@@ -217,7 +219,7 @@ class VsCode:
 
     def _healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/healthz", timeout=5):
+            with DIRECT.open(f"http://127.0.0.1:{self._port}/healthz", timeout=5):
                 return True
         except OSError:
             return False

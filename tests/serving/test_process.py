@@ -58,7 +58,8 @@ class Running:
     def client(self) -> httpx2.Client:
         if (path := self.where.removeprefix("unix://")) != self.where:
             return httpx2.Client(transport=httpx2.HTTPTransport(uds=path), base_url="http://localhost", timeout=30)
-        return httpx2.Client(base_url=self.where.replace("0.0.0.0", "127.0.0.1"), timeout=30)
+        # No proxy of the environment knows this machine.
+        return httpx2.Client(base_url=self.where.replace("0.0.0.0", "127.0.0.1"), timeout=30, trust_env=False)
 
     def watch(self, client: httpx2.Client) -> bool:
         """Ask how it is; whether it is ready, or gone."""
