@@ -15,12 +15,28 @@ from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Generation, Judged, Reason, SamplingParams
-from pass_lsp.engines.remote import Address, RemoteEngine
+from pass_lsp.engines.remote import Address, RemoteEngine, wire
+from pass_lsp.engines.remote import engine as remote
+from pass_lsp.engines.remote import stream as streams
+from pass_lsp.engines.remote.stream import TAIL_S
 from pass_lsp.errors import ConfigError, EngineError
 from tests.engines import fakes
 from tests.engines.fakes import Connect, Exchange, Fake, Route, serving
 
 SOURCE = "def add(a, b):\n    return \n"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a busy machine is late with comes in time: the end of a stream, and a connection."""
+    wait_at_most(20.0, monkeypatch)
+    monkeypatch.setattr(wire, "CONNECT_S", 20.0)
+
+
+def wait_at_most(tail_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the end of a stream whose answer is over."""
+    for module in (streams, remote):
+        monkeypatch.setattr(module, "TAIL_S", tail_s)
 
 
 def said(engine: Any) -> str | None:
@@ -295,7 +311,7 @@ def test_what_a_server_is_unsure_of_is_not_shown(connect: Connect) -> None:
         assert shown.completion.log_prob is not None and shown.completion.log_prob < -1.0
 
 
-def test_answers_that_end_by_themselves_share_a_connection(connect: Connect) -> None:
+def test_answers_that_end_by_themselves_share_a_connection(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     late = threading.Event()
 
     def lags(exchange: Exchange) -> None:
@@ -312,6 +328,7 @@ def test_answers_that_end_by_themselves_share_a_connection(connect: Connect) -> 
             assert engine.generate(ids, SamplingParams(1)).finish == "eos"
         assert len({each.handler.client_address for each in fake.completions}) == 1
         fake.routes["/v1/completions"] = lags
+        wait_at_most(TAIL_S, monkeypatch)
         assert engine.generate(ids).finish == "eos", "waits for a server that does not end its stream"
         late.set()
 
@@ -434,6 +451,7 @@ def test_garbage_between_events_does_no_harm(connect: Connect) -> None:
         ):
             for byte in data:
                 exchange.chunk(bytes([byte]))
+        exchange.chunk(b"")
 
     with serving(acting(act)) as fake:
         assert said(connect(fake.url)) == "a +"  # up to what is no text
@@ -494,7 +512,10 @@ def test_a_dead_replica_is_asked_once_more_for_the_rest(connect: Connect) -> Non
         assert second.body["prompt"] == first.body["prompt"] + "a + "
 
 
-def test_a_keystroke_never_costs_two_retries_and_reading_ahead_none(connect: Connect) -> None:
+def test_a_keystroke_never_costs_two_retries_and_reading_ahead_none(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_RETRY_S", 60.0)
     with serving(acting(lambda exchange: exchange.die())) as fake:
         engine = connect(fake.url)
         ids = engine.tokenizer("x")["input_ids"]
