@@ -16,8 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
+from pass_lsp.completion import complete_document
 from pass_lsp.config import Settings
-from pass_lsp.engines.embedded import user_cache
+from pass_lsp.documents.document import Document
+from pass_lsp.engines.embedded import measured_hopeless, user_cache
 from tests.editors.wire import Wire
 
 ROOT = Path(__file__).parents[2]
@@ -108,16 +110,18 @@ def holes(folder: Path) -> Iterator[Hole]:
 
 @pytest.fixture(scope="session")
 def hole(tmp_path_factory: pytest.TempPathFactory) -> Hole:
-    """A hole that the embedded model fills with several lines."""
+    """A hole that the embedded model fills with several lines, and is sure enough of to show them to a new user."""
     import pass_lsp
 
+    hopeless = measured_hopeless("embedded")
     engine = pass_lsp.load_engine()
     project = tmp_path_factory.mktemp("user") / "work" / "project"  # a prompt names two folders: the same in every run
     project.mkdir(parents=True)
     for each in holes(project):
-        character = len(each.indent)
         named = (str(each.path), f"{project.name}/{each.path.name}")  # as in a file by itself, and in an open folder
-        items = [pass_lsp.complete(each.with_(""), each.line, character, engine=engine, path=path) for path in named]
+        asked = [Document("", each.with_(""), language="python", path=path) for path in named]
+        place = (len(each.before) + 1, engine, Settings(deadline_ms=0))
+        items = [complete_document(it, *place, least_log_prob=hopeless).completion for it in asked]
         if all(item and "\n" in item.text.strip() and item.text.isascii() for item in items):
             return each
     raise AssertionError("the model fills no hole with more than one line")
