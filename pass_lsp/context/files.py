@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from glob import escape, iglob
-from itertools import islice
 from pathlib import PurePosixPath
 
 from pass_lsp.context.exclusions import refusal
@@ -20,68 +20,113 @@ _MOST_FOLDERS = 8
 _MOST_IN_FOLDER = 8
 _HEAD_LINES = 400
 _SOURCE_FOLDERS = ("", "src", "lib", "include", "app")
+_NAME = re.compile(r"[\s(]*([^\W\d][\w.]*)")
 
 
 def imported(
     document: Document, path: str, modules: Modules, workspace: Workspace, expired: Callable[[], bool]
 ) -> Iterator[Document]:
     """The documents that the imports in the head of `document` lead to, in their order, until time has `expired`."""
-    pattern, seen = re.compile(modules.pattern), {path}
-    end = document.line_start(min(_HEAD_LINES, document.line_count - 1))
-    for line in (document.text[:end] or document.text).splitlines():
-        match = pattern.search(line)
-        if match and expired():
-            return
-        for candidate in _candidates(match["path"], path, modules, workspace) if match else ():
-            if candidate in seen:
-                break
-            found = _opened(candidate, workspace) or _read(candidate, workspace)
-            if found is not None:
-                seen.add(candidate)
-                yield found
-                break
-
-
-def _candidates(module: str, path: str, modules: Modules, workspace: Workspace) -> Iterator[str]:
-    """Paths that a module may have, most likely first, none outside the open folders."""
-    folder, root = PurePosixPath(path).parent, root_of(path, workspace.roots)
+    root, seen = root_of(path, workspace.roots), {path}
     if root is None:
         return
-    for parts, bases in _places(module, folder, root, modules.separator):
-        # The last part may be what is imported from the module.
-        for named in (parts, parts[:-1]):
-            for base in bases if named else ():
-                for pattern in modules.files:
-                    yield from _expanded(base, pattern.format("/".join(named)), root)
+    importer = _Importer(PurePosixPath(path).parent, root, modules)
+    end = document.line_start(min(_HEAD_LINES, document.line_count - 1))
+    for module in importer.named(iter((document.text[:end] or document.text).splitlines())):
+        for files in importer.candidates(module):
+            known = not seen.isdisjoint(files)
+            for file in files:
+                if expired():
+                    return
+                found = _opened(file, workspace) or _read(file, workspace) if file not in seen else None
+                if found is not None:
+                    known = True
+                    seen.add(file)
+                    yield found
+            if known:
+                break
 
 
-def _places(
-    module: str, folder: PurePosixPath, root: str, separator: str
-) -> Iterator[tuple[list[str], list[PurePosixPath]]]:
-    dots = len(module) - len(module.lstrip("."))
-    if separator == "." and dots:
-        yield [part for part in module[dots:].split(".") if part], [folder.joinpath(*[".."] * (dots - 1))]
-        return
-    parts = [part for part in module.split(separator) if part]
-    if separator == "/" and dots:
-        yield parts, [folder]
-        return
-    above = [base for base in (folder, *folder.parents) if base.is_relative_to(root)][:_MOST_FOLDERS]
-    bases = list(dict.fromkeys([*above, *(PurePosixPath(root, name) for name in _SOURCE_FOLDERS)]))
-    # A Go import begins with the name of the module, which is no folder.
-    for first in range(min(len(parts), 4) if separator == "/" else 1):
-        yield parts[first:], bases
+@dataclass(frozen=True, slots=True)
+class _Importer:
+    """The folder of a file that imports, the open folder that it lies in, and how its language names modules."""
+
+    folder: PurePosixPath
+    root: str
+    modules: Modules
+
+    def named(self, lines: Iterator[str]) -> Iterator[str]:
+        """The modules that lines of code name, in their order."""
+        pattern = re.compile(self.modules.pattern)
+        for match in filter(None, map(pattern.search, lines)):
+            path, names = match["path"], _names(match, lines)
+            if not path:
+                yield from names
+                continue
+            yield path
+            # What is imported from a folder may be a module in it.
+            if names and self._is_folder(path):
+                yield from (path + name if path.endswith(".") else f"{path}.{name}" for name in names)
+
+    def candidates(self, module: str) -> Iterator[list[str]]:
+        """The files that a module may be, most likely first, none outside the open folder."""
+        for parts, bases in self._places(module):
+            # The last part may be what is imported from the module.
+            shorter = len(parts) > 1 and self.modules.separator != "/"
+            for named in (parts, parts[:-1]) if shorter else (parts,):
+                for base in bases:
+                    yield from self._files(base, "/".join(named))
+
+    def _files(self, base: PurePosixPath, named: str) -> Iterator[list[str]]:
+        made_from = [named.removesuffix(made) + source for made, source in self.modules.sources if named.endswith(made)]
+        for file, all_of in (*((file, "") for file in made_from), *map(_parted, self.modules.files)):
+            path = _normal(base / file.format(named).lstrip("/"))
+            if PurePosixPath(path).is_relative_to(self.root):
+                yield _in_folder(path, all_of) if all_of else [path]
+
+    def _is_folder(self, module: str) -> bool:
+        places = ((base, parts) for parts, bases in self._places(module) for base in bases)
+        return any(os.path.isdir(_normal(base.joinpath(*parts))) for base, parts in places)
+
+    def _places(self, module: str) -> Iterator[tuple[list[str], list[PurePosixPath]]]:
+        """The parts of a module's path, and the folders that it may begin in."""
+        separator, dots = self.modules.separator, len(module) - len(module.lstrip("."))
+        if separator == "." and dots:
+            yield [part for part in module[dots:].split(".") if part], [self.folder.joinpath(*[".."] * (dots - 1))]
+            return
+        parts = [part for part in module.split(separator) if part]
+        if separator == "/" and dots:
+            yield parts, [self.folder]
+            return
+        above = [base for base in (self.folder, *self.folder.parents) if base.is_relative_to(self.root)][:_MOST_FOLDERS]
+        bases = list(dict.fromkeys([*above, *(PurePosixPath(self.root, name) for name in _SOURCE_FOLDERS)]))
+        # A Go import begins with the name of the module, which is no folder.
+        for first in range(min(len(parts), 4 if separator == "/" else 1)):
+            yield parts[first:], bases
 
 
-def _expanded(base: PurePosixPath, name: str, root: str) -> Iterator[str]:
-    path = _normal(base / name)
-    if not PurePosixPath(path).is_relative_to(root):
-        return
-    if "*" not in name:
-        yield path
-        return
-    before, _, after = path.partition("*")
-    yield from sorted(islice(iglob(f"{escape(before)}*{after}"), _MOST_IN_FOLDER))
+def _names(match: re.Match[str], lines: Iterator[str]) -> list[str]:
+    """The names that an import lists, up to the line that closes their bracket."""
+    found = [match.groupdict().get("names") or ""]
+    while "(" in found[0] and ")" not in found[-1] and (line := next(lines, None)) is not None:
+        found.append(line.partition("#")[0])
+    return [name[1] for part in "".join(found).split(",") if (name := _NAME.match(part))]
+
+
+def _parted(file: str) -> tuple[str, str]:
+    """What a module is called, and the ending of its files if it is a folder."""
+    name, _, ending = file.partition("/*")
+    return name, ending
+
+
+def _in_folder(folder: str, ending: str) -> list[str]:
+    """The first files of a module that is a folder, less its tests, which would say nothing of it."""
+    try:
+        names = sorted(os.listdir(folder))
+    except (OSError, ValueError):
+        return []
+    files = [name for name in names if name.endswith(ending) and name[0] not in "._"]
+    return [f"{folder}/{name}" for name in files if not name.endswith(f"_test{ending}")][:_MOST_IN_FOLDER]
 
 
 def _normal(path: PurePosixPath) -> str:

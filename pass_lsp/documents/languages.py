@@ -17,12 +17,15 @@ from pass_lsp.documents.scan import Lexis
 class Modules:
     """How imports lead to files. `pattern` finds the `path` of a module in a line of code.
 
-    `separator` parts its folders; `files` are what a module may be called, with `{}` for its path.
+    It may find `names` too: those of modules in a folder that has this path, or, without one, of modules.
+    `separator` parts folders; `files` are what a module may be called, with `{}` for its path, and `*` for
+    all files of a folder that is one. `sources` maps endings that are imported to those of what they are made from.
     """
 
     pattern: str
     separator: str
     files: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ _JS_MODULES = Modules(
     r"""(?:from|import|require\()\s*["'](?P<path>\.[^"']*)["']""",
     "/",
     ("{}", "{}.ts", "{}.tsx", "{}.js", "{}.jsx", "{}.d.ts", "{}/index.ts", "{}/index.tsx", "{}/index.js"),
+    ((".js", ".ts"), (".js", ".tsx"), (".jsx", ".tsx"), (".mjs", ".mts"), (".cjs", ".cts")),
 )
 _C_MODULES = Modules(r'#\s*include\s+"(?P<path>[^"]+)"', "/", ("{}",))
 _PYTHON = Lexis(
@@ -105,7 +109,8 @@ LANGUAGES = (
         "import_statement import_from_statement future_import_statement", "function_definition", "class_definition",
         "decorated_definition", filler="x",
         modules=Modules(
-            r"^\s*(?:from|import)\s+(?P<path>\.*[\w.]*)", ".", ("{}.py", "{}/__init__.py", "{}.pyi")
+            r"^\s*(?:from\s++(?P<path>[\w.]+)\s*)?import\b(?P<names>[^#;]*)", ".",
+            ("{}.py", "{}/__init__.py", "{}.pyi"),
         ),
     ),
     Language(

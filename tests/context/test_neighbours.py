@@ -10,11 +10,12 @@ import pytest
 from pass_lsp.config import SOURCES
 from pass_lsp.context import build_context, neighbours, prepare
 from pass_lsp.context.definitions import definitions_of
+from pass_lsp.context.files import imported
 from pass_lsp.context.ignored import is_ignored, root_of
 from pass_lsp.context.neighbours import LIMIT_MS, Neighbours, Piece, Spot, fused
 from pass_lsp.context.similar import likeness, most_similar, windows_of, words_of
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.languages import language_of
+from pass_lsp.documents.languages import language_of, row_of
 from pass_lsp.documents.workspace import Region, Workspace, with_edit
 from pass_lsp.domain import Mode, Reason, Snippet
 from tests.cursor import parse
@@ -87,6 +88,26 @@ ONE_FILE = [
     ("main.php", "<?php\nuse App\\Shop;\n$a = new Shop(<CURSOR>", "src/App/Shop.php", "<?php\nclass Shop\n{\n}\n",
      "class Shop"),
     ("a.sh", "source ./b.sh\nload_all <CURSOR>", "b.sh", "load_all() {\n  echo\n}\n", "load_all() {"),
+    # A module of a folder.
+    ("app/main.py", "from . import shop\nshop.open_shop(<CURSOR>", "app/shop.py", SHOP, "def open_shop("),
+    ("app/a/main.py", "from .. import x, shop as s\ns.open_shop(<CURSOR>", "app/shop.py", SHOP, "def open_shop("),
+    ("main.py", "from pkg import shop\nshop.open_shop(<CURSOR>", "pkg/shop.py", SHOP, "def open_shop("),
+    ("main.py", "from .pkg import (  # a\n    x,  # b\n    shop,\n)\nshop.open_shop(<CURSOR>", "pkg/shop.py", SHOP,
+     "def open_shop("),
+    ("app/main.py", "from . import open_shop\nopen_shop(<CURSOR>", "app/__init__.py", SHOP, "def open_shop("),
+    ("main.py", "from lib import shop\nshop.open_shop(<CURSOR>", "src/lib/shop/__init__.py", SHOP, "def open_shop("),
+    # Several modules in one line.
+    ("main.py", "import os, shop\nshop.open_shop(<CURSOR>", "shop.py", SHOP, "def open_shop("),
+    ("main.py", "import os as o, pkg.shop as s  # x\ns.open_shop(<CURSOR>", "pkg/shop.py", SHOP, "def open_shop("),
+    # What TypeScript imports is called as its compiler will call it.
+    ("a/x.ts", 'import { f } from "./y.js";\nf(<CURSOR>', "a/y.ts", "export function f(a: number) {\n  a;\n}\n",
+     "export function f(a: number) {"),
+    ("a/x.tsx", 'import { f } from "./y.jsx";\nf(<CURSOR>', "a/y.tsx", "export function f(a: number) {\n  a;\n}\n",
+     "export function f(a: number) {"),
+    ("a/x.ts", 'import { f } from "./y.mjs";\nf(<CURSOR>', "a/y.mts", "export function f(a: number) {\n  a;\n}\n",
+     "export function f(a: number) {"),
+    ("a/x.js", 'import { f } from "./y.js";\nf(<CURSOR>', "a/y.js", "export function f(a) {\n  a;\n}\n",
+     "export function f(a) {"),
 ]  # fmt: skip
 
 
@@ -102,6 +123,29 @@ def test_definitions_behind_imports(
     assert expected in snippets[0].text
     assert snippets[0].path == str(tmp_path / path)
     assert found(document, offset, Workspace(roots=(str(tmp_path),)), ("similar",)) == []
+
+
+def test_all_files_of_a_go_package_are_read_but_its_tests(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    names = ["Test", "Close", "Open", *(f"More{number}" for number in range(9))]
+    for name in names:
+        file = "a_test.go" if name == "Test" else f"{name.lower()}.go"
+        (tmp_path / "shop" / file).write_text(f"package shop\n\nfunc {name}(name string) error {{\n\treturn nil\n}}\n")
+    source = 'package main\n\nimport "example.org/m/shop"\n\nvar all = f(' + ", ".join(f"shop.{name}" for name in names)
+    document, offset = parse(source + ", <CURSOR>", str(tmp_path / "main.go"))
+    found_in = [Path(s.path).name for s in found(document, offset, Workspace(roots=(str(tmp_path),)), ("definitions",))]
+    assert sorted(found_in) == ["close.go", *(f"more{number}.go" for number in range(7))]
+
+
+def test_modules_are_looked_for_until_time_is_up(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.py").write_text(SHOP)
+    document, _ = parse("import a, b, c\n<CURSOR>", str(tmp_path / "main.py"))
+    modules, workspace = row_of("python").modules, Workspace(roots=(str(tmp_path),))
+    assert modules is not None
+    ends = iter([False, False, True])
+    some = list(imported(document, document.path, modules, workspace, lambda: next(ends)))
+    assert [Path(one.path).name for one in some] == ["a.py", "b.py"]
 
 
 def test_a_definition_is_shown_without_the_bodies_in_it() -> None:
