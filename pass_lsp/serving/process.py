@@ -18,12 +18,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pass_lsp.domain import Engine
 from pass_lsp.errors import ConfigError
+from pass_lsp.serving.doorway import Doorway, widen
 from pass_lsp.serving.service import Limits, Service
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
 _GRACE_S = 2
+_BACKLOG = 128
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Of connections whose other end is gone without a word, in seconds and probes: such a client's decode ends too."""
 
@@ -34,17 +36,8 @@ def run(
     """Serve on `listener`; returns after a signal. Raises what loading the model raised."""
     service = Service(limits)
     failures: list[Exception] = []
-    config = uvicorn.Config(
-        app_of(service),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
-        timeout_keep_alive=75,
-    )
-    server = _Server(config)
+    Doorway.most = widen()
+    server = _Server(config_of(service))
 
     def loaded(error: Exception | None) -> None:
         if error is not None:
@@ -60,6 +53,22 @@ def run(
     service.scheduler.close()
     if failures:
         raise failures[0]
+
+
+def config_of(service: Service) -> uvicorn.Config:
+    """How uvicorn serves it."""
+    return uvicorn.Config(
+        app_of(service),
+        http=Doorway,
+        backlog=_BACKLOG,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=75,
+    )
 
 
 def app_of(service: Service) -> ASGIApp:
@@ -111,7 +120,7 @@ def tcp(host: str, port: int) -> socket.socket:
             if hasattr(socket, name):  # by the system
                 listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         listener.bind(address)
-        listener.listen(128)
+        listener.listen(_BACKLOG)
     except (OSError, OverflowError, UnicodeError) as error:
         said = getattr(error, "strerror", None) or error
         raise ConfigError(f"Cannot listen on {host}:{port} ({said}); choose another --host or --port.") from error
@@ -130,7 +139,7 @@ def unix(path: Path) -> Iterator[socket.socket]:
             listener.bind(str(path))
         finally:
             os.umask(before)
-        listener.listen(128)
+        listener.listen(_BACKLOG)
         ours = path.stat().st_ino
     except OSError as error:
         said = error.strerror or error

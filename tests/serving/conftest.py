@@ -19,7 +19,7 @@ import uvicorn
 
 from pass_lsp.domain import Finish, Generation, Judged, SamplingParams
 from pass_lsp.errors import PromptError
-from pass_lsp.serving.process import app_of, tcp
+from pass_lsp.serving.process import config_of, tcp
 from pass_lsp.serving.service import Limits, Service
 
 
@@ -122,9 +122,8 @@ def serve() -> Serve:
     @contextlib.contextmanager
     def here(engine: Any, limits: Limits | None = None, load: Callable[[], Any] | None = None) -> Iterator[Here]:
         service = Service(limits or Limits())
-        config = uvicorn.Config(
-            app_of(service), log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1
-        )
+        config = config_of(service)
+        config.timeout_graceful_shutdown = 1
         server, listener, loaded = uvicorn.Server(config), tcp("127.0.0.1", 0), threading.Event()
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
