@@ -64,9 +64,17 @@ class SharedEngine:
         self._failed: EngineError | None = None
 
     def ensure(self, report: Report = lambda _: None) -> None:
-        """Return once the engine answers, whoever started it. Raises `EngineError`."""
+        """Return once the engine answers, whoever started it. Raises `EngineError`, and `revive` then says it again."""
+        self._failed = None
         if self._healthy():
             return
+        try:
+            self._awaited(report)
+        except EngineError as error:
+            self._failed = error
+            raise
+
+    def _awaited(self, report: Report) -> None:
         report("Waiting for the shared engine")
         try:
             with self._lock:
@@ -101,10 +109,8 @@ class SharedEngine:
         return self._at.with_suffix(".log")
 
     def _again(self) -> None:
-        try:
+        with contextlib.suppress(EngineError):
             self.ensure()
-        except EngineError as error:
-            self._failed = error
 
     def _start(self) -> None:
         """Under the lock: nobody listens and nobody is about to."""

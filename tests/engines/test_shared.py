@@ -145,3 +145,16 @@ def test_one_that_cannot_start_says_why(share: Share, lives: Path) -> None:
     with pytest.raises(EngineError, match=r"did not start: The model is broken; choose another; see .*log"):
         share("crash").ensure()
     assert len(started(lives)) == 1
+
+
+def test_and_says_it_again_to_who_asks_it(share: Share, lives: Path) -> None:
+    engine = share("crash")
+    with contextlib.suppress(EngineError):
+        engine.ensure()
+    with pytest.raises(EngineError, match="did not start: The model is broken; choose another"):
+        engine.revive()
+    assert len(started(lives)) == 1
+    with pytest.raises(EngineError, match="is being started again"):
+        engine.revive()
+    assert engine._restart is not None
+    engine._restart.join()
