@@ -342,6 +342,29 @@ def test_doctor_names_a_remedy_for_a_bad_one(run: Run) -> None:
     assert "no/such/folder" in bad[0]["remedy"]
 
 
+def test_doctor_goes_on_after_what_nobody_expected(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(cli.options, "local_engine", fail)
+    done = run("doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(done.out)}
+    assert done.code == 1 and [name for name, check in checks.items() if not check["ok"]] == ["model"]
+    assert "ZeroDivisionError" in checks["model"]["remedy"]
+    assert list(checks)[-4:] == ["cache", "ledger", "settings", "answers"]
+
+
+def test_doctor_reads_a_ledger_that_somebody_edited(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "pass-lsp").mkdir()
+    values = ('"x"', "[1]", "null", "1e999", "NaN", "1" + "0" * 400, "7")
+    lines = "".join(f'{{"kind":"answer","ms":{value}}}\n' for value in values)
+    (tmp_path / "pass-lsp" / "ledger.jsonl").write_text(lines)
+    done = run("doctor", "--json", "--model", "nowhere")
+    answers = json.loads(done.out)[-1]
+    assert answers["name"] == "answers" and answers["ok"] and "the last 7: p50 7 ms" in answers["found"]
+
+
 def test_doctor_tells_bad_settings_and_why_answers_were_empty(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

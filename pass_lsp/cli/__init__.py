@@ -13,7 +13,7 @@ import typer
 
 import pass_lsp
 from pass_lsp.cli import bench, complete, deploy, doctor, engine, serve, stats, train
-from pass_lsp.errors import PassLspError
+from pass_lsp.cli.options import sentence
 
 app = typer.Typer(
     name="pass-lsp",
@@ -58,16 +58,5 @@ def main() -> None:
             raise
         # Nobody is left to read what `head` and the like have closed.
         if not isinstance(error, BrokenPipeError):
-            typer.echo(f"pass-lsp: {_sentence(error)}", err=True)
+            typer.echo(f"pass-lsp: {sentence(error)}", err=True)
         sys.exit(1)
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, PassLspError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "There is not enough memory; close other programs or choose a smaller model."
-    if isinstance(error, OSError) and error.strerror:
-        where = f" for {error.filename}" if error.filename else ""
-        return f"The system says {error.strerror!r}{where}; check the path, its permissions and the free space."
-    return f"This is a bug in pass-lsp ({type(error).__name__}: {error}); please report it with the command you ran."

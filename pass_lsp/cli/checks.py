@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LEAST_FREE = 100 << 20
 _RECENT = 500
+_ENDLESS_MS = 1e9
 _SPEED_TEST = "import os\n\n\ndef size_of(path):\n    return os.path."
 _ROUND_TRIP = "def f(x):\n\treturn {'é': x[0]}  # 中 \U0001f600\n"
 _REMEDIES = {
@@ -51,14 +52,26 @@ class Check:
 
 
 def checks_of(settings: Settings) -> Iterator[Check]:
-    """All checks; those that need the engine only if it can be loaded or reached."""
+    """All checks; those that need the engine only if it can be loaded or reached.
+
+    Whatever one of them runs into ends its group alone, as a line of its own.
+    """
+    engine = ("engine", _elsewhere(settings)) if settings.engine else ("model", _here(settings))
+    for name, group in (("python", _installed()), engine, ("folders", _own_files()), ("answers", _recent_answers())):
+        try:
+            yield from group
+        except Exception as error:
+            from pass_lsp.cli.options import sentence
+
+            yield Check(name, False, "cannot be looked at", sentence(error))
+
+
+def _installed() -> Iterator[Check]:
+    """Python and the libraries."""
     supported = sys.version_info >= (3, 11)
     yield Check("python", supported, platform.python_version(), "" if supported else "install Python 3.11 or newer")
     for name in ("torch", "transformers", "pygls", "tree-sitter"):
         yield _package(name)
-    yield from _elsewhere(settings) if settings.engine else _here(settings)
-    yield from _own_files()
-    yield _recent_answers()
 
 
 def _elsewhere(settings: Settings) -> Iterator[Check]:
@@ -92,7 +105,9 @@ def _here(settings: Settings) -> Iterator[Check]:
     yield _memory(files)
     began = time.perf_counter()
     try:
-        engine = local_engine(model, device, settings.dtype, settings.lookahead)
+        engine = local_engine(
+            model, device, settings.dtype, settings.lookahead, trust_remote_code=settings.trust_remote_code
+        )
     except PassLspError as error:
         yield Check("model", False, "cannot be loaded", str(error))
     else:
@@ -214,18 +229,21 @@ def _own_files() -> Iterator[Check]:
     yield Check("settings", not layers.complaints, found, " ".join(layers.complaints))
 
 
-def _recent_answers() -> Check:
+def _recent_answers() -> Iterator[Check]:
     """What the ledger says of the last answers, and why some of them were empty."""
     from pass_lsp.server.folders import ledger_file
 
     try:
         answers = [event for event in read(ledger_file()) if event["kind"] == "answer"][-_RECENT:]
     except OSError as error:
-        return Check("answers", False, f"the ledger cannot be read ({error.strerror})", f"remove {ledger_file()}")
+        yield Check("answers", False, f"the ledger cannot be read ({error.strerror})", f"remove {ledger_file()}")
+        return
     if not answers:
-        return Check("answers", True, "none recorded yet")
+        yield Check("answers", True, "none recorded yet")
+        return
     reasons = Counter(str(event["reason"]) for event in answers if event.get("reason"))
-    latencies = sorted(float(event.get("ms", 0)) for event in answers)
+    told = (event.get("ms", 0) for event in answers)
+    latencies = sorted(ms for ms in told if isinstance(ms, int | float) and 0 <= ms < _ENDLESS_MS)
     said = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
     found = f"the last {len(answers)}: p50 {percentile(latencies, 50):.0f} ms; empty: {said or 'none'}"
     common = [reason for reason, count in reasons.most_common() if count * 4 >= len(answers)]
@@ -233,7 +251,7 @@ def _recent_answers() -> Check:
     wrong = any(
         reason.value in common for reason in (Reason.MODEL_FAILED, Reason.FAILED, Reason.DEADLINE, Reason.ENGINE_AWAY)
     )
-    return Check("answers", not wrong, found, remedy)
+    yield Check("answers", not wrong, found, remedy)
 
 
 def _size(count: float) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from pass_lsp.config import Settings
 from pass_lsp.domain import STRATEGIES, Strategy
-from pass_lsp.errors import ConfigError, EngineError
+from pass_lsp.errors import ConfigError, EngineError, PassLspError
 
 if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine
@@ -86,3 +86,15 @@ def local_engine(
     from pass_lsp.engines.local import load_engine
 
     return load_engine(model, device, dtype, lookahead, trust_remote_code, threads, documents)
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the user of any error, with the remedy."""
+    if isinstance(error, PassLspError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory; close other programs or choose a smaller model."
+    if isinstance(error, OSError) and error.strerror:
+        where = f" for {error.filename}" if error.filename else ""
+        return f"The system says {error.strerror!r}{where}; check the path, its permissions and the free space."
+    return f"This is a bug in pass-lsp ({type(error).__name__}: {error}); please report it with the command you ran."

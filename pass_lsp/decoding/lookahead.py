@@ -109,7 +109,7 @@ def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
             if name.startswith("lora.") and name.endswith(".a")
         }
         acceptance = tuple(float(value) for value in manifest.get("acceptance", ()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise LookaheadError(
             f"The look-ahead artifact {folder} cannot be read ({type(error).__name__}); "
             "train it again with `pass-lsp train lookahead`, or choose --lookahead none."

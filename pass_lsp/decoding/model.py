@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
-FALLBACK_CONTEXT = 2048
+FALLBACK_CONTEXT, LEAST_CONTEXT = 2048, 8
 GENERIC_TOKENIZER = "TokenizersBackend"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -143,21 +143,41 @@ def load_limits(path: str, trust_remote_code: bool) -> Limits:
     with _explained(path):
         config = _transformers().AutoConfig.from_pretrained(path, **options)
         _require_standard_cache(path, config)
+        limits = limits_of(config, _generation_config(path))
+    if limits.context_length < LEAST_CONTEXT:
+        raise ModelError(
+            f"{path} has a context of {limits.context_length} tokens, too few for a prompt; "
+            "check max_position_embeddings in its config.json."
+        )
+    return limits
+
+
+def _generation_config(path: str) -> Any:
+    """None where there is none, as in most directories of base models."""
+    local = _is_local(path)
+    if local and not (Path(path) / "generation_config.json").exists():
+        return None
     try:
-        generation = _transformers().GenerationConfig.from_pretrained(path, local_files_only=_is_local(path))
+        return _transformers().GenerationConfig.from_pretrained(path, local_files_only=local)
     except (OSError, ValueError):
-        generation = None  # most directories of base models have none
-    return limits_of(config, generation)
+        if local:
+            raise
+        return None
 
 
 def limits_of(config: Any, generation: Any) -> Limits:
-    """The limits of a model config; EOS ids come from the generation config, else from the model config."""
+    """The limits of a model config; EOS ids come from the generation config, else from the model config.
+
+    Raises whatever a malformed one runs into.
+    """
     found = [getattr(source, "eos_token_id", None) for source in (generation, config)]
     eos = next((ids for ids in found if ids is not None), ())
     text = config.get_text_config()
     lengths = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
     context = next((value for value in lengths if isinstance(value, int) and value > 0), FALLBACK_CONTEXT)
     ends = frozenset([eos] if isinstance(eos, int) else eos)
+    if not all(isinstance(end, int) for end in ends):
+        raise ValueError("eos_token_id must be a token id or a list of them")
     return Limits(text.hidden_size, text.num_hidden_layers, window_of(text), ends, context)
 
 
@@ -201,7 +221,8 @@ class _explained:
         if not list(Path(path).glob("*.safetensors")):
             return f"{path} has no .safetensors file; convert the weights to safetensors (pickles are never loaded)."
         if "trust_remote_code" in str(error):
-            return f"{path} needs its own code; if you trust its author, set trust_remote_code in your user settings."
+            remedy = "give --trust-remote-code, or set trust_remote_code in your user settings"
+            return f"{path} needs its own code; if you trust its author, {remedy}."
         what = f"{type(error).__name__}: {_first_line(error)}"
         return f"{path} is broken or of an unsupported kind ({what}); fetch it again."
 

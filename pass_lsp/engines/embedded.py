@@ -29,7 +29,7 @@ def measured_hopeless(model: str) -> float:
 
     `model` is `embedded` or a directory, beside whose card `train card` keeps what `bench infill` found.
     """
-    with contextlib.suppress(ModelError, OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(ModelError, OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         folder = embedded_model() if model == "embedded" else Path(model)
         least = float(json.loads((folder / "measured.json").read_text("utf-8"))["infill"]["hopeless"]["below"])
         if least <= 0:

@@ -29,6 +29,7 @@ from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.masks import window_of
 from pass_lsp.decoding.model import Limits, limits_of, output_table, table_of
+from pass_lsp.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -70,7 +71,10 @@ class Conversion:
 
 
 def conversion(model: str, dtype: str, device: torch.device, artifact: Path | None, cache: Path) -> Conversion | None:
-    """How `model` would be converted; None where the stock forward stays: GPUs, tiny and huge models, hub ids."""
+    """How `model` would be converted; None where the stock forward stays: GPUs, tiny and huge models, hub ids.
+
+    Raises `ModelError` where a file of it cannot be read.
+    """
     weights = sorted(Path(model).glob("*.safetensors"))
     size = sum(path.stat().st_size for path in weights)
     fits = bool(weights) and MIN_BYTES <= size <= MAX_BYTES
@@ -81,8 +85,11 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
     versions = (FORMAT, dtype, torch.__version__, version("transformers"), onnxruntime.__version__)
     key = sha256(repr(versions).encode())
     for path in sources:
-        with path.open("rb") as source:
-            key.update(file_digest(source, "sha256").digest())
+        try:
+            with path.open("rb") as source:
+                key.update(file_digest(source, "sha256").digest())
+        except OSError as error:
+            raise ModelError(f"{path} cannot be read ({error.strerror}); check it, or make it again.") from error
     return Conversion(Path(model), dtype, cache / key.hexdigest()[:32])
 
 

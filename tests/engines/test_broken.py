@@ -1,0 +1,92 @@
+"""A model directory with one file that is wrong: one sentence, whichever file it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pass_lsp.decoding.graphs import conversion as converting
+from pass_lsp.decoding.lookahead import random_lookahead, save_lookahead
+from pass_lsp.engines import local
+from pass_lsp.engines.embedded import measured_hopeless
+from pass_lsp.engines.local import load_engine
+from pass_lsp.errors import ModelError
+
+Damage = Callable[[Path], None]
+DEEP = "[" * 100_000
+
+
+def says(name: str, **values: Any) -> Damage:
+    """The file's JSON object with other values."""
+
+    def change(model: Path) -> None:
+        file = model / name
+        found = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps(found | values))
+
+    return change
+
+
+def holds(name: str, text: str) -> Damage:
+    def change(model: Path) -> None:
+        (model / name).write_text(text)
+
+    return change
+
+
+def is_a_folder(name: str) -> Damage:
+    def change(model: Path) -> None:
+        (model / name).unlink(missing_ok=True)
+        (model / name).mkdir()
+
+    return change
+
+
+@pytest.fixture
+def model(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny model of one's own that is converted, with a look-ahead artifact."""
+    monkeypatch.setattr(converting, "MIN_BYTES", 0)
+    monkeypatch.setattr(local, "user_cache", lambda: tmp_path / "cache")
+    folder = shutil.copytree(model_dir, tmp_path / "model")
+    save_lookahead(folder / "lookahead", random_lookahead(torch.randn(60, 32)), {})
+    return folder
+
+
+def test_the_model_is_a_good_one(model: Path) -> None:
+    assert load_engine(str(model), "cpu").lookahead is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        says("generation_config.json", eos_token_id="x"),
+        says("generation_config.json", eos_token_id=[0, "x"]),
+        says("generation_config.json", eos_token_id=[[0]]),
+        says("generation_config.json", eos_token_id=1.5),
+        holds("generation_config.json", "[]"),
+        holds("generation_config.json", ""),
+        is_a_folder("generation_config.json"),
+        says("config.json", max_position_embeddings=1),
+        is_a_folder("model.safetensors"),
+        holds("lookahead/manifest.json", DEEP),
+        is_a_folder("lookahead/lookahead.safetensors"),
+    ],
+)
+def test_it_is_one_sentence(model: Path, damage: Damage) -> None:
+    damage(model)
+    with pytest.raises(ModelError) as failed:
+        load_engine(str(model), "cpu")
+    said = str(failed.value)
+    assert said.endswith(".") and ";" in said and "\n" not in said and str(model) in said
+
+
+@pytest.mark.parametrize("text", [DEEP, "[]", '{"infill": {"hopeless": {"below": -1' + "0" * 400 + "}}}"])
+def test_figures_that_cannot_be_read_are_none(model: Path, text: str) -> None:
+    (model / "measured.json").write_text(text)
+    assert measured_hopeless(str(model)) == float("-inf")
