@@ -19,6 +19,8 @@ import pytest
 
 import pass_lsp
 from pass_lsp import cli
+from pass_lsp.cli import options
+from pass_lsp.errors import ModelError
 from pass_lsp.metrics.gate import ledger_name
 from tests.engines import fakes
 
@@ -342,11 +344,45 @@ def test_doctor_names_a_remedy_for_a_bad_one(run: Run) -> None:
     assert "no/such/folder" in bad[0]["remedy"]
 
 
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each engine that a command wants may bring its own code; none is loaded."""
+    asked: list[bool] = []
+
+    def local_engine(*_: object, trust_remote_code: bool = False, **__: object) -> None:
+        asked.append(trust_remote_code)
+        raise ModelError("It is not loaded; this is a test.")
+
+    monkeypatch.setattr(options, "local_engine", local_engine)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["complete", PLACE], ["doctor"], ["bench", "decode", "--holes", "1"], ["bench", "infill", "--holes", "1"]],
+    ids=" ".join,
+)
+def test_a_model_brings_its_own_code_where_that_is_said(run: Run, trusted: list[bool], command: list[str]) -> None:
+    run(*command)
+    run(*command, "--trust-remote-code")
+    assert trusted == [False, True]
+
+
+def test_doctor_trusts_whom_the_settings_trust(
+    run: Run, trusted: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "pass-lsp").mkdir()
+    (tmp_path / "pass-lsp" / "config.toml").write_text("trust_remote_code = true")
+    run("doctor")
+    assert trusted == [True]
+
+
 def test_doctor_goes_on_after_what_nobody_expected(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(cli.options, "local_engine", fail)
+    monkeypatch.setattr(options, "local_engine", fail)
     done = run("doctor", "--json")
     checks = {check["name"]: check for check in json.loads(done.out)}
     assert done.code == 1 and [name for name, check in checks.items() if not check["ok"]] == ["model"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.table import Table
 
 from pass_lsp.cli import options
 from pass_lsp.config import Settings
+
+if TYPE_CHECKING:
+    from pass_lsp.engines.local import LocalEngine
 
 app = typer.Typer(no_args_is_help=True, help="Measure decoding, latency and quality on this machine.")
 
@@ -35,6 +38,7 @@ def decode(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
+    trust_remote_code: options.TrustRemoteCode = False,
     plot: Annotated[Path | None, typer.Option(help="Also draw the figures there.")] = None,
     json_file: JsonFile = None,
 ) -> None:
@@ -45,7 +49,7 @@ def decode(
     from pass_lsp.bench.texts import code_holes, copy_holes, prose_holes
 
     wanted = holes or (6 if study else 20)
-    engine = options.local_engine(model, device, dtype, lookahead, threads=threads)
+    engine = options.local_engine(model, device, dtype, lookahead, trust_remote_code=trust_remote_code, threads=threads)
     settings = Decoding(max_new_tokens, repeats, tuple(temperature or (0.0, 0.8)), threads)
     if study:
         code = _holes(data, wanted) if data else code_holes(wanted)
@@ -72,15 +76,20 @@ def infill(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
+    trust_remote_code: options.TrustRemoteCode = False,
     json_file: JsonFile = None,
 ) -> None:
     """How often the model writes what was there, beside floors that need no model."""
     from pass_lsp.bench.infill import bench_infill
 
     cut, said = _infill_holes(data, holes, seed)
-    there = Settings(model=model, device=device, dtype=dtype, lookahead=lookahead, engine=engine)
-    asked = options.remote_engine(there) if engine else options.local_engine(model, device, dtype, lookahead)
-    other = (Path(against).name, options.local_engine(against, device, dtype, lookahead)) if against else None
+    there = Settings(model, device, dtype, lookahead, trust_remote_code, engine)
+
+    def local(name: str) -> LocalEngine:
+        return options.local_engine(name, device, dtype, lookahead, trust_remote_code=trust_remote_code)
+
+    asked = options.remote_engine(there) if engine else local(model)
+    other = (Path(against).name, local(against)) if against else None
     found = bench_infill(asked, cut, other)
     _report({"bench": "infill", "model": Path(model).name, "data": said, **found}, json_file)
 
@@ -104,6 +113,7 @@ def latency(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
+    trust_remote_code: options.TrustRemoteCode = False,
     json_file: JsonFile = None,
 ) -> None:
     """Type into the real server: milliseconds from a request to its answer, part by part."""
@@ -113,6 +123,7 @@ def latency(
     from pass_lsp.engines.echo import NAME
 
     given = ["--model", NAME if fake else model, "--device", device, "--dtype", dtype, "--lookahead", lookahead]
+    given += ["--trust-remote-code"] if trust_remote_code else []
     given += ["--engine", engine] if engine and not fake else []
     traces = load_traces(data, keystrokes)
     found, samples = bench_latency(given, traces, Pace(speed, wait_ms, pause_ms), overhead=overhead)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,7 @@ def complete(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
+    trust_remote_code: options.TrustRemoteCode = False,
     strategy: options.StrategyName = "auto",
     max_new_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
@@ -52,8 +54,12 @@ def complete(
         max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, strategy=options.strategy_of(strategy)
     )
     document, offset = _place(place)
-    there = Settings(model=model, engine=engine, engine_kind=engine_kind, engine_template=engine_template)
-    loaded = options.remote_engine(there) if engine else options.local_engine(model, device, dtype, lookahead)
+    if engine:
+        own = Settings(model, device, dtype, lookahead, trust_remote_code)
+        there = replace(own, engine=engine, engine_kind=engine_kind, engine_template=engine_template)
+        loaded: Engine = options.remote_engine(there)
+    else:
+        loaded = options.local_engine(model, device, dtype, lookahead, trust_remote_code=trust_remote_code)
     began = time.perf_counter()
     outcome = _run(loaded, document, offset, params, live=not as_json)
     _print(outcome, (time.perf_counter() - began) * 1000, as_json)

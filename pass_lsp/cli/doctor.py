@@ -18,6 +18,7 @@ def doctor(
     device: options.Device = "",
     dtype: options.Dtype = "",
     lookahead: options.Lookahead = "",
+    trust_remote_code: options.TrustRemoteCode = False,
     engine: options.Engine = "",
     engine_kind: options.EngineKind = "",
     engine_template: options.EngineTemplate = "",
@@ -28,8 +29,13 @@ def doctor(
     """
     from pass_lsp.server.settings import Layers
 
-    given = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
-    given |= {"engine": engine, "engine_kind": engine_kind, "engine_template": engine_template}
+    given: dict[str, str | bool] = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
+    given |= {
+        "trust_remote_code": trust_remote_code,
+        "engine": engine,
+        "engine_kind": engine_kind,
+        "engine_template": engine_template,
+    }
     layers = Layers({key: value for key, value in given.items() if value})
     layers.read_files([])
     checks = list(checks_of(layers.resolved()))

@@ -34,7 +34,7 @@ def engine(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
-    trust_remote_code: Annotated[bool, typer.Option(help="Whether a model may bring its own code.")] = False,
+    trust_remote_code: options.TrustRemoteCode = False,
     log_level: options.LogLevel = "info",
 ) -> None:
     """Serve the model over HTTP: OpenAI's completions, for several editors at once."""

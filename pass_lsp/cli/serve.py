@@ -28,6 +28,7 @@ def serve(
     device: options.Device = "",
     dtype: options.Dtype = "",
     lookahead: options.Lookahead = "",
+    trust_remote_code: options.TrustRemoteCode = False,
     log_file: Annotated[Path | None, typer.Option(help="Write the log there instead of stderr.")] = None,
     log_level: options.LogLevel = "info",
     client_process_id: Annotated[
@@ -41,8 +42,13 @@ def serve(
     if stdio and tcp:
         raise ConfigError("--stdio and --tcp exclude each other; give one of them.")
     logs.configure(log_level, log_file)
-    given = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
-    given |= {"engine": engine, "engine_kind": engine_kind, "engine_template": engine_template}
+    given: dict[str, str | bool] = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
+    given |= {
+        "trust_remote_code": trust_remote_code,
+        "engine": engine,
+        "engine_kind": engine_kind,
+        "engine_template": engine_template,
+    }
     pinned = {key: value for key, value in given.items() if value}
     settings, _ = Settings().updated(pinned)
     server = app.create_server(load, settings, pinned=set(pinned))
