@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pass_lsp.bench.outputs import writable
 from pass_lsp.cli import options
 from pass_lsp.config import Settings
 
@@ -48,6 +49,7 @@ def decode(
     from pass_lsp.bench.pictures import draw
     from pass_lsp.bench.texts import code_holes, copy_holes, prose_holes
 
+    writable(json_file, plot)
     wanted = holes or (6 if study else 20)
     engine = options.local_engine(model, device, dtype, lookahead, trust_remote_code=trust_remote_code, threads=threads)
     settings = Decoding(max_new_tokens, repeats, tuple(temperature or (0.0, 0.8)), threads)
@@ -58,9 +60,9 @@ def decode(
         found = bench_decode(engine, {"fresh": _holes(data, wanted), "copy": copy_holes(wanted)}, settings)
     source = data.name if data else "held-out modules"
     found = {"bench": "study" if study else "decode", "data": source, **found}
+    _report(found, json_file)
     if plot is not None:
         draw(found, plot)
-    _report(found, json_file)
 
 
 @app.command()
@@ -82,6 +84,7 @@ def infill(
     """How often the model writes what was there, beside floors that need no model."""
     from pass_lsp.bench.infill import bench_infill
 
+    writable(json_file)
     cut, said = _infill_holes(data, holes, seed)
     there = Settings(model, device, dtype, lookahead, trust_remote_code, engine)
 
@@ -122,14 +125,15 @@ def latency(
     from pass_lsp.bench.replay import Pace
     from pass_lsp.engines.echo import NAME
 
+    writable(json_file, plot)
     given = ["--model", NAME if fake else model, "--device", device, "--dtype", dtype, "--lookahead", lookahead]
     given += ["--trust-remote-code"] if trust_remote_code else []
     given += ["--engine", engine] if engine and not fake else []
     traces = load_traces(data, keystrokes)
     found, samples = bench_latency(given, traces, Pace(speed, wait_ms, pause_ms), overhead=overhead)
+    _report({"bench": "latency", "data": data.name if data else "held-out modules", **found}, json_file)
     if plot is not None:
         plot_latency(samples, plot)
-    _report({"bench": "latency", "data": data.name if data else "held-out modules", **found}, json_file)
 
 
 @app.command()
@@ -156,13 +160,14 @@ def load(
     from pass_lsp.bench.plots import plot_load
     from pass_lsp.bench.traces import read_trace
 
+    writable(json_file, plot)
     there = Settings(model=model, engine=url, engine_kind=engine_kind, engine_template=engine_template)
     plan = Plan(tuple(typists or (1, 4, 16)), seconds, speed, wait_ms, max_new_tokens, seed, goal_ms)
     traces = [read_trace(data, 100_000)] if data else []
     found = bench_load(url, plan, options.wishes_of(there), traces)
+    _report({"bench": "load", "data": data.name if data else "held-out modules", **found}, json_file)
     if plot is not None:
         plot_load(found["rows"], goal_ms, plot)
-    _report({"bench": "load", "data": data.name if data else "held-out modules", **found}, json_file)
 
 
 @app.command()
@@ -179,6 +184,7 @@ def typing(
     from pass_lsp.decoding.model import load_tokenizer
     from pass_lsp.engines.embedded import embedded_model
 
+    writable(json_file)
     tokenizer = load_tokenizer(str(embedded_model()) if model == "embedded" else model, False)
     edits = recorded_edits(data) if data else own_edits()
     found = bench_typing(tokenizer, edits, keystrokes, tokens, lines)
@@ -217,6 +223,6 @@ def _report(found: dict[str, Any], json_file: Path | None) -> None:
             table.add_row(*(shown(row.get(key)) for key in rows[0]))
         console.print(table)
     text = json.dumps(found)
+    typer.echo(text)
     if json_file is not None:
         json_file.write_text(text + "\n")
-    typer.echo(text)

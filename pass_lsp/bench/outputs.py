@@ -1,0 +1,31 @@
+"""Whether what a run is to write can be written: said before it, as a measurement may take an hour."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pass_lsp.errors import ConfigError
+
+
+def writable(json_file: Path | None = None, plot: Path | None = None) -> None:
+    """Raises `ConfigError` where a file of a run could not be written, or no picture drawn."""
+    for option, path in (("--json", json_file), ("--plot", plot)):
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise ConfigError(f"There is no folder {path.parent} for {option} {path}; make it, or name another file.")
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ConfigError(f"{option} {path} cannot be written; name a file in a folder of yours.")
+    if plot is not None:
+        _drawable(plot)
+
+
+def _drawable(plot: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError("Plots need matplotlib; install it with: pip install 'pass-lsp[bench]'.") from error
+    kinds = Figure().canvas.get_supported_filetypes()
+    if plot.suffix.removeprefix(".").lower() not in kinds:
+        raise ConfigError(f"--plot {plot} is no picture that can be drawn; use one of {', '.join(sorted(kinds))}.")

@@ -1,0 +1,56 @@
+"""A path that cannot be written is said before the run, and what was measured is shown whatever happens after."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pass_lsp import cli
+from pass_lsp.bench.outputs import writable
+from pass_lsp.cli import bench, options
+from pass_lsp.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", ["nowhere/out.json", "folder", "file/out.json"])
+@pytest.mark.parametrize("option", ["json_file", "plot"])
+def test_where_nothing_can_be_written(tmp_path: Path, name: str, option: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=name):
+        writable(**{option: tmp_path / name})
+
+
+def test_a_picture_has_a_suffix_that_can_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    writable(tmp_path / "out.json", tmp_path / "out.png")
+    writable(plot=tmp_path / "out.SVG")
+    for name in ("out", "out.docx"):
+        with pytest.raises(ConfigError, match="png"):
+            writable(plot=tmp_path / name)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ConfigError, match="pip install"):
+        writable(plot=tmp_path / "out.png")
+
+
+@pytest.mark.parametrize("command", [["decode"], ["infill"], ["latency"], ["load", "http://localhost:1"], ["typing"]])
+def test_it_is_said_before_the_run(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*_: object, **__: object) -> Any:
+        raise AssertionError("it ran")
+
+    for place, name in ((options, "local_engine"), (bench, "_report"), (bench, "_infill_holes")):
+        monkeypatch.setattr(place, name, run)
+    monkeypatch.setattr(sys, "argv", ["pass-lsp", "bench", *command, "--json", str(tmp_path / "no" / "out.json")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1 and "There is no folder" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_shown_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        bench._report({"bench": "load", "rows": []}, tmp_path / "no" / "out.json")
+    assert capsys.readouterr().out.splitlines()[-1] == '{"bench": "load", "rows": []}'
