@@ -94,6 +94,18 @@ def test_several_lines_are_shown_and_accepted_byte_for_byte(nvim: Nvim, home: Ho
     until(lambda: nvim.text() + "\n" == project.with_(""), "one undo takes the suggestion back")
 
 
+@pytest.mark.parametrize("menu", [False, True], ids=["alone", "menu"])
+def test_the_key_behind_an_accept_comes_behind_its_text(nvim: Nvim, home: Home, project: Hole, menu: bool) -> None:
+    nvim.lua("vim.opt.completeopt = { 'menuone', 'noselect' }")
+    nvim.lua("vim.keymap.set('i', '<F2>', function() vim.fn.complete(vim.fn.col('.'), { 'one', 'two' }) end)")
+    ghost, _ = fill(nvim, home, project)
+    if menu:
+        nvim.keys("<F2>")
+        until(lambda: nvim.call("call_function", "pumvisible", []), "the menu")
+    nvim.keys("<Tab>z")
+    until(lambda: nvim.text() + "\n" == project.with_(ghost + "z"), "both are in")
+
+
 def test_tab_is_a_tab_where_nothing_is_shown(nvim: Nvim, project: Hole) -> None:
     nvim.keys("ggO<Tab>x")
     until(lambda: nvim.text().startswith(("\tx\n", " ")), "the key has its own meaning")

@@ -16,6 +16,13 @@ M.NAME = 'pass_lsp'
 ---@type table<integer, pass_lsp.Status>
 local statuses = {}
 local native = vim.lsp.inline_completion
+--- What `accept` has answered for and is not done yet.
+---@type fun()?
+local promised
+local KEEP = vim.keycode("<Cmd>lua require('pass_lsp').keep()<CR>")
+local END_COMPLETION = vim.keycode('<C-x><C-z>')
+--- It takes one turn of the event loop; this is for a loop that is stuck.
+local PATIENCE_MS = 1000
 
 --- The client of a buffer, if the server runs there.
 ---@param buf? integer
@@ -125,15 +132,34 @@ local function from_native(item)
     { text = item.insert_text, row = row - 1, first = first, right = right, tail = tail }
 end
 
+--- Have `act` done as the very next thing. An `<expr>` map may not change text, and what is scheduled
+--- comes after the keys that were typed meanwhile: those no longer fit, and key and suggestion are lost.
+---@param act fun()
+local function next_of_all(act)
+  promised = act
+  -- A completion that goes on would take the next key for its own, and put back the line as it knew it.
+  local completing = vim.startswith(api.nvim_get_mode().mode, 'ic')
+  api.nvim_feedkeys((completing and END_COMPLETION or '') .. KEEP, 'in', false)
+end
+
+--- Do what `accept` has promised. Not for users: the `<Cmd>` that it puts before all other keys calls this.
+function M.keep()
+  local act = promised
+  promised = nil
+  if act then
+    act()
+  end
+end
+
 --- Accept the suggestion on the screen, or the first word or line of it. May be called from an
---- `<expr>` map: the text goes in right afterwards.
+--- `<expr>` map: the text goes in right afterwards, before the next key.
 ---@param part? pass_lsp.Part
 ---@return boolean # Whether there is one.
 function M.accept(part)
   local buf = api.nvim_get_current_buf()
   local now = ghost.current()
   if now then
-    vim.schedule(function()
+    next_of_all(function()
       local item, offer = now.items[now.index], now.offer
       ghost.cancel()
       take(now.client, buf, item, offer, part or 'all')
@@ -141,7 +167,7 @@ function M.accept(part)
     end)
     return true
   end
-  return native ~= nil
+  local there = native ~= nil
     and native.get({
       on_accept = function(item)
         local plain, offer = from_native(item)
@@ -152,6 +178,19 @@ function M.accept(part)
         take(client, buf, plain, offer, part or 'all')
       end,
     })
+  if there then
+    -- Neovim has scheduled that, and gives its item away in no other manner: wait until it has come to pass.
+    local done = false
+    vim.schedule(function()
+      done = true
+    end)
+    next_of_all(function()
+      vim.wait(PATIENCE_MS, function()
+        return done
+      end, 1)
+    end)
+  end
+  return there
 end
 
 --- Take the suggestion off the screen.
