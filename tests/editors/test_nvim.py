@@ -143,6 +143,13 @@ def test_dismiss_takes_it_away(nvim: Nvim, home: Home, project: Hole) -> None:
     assert nvim.call("get_mode")["mode"] == "i"
 
 
+def test_control_c_takes_it_away(nvim: Nvim, home: Home, project: Hole) -> None:
+    fill(nvim, home, project)
+    nvim.keys("<C-c>")
+    until(lambda: nvim.call("get_mode")["mode"] == "n", "Normal mode")
+    until(lambda: nvim.ghost() is None, "it is gone")
+
+
 @pytest.mark.parametrize(("plug", "index"), [("next", 1), ("previous", -1)])
 def test_another_suggestion_is_shown_and_accepted(nvim: Nvim, home: Home, project: Hole, plug: str, index: int) -> None:
     nvim.lua("vim.keymap.set('i', '<C-n>', ('<Plug>(pass-lsp-%s)'):format(...))", plug)

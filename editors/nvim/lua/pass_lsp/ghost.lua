@@ -83,6 +83,14 @@ function M.hide()
   shown = nil
 end
 
+--- Take away what Neovim itself has left on the screen in Normal mode.
+local function hide_native()
+  local native = vim.lsp.inline_completion
+  if native and vim.startswith(api.nvim_get_mode().mode, 'n') then
+    native.get({ on_accept = function() end })
+  end
+end
+
 --- Give up the request that is under way.
 function M.cancel()
   if pending and pending.id then
@@ -223,6 +231,17 @@ function M.attach(client, buf, asks)
     callback = function()
       M.cancel()
       M.hide()
+    end,
+  })
+  api.nvim_create_autocmd('ModeChanged', {
+    group = group,
+    pattern = '[iR]*:n*', -- <C-c> leaves without InsertLeave
+    callback = function()
+      if api.nvim_get_current_buf() == buf then
+        M.cancel()
+        M.hide()
+        vim.schedule(hide_native)
+      end
     end,
   })
 end
