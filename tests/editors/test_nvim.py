@@ -259,15 +259,31 @@ def test_checkhealth_finds_nothing_wrong(nvim: Nvim) -> None:
     assert "pass-lsp: doctor" in report and "model" in report, report
 
 
-def test_a_missing_program_is_named_with_its_remedy(version: str, tmp_path: Path) -> None:
+@pytest.fixture
+def without(version: str, tmp_path: Path) -> Iterator[Nvim]:
+    """A Neovim whose server is a program that there is not."""
     init = setup_in_readme("lua", "**Neovim**") + "\nvim.lsp.config('pass_lsp', { cmd = { 'no-such-program' } })"
     nvim = Nvim(need(f"bin/{version}"), make_home(tmp_path), init)
-    try:
-        nvim.command("checkhealth pass_lsp")
-        assert "`no-such-program` cannot be run." in nvim.text()
-        assert "pipx install pass-lsp" in nvim.text()
-    finally:
-        nvim.close()
+    yield nvim
+    nvim.close()
+
+
+def test_a_missing_program_is_named_with_its_remedy(without: Nvim) -> None:
+    without.command("checkhealth pass_lsp")
+    assert "`no-such-program` cannot be run." in without.text()
+    assert "pipx install pass-lsp" in without.text()
+
+
+def test_no_command_stumbles_over_a_missing_program(without: Nvim) -> None:
+    remedy = "`no-such-program` cannot be run. Install it with `pipx"
+    for command, said in {"stats": remedy, "restart": remedy, "status": "not running", "toggle": "not running"}.items():
+        without.command("messages clear")
+        without.command(f"PassLsp {command}")
+        until(lambda said=said: said in without.messages(), f"what is wrong with {command}")
+        assert "stack traceback" not in without.messages()
+    without.lua("vim.lsp.config('pass_lsp', { cmd = function() end })")
+    without.command("PassLsp stats")
+    until(lambda: "a function of yours. Run `pass-lsp stats` in a terminal." in without.messages(), "the remedy")
 
 
 def test_settings_reach_the_server_before_its_model(version: str, tmp_path: Path, project: Hole) -> None:

@@ -33,7 +33,12 @@ end
 
 --- Show this user's own figures in a window.
 function commands.stats()
-  local program = (vim.lsp.config[NAME].cmd --[[@as string[] ]])[1]
+  local program, trouble, remedy = require('pass_lsp').program()
+  if not program then
+    local what = remedy or 'Run `pass-lsp stats` in a terminal.'
+    say(('%s %s'):format(trouble, what), vim.log.levels.WARN)
+    return
+  end
   vim.system({ program, 'stats' }, { text = true }, function(done)
     vim.schedule(function()
       if done.code ~= 0 then
@@ -92,6 +97,11 @@ end
 
 --- End the server, if it runs, and start it anew for all its buffers.
 function commands.restart()
+  local _, trouble, remedy = require('pass_lsp').program()
+  if remedy then
+    say(('%s %s'):format(trouble, remedy), vim.log.levels.WARN)
+    return
+  end
   local clients = vim.lsp.get_clients({ name = NAME })
   vim.lsp.enable(NAME, false)
   when_ended(clients, 60, function()

@@ -21,21 +21,16 @@ end
 
 ---@return string? program
 local function check_program()
-  local cmd = vim.lsp.config.pass_lsp and vim.lsp.config.pass_lsp.cmd
-  if type(cmd) ~= 'table' then
-    health.info('The server is started by a function of yours.')
-    return nil
+  local program, trouble, remedy = require('pass_lsp').program()
+  if program then
+    local version = vim.system({ program, '--version' }, { text = true }):wait(20000)
+    health.ok(('`%s` is %s.'):format(vim.fn.exepath(program), vim.trim(version.stdout or '')))
+  elseif remedy then
+    health.error(trouble, remedy)
+  else
+    health.info(trouble)
   end
-  if vim.fn.executable(cmd[1]) == 0 then
-    health.error(
-      ('`%s` cannot be run.'):format(cmd[1]),
-      'Install it with `pipx install pass-lsp`, or name it: vim.lsp.config("pass_lsp", { cmd = { "/path/to/pass-lsp", "serve", "--stdio" } })'
-    )
-    return nil
-  end
-  local version = vim.system({ cmd[1], '--version' }, { text = true }):wait(20000)
-  health.ok(('`%s` is %s.'):format(vim.fn.exepath(cmd[1]), vim.trim(version.stdout or '')))
-  return cmd[1]
+  return program
 end
 
 local function check_clients()
