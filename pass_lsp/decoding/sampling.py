@@ -17,6 +17,8 @@ TARGET, DRAFT, ACCEPT = 0, 1, 2  # independent noise streams
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _WORD = 2**64 - 1
+_COLD, _COLDEST = 1e-6, 1e-30
+"""Below the second a float32 cannot tell the laws apart, nor hold the temperature."""
 
 
 def target_probs(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
@@ -27,7 +29,9 @@ def target_probs(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
     logits = logits.float()
     if params.temperature == 0:
         return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
-    logits = logits / params.temperature
+    if params.temperature < _COLD:  # the quotients would overflow; only the distance to the highest counts
+        logits = logits - logits.amax(-1, keepdim=True)
+    logits = logits / max(params.temperature, _COLDEST)
     if 0 < params.top_k < logits.size(-1):
         floor = logits.topk(params.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < floor, float("-inf"))

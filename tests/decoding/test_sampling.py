@@ -40,6 +40,16 @@ def joint(table: torch.Tensor, params: SamplingParams, start: int, length: int) 
     return law
 
 
+@pytest.mark.parametrize("temperature", [1e-7, 1e-30, 1e-40, 1e-320, 5e-324])
+@pytest.mark.parametrize("how", [{}, {"top_k": 2}, {"top_p": 0.9}], ids=str)
+def test_at_the_coldest_it_is_greedy(temperature: float, how: dict[str, float]) -> None:
+    logits = torch.tensor([[-3.0, 40.0, 7.0, 39.9], [-5.0, -9.0, -6.0, float("-inf")], [2.0, 2.0, 1.0, 0.0]])
+    params = SamplingParams(temperature=temperature, **how)  # type: ignore[arg-type]
+    wanted = [[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0]]
+    torch.testing.assert_close(target_probs(logits, params), torch.tensor(wanted))
+    assert target_tokens(logits, params, 3).tolist()[:2] == [1, 0]
+
+
 def assert_law(counts: Counter, law: dict[tuple[int, ...], float]) -> None:
     total = sum(counts.values())
     impossible = [ids for ids, mass in law.items() if mass == 0 and counts[ids]]
