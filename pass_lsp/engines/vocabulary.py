@@ -73,4 +73,5 @@ class Vocabulary:
 
     def answer(self, text: str) -> list[int]:
         """Ids of what the engine said, where it did not give them."""
-        return self(text)["input_ids"]
+        # Half of a surrogate pair is no text, and the library refuses it.
+        return self(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))["input_ids"]

@@ -201,6 +201,44 @@ def test_the_rest_of_an_answer_is_asked_for_by_its_ids(connect: Callable[[str], 
         assert second.body["max_tokens"] == first.body["max_tokens"] - 2
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '"token_ids": [4294967296]',
+        '"token_ids": [1%s]' % ("0" * 400),
+        '"token_ids": [], "logprobs": {"token_logprobs": [-1%s]}' % ("0" * 400),
+        '"token_ids": [], "error": null',
+    ],
+    ids=lambda text: text[:40],
+)
+def test_what_no_engine_can_mean_does_no_harm(connect: Callable[[str], RemoteEngine], tokenizer: Any, odd: str) -> None:
+    good, *_ = tokenizer("x", add_special_tokens=False)["input_ids"]
+
+    def act(exchange: Exchange) -> None:
+        exchange.head(200, "text/event-stream")
+        exchange.chunk(f'data: {{"choices": [{{"text": "", {odd}}}], "error": null}}\n\n'.encode())
+        last = {"choices": [{"text": "", "token_ids": [good], "finish_reason": "stop"}]}
+        exchange.chunk(f"data: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
+
+    with serving(ours(tokenizer, act)) as fake:
+        engine = connect(fake.url)
+        made = engine.generate([20, 21], Judged.of(SamplingParams(8)))
+        assert (made.token_ids, made.finish) == ([good], "eos")
+        assert engine.tokenizer.decode(made.token_ids) == "x"
+
+
+def test_half_a_character_is_written_as_none_at_all(connect: Callable[[str], RemoteEngine], tokenizer: Any) -> None:
+    def act(exchange: Exchange) -> None:
+        exchange.head(200, "text/event-stream")
+        exchange.chunk(b'data: {"choices": [{"text": "a \\ud800", "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n')
+
+    routes = ours(tokenizer, act) | {"/v1/engine": told({**FACTS, "model": "m\ud800"})}
+    with serving(routes) as fake:
+        engine = connect(fake.url)
+        assert engine.tokenizer.decode(engine.generate([20, 21]).token_ids) == "a \ufffd"
+        assert engine.peer.model == "embedded"
+
+
 def test_a_tokenizer_that_cannot_be_read_is_said(connect: Callable[[str], RemoteEngine]) -> None:
     for odd in ({}, {"model": 5}, "no json", None):
         fake = serving({"/v1/engine": told({**FACTS, "tokenizer": odd})})

@@ -158,7 +158,18 @@ def test_a_socket_serves_as_well(connect: Connect, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://host", "host:80", "http://", "unix:relative", "http://h:99999", "http://h?q=1", "//"]
+    "url",
+    [
+        "ftp://host",
+        "host:80",
+        "http://",
+        "unix:relative",
+        "http://h:99999",
+        "http://h?q=1",
+        "//",
+        "http://\u200b",
+        "http://[::1]x:1",
+    ],
 )
 def test_only_addresses_that_can_be_used_are_taken(url: str) -> None:
     with pytest.raises(ConfigError, match=r"write for example"):

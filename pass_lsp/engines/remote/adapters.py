@@ -8,7 +8,6 @@ and request types.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -60,13 +59,19 @@ class Adapter:
     def ids(self, event: Mapping[str, Any]) -> list[int] | None:
         """The ids in an event, None of a server that gives text alone."""
         found = _at(event, self.tokens) if self.tokens else None
-        return [i for i in found if isinstance(i, int) and i >= 0] if isinstance(found, list) else None
+        return [i for i in found if isinstance(i, int) and 0 <= i < _IDS] if isinstance(found, list) else None
 
     def sure(self, event: Mapping[str, Any]) -> list[float]:
         """How probable the tokens of an event were, in nats; nothing where the server does not tell."""
         found = _at(event, self.log_probs) if self.log_probs else None
         told = [_at(each, self.log_prob) for each in found] if isinstance(found, list) else []
-        return [float(each) for each in told if isinstance(each, (int, float)) and -math.inf < each <= 0]
+        return [float(each) for each in told if isinstance(each, (int, float)) and _LEAST <= each <= 0]
+
+
+_IDS = 1 << 31
+"""No vocabulary has so many; tokenizers take no larger numbers."""
+_LEAST = -1e9
+"""What is less is no log-probability, and may be more than a float holds."""
 
 
 def _at(value: Any, way: Way) -> Any:

@@ -135,7 +135,8 @@ class _Asked:
         vocabulary = Vocabulary.of(told)
         # One of an earlier version refuses what it does not know.
         adapter = OURS if told.get("log_probs") else replace(OURS, judged={})
-        return Peer(adapter, str(told.get("model", "embedded")), _number(told, "context_length"), vocabulary)
+        name = str(told.get("model", "embedded"))
+        return Peer(adapter, name if name.isprintable() else "embedded", _number(told, "context_length"), vocabulary)
 
     async def llama(self, adapter: Adapter, model: str) -> Peer:
         """llama.cpp fills in by itself, unless it was told how to or its model has no markers for it."""

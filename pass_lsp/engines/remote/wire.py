@@ -50,6 +50,9 @@ class Address:
         try:
             parts = urlsplit(url.strip())
             port = parts.port
+            httpx2.URL(url.strip())
+        except httpx2.InvalidURL:
+            raise ConfigError(f"The engine's address {url!r} names no host that there can be; {_EXAMPLE}.") from None
         except ValueError:
             raise ConfigError(f"The engine's address {url!r} has no usable port; {_EXAMPLE}.") from None
         if "@" in parts.netloc:
@@ -194,7 +197,7 @@ def failure(error: Exception, address: Address) -> EngineError:
 
 def trouble(event: dict[str, Any]) -> EngineError | None:
     """The failure that an event in the middle of a stream reports, if it does."""
-    if "error" not in event and event.get("object") != "error":
+    if event.get("error") is None and event.get("object") != "error":
         return None
     return EngineError(f"The engine gave up on an answer{_quoted(event)}; see its log.", rest_s=REST_S)
 
