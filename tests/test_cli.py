@@ -5,6 +5,7 @@ Most tests call `main` in this process, which is what the console script calls; 
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -107,6 +108,12 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
     [
         ["nonsense"],
         ["complete"],
+        ["complete", "example.py"],
+        ["complete", "example.py:five:1"],
+        ["complete", "example.py:5"],
+        ["complete", PLACE, "--temperature", "nan"],
+        ["complete", PLACE, "--temperature", "inf"],
+        ["complete", PLACE, "--temperature", "-1"],
         ["complete", PLACE, "--no-such-option"],
         ["complete", PLACE, "--max-new-tokens", "many"],
         ["serve", "--clientProcessId", "me"],
@@ -145,6 +152,21 @@ def test_the_bare_command_on_a_terminal_is_the_help(run: Run, monkeypatch: pytes
     assert done.out.lstrip().startswith("Usage: pass-lsp")
 
 
+@pytest.mark.parametrize("command", [[], ["serve"]], ids=" ".join)
+@pytest.mark.parametrize("closed", ["stdin", "stdout"])
+def test_no_server_without_pipes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str], closed: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pass-lsp", *command])
+    with monkeypatch.context() as patch:
+        if closed == "stdout":
+            patch.setattr(sys, "stdin", io.StringIO())
+        patch.setattr(sys, closed, None)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == 1 and "which are closed; start it" in capsys.readouterr().err
+
+
 # --- failures -----------------------------------------------------------------
 
 
@@ -153,16 +175,12 @@ def test_the_bare_command_on_a_terminal_is_the_help(run: Run, monkeypatch: pytes
     [
         (["complete", "missing.py:1:1"], "missing.py"),
         (["complete", ".:1:1"], "cannot be read"),
-        (["complete", "example.py"], "FILE:LINE:COL"),
-        (["complete", "example.py:five:1"], "FILE:LINE:COL"),
-        (["complete", "example.py:5"], "FILE:LINE:COL"),
         (["complete", "example.py:0:1"], "lines 1 to 6"),
         (["complete", "example.py:7:1"], "lines 1 to 6"),
         (["complete", "example.py:1:0"], "columns 1 to 10"),
         (["complete", "example.py:1:11"], "columns 1 to 10"),
         (["complete", PLACE, "--strategy", "psychic"], "autoregressive, pass, merged, auto"),
         (["complete", PLACE, "--max-new-tokens", "-1"], "0 or more"),
-        (["complete", PLACE, "--temperature", "nan"], "0 or more"),
         (["complete", PLACE, "--log-level", "loud"], "debug, info, warning, error"),
         (["complete", PLACE, "--engine", "http://localhost:1"], "--engine"),
         (["complete", PLACE, "--model", "no/such/folder"], "no/such/folder"),

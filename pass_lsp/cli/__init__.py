@@ -43,7 +43,7 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         # An editor starts the bare command with a pipe; a person at a terminal wants to know what there is.
-        if sys.stdin.isatty():
+        if sys.stdin is not None and sys.stdin.isatty():
             typer.echo(context.get_help())
         else:
             serve.serve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from dataclasses import replace
@@ -28,8 +29,25 @@ MAX_FILE_BYTES = 10_000_000
 UNHURRIED = Settings(deadline_ms=0)
 
 
+_PLACE = re.compile(r"(.+):(\d+):(\d+)", re.ASCII | re.DOTALL)
+
+
+def _spelled(place: str) -> str:
+    if not _PLACE.fullmatch(place):
+        raise typer.BadParameter(f"{place!r} is not FILE:LINE:COL; write for example app.py:12:5.")
+    return place
+
+
+def _finite(temperature: float) -> float:
+    if not 0 <= temperature < math.inf:
+        raise typer.BadParameter(f"{temperature!r} is no temperature; use a number of 0 or more.")
+    return temperature
+
+
 def complete(
-    place: Annotated[str, typer.Argument(metavar="FILE:LINE:COL", help="1-based; COL counts characters.")],
+    place: Annotated[
+        str, typer.Argument(metavar="FILE:LINE:COL", help="1-based; COL counts characters.", callback=_spelled)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the text.")] = False,
     engine: options.Engine = "",
     engine_kind: options.EngineKind = "auto",
@@ -41,7 +59,7 @@ def complete(
     trust_remote_code: options.TrustRemoteCode = False,
     strategy: options.StrategyName = "auto",
     max_new_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", callback=_finite)] = 0.0,
     seed: Annotated[int, typer.Option(help="Of sampling; the same seed gives the same answer.")] = 0,
     log_level: options.LogLevel = "warning",
 ) -> None:
@@ -70,9 +88,8 @@ def _place(text: str) -> tuple[Document, int]:
     from pass_lsp.documents.document import Document
     from pass_lsp.documents.languages import language_of
 
-    match = re.fullmatch(r"(.+):(\d+):(\d+)", text)
-    if not match:
-        raise ConfigError(f"{text!r} is not FILE:LINE:COL; write for example app.py:12:5.")
+    match = _PLACE.fullmatch(text)
+    assert match is not None
     path, line, column = Path(match[1]), int(match[2]), int(match[3])
     try:
         if path.stat().st_size > MAX_FILE_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,6 +42,10 @@ def serve(
     address = _address(tcp) if tcp else None
     if stdio and tcp:
         raise ConfigError("--stdio and --tcp exclude each other; give one of them.")
+    if not tcp and (sys.stdin is None or sys.stdout is None):
+        raise ConfigError(
+            "The server talks over stdin and stdout, which are closed; start it from an editor, or give --tcp."
+        )
     logs.configure(log_level, log_file)
     given: dict[str, str | bool] = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
     given |= {

@@ -86,7 +86,7 @@ class Layers:
                 return {}
             if path.stat().st_size > _LARGEST_FILE:
                 raise ValueError("it is larger than 1 MiB")
-            return section(tomllib.loads(path.read_text("utf-8")))
+            return section(tomllib.loads(path.read_text("utf-8-sig")))
         except (OSError, ValueError, RecursionError) as error:
             self.complaints.append(f"The settings file {path} is ignored: {error}.")
             return {}

@@ -121,6 +121,12 @@ def test_a_section_may_be_named_or_bare(sent: Any, taken: Any) -> None:
     assert section(sent) == taken
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    made = layers(tmp_path, "\ufeffdeadline_ms = 1", "\ufeffprompt_tokens = 2")
+    assert made.resolved(tmp_path / "root") == Settings(deadline_ms=1, prompt_tokens=2)
+    assert made.complaints == []
+
+
 def test_settings_that_need_a_restart() -> None:
     assert needs_restart(Settings(), Settings(deadline_ms=1, enabled=False)) == []
     assert needs_restart(Settings(), Settings(model="x", device="cuda")) == ["device", "model"]
