@@ -88,7 +88,7 @@ class Scan:
 
 def scan(text: str, lexis: Lexis, state: Scan = Scan()) -> Scan:
     """What is open after `text`, given what was open before it (`state.statement` restarts at 0)."""
-    at, statement, brackets, surplus = 0, 0, state.brackets, state.surplus
+    at, statement, brackets, surplus = 0, 0, [*state.brackets], [*state.surplus]
     if state.string:
         at = _string_end(text, 0, state.string, lexis)
         if at < 0:
@@ -103,18 +103,18 @@ def scan(text: str, lexis: Lexis, state: Scan = Scan()) -> Scan:
         if mark == "\n":
             statement = statement if brackets else at
         elif mark in _BRACKETS:
-            brackets, surplus = _bracketed(brackets, surplus, mark)
+            _bracketed(brackets, surplus, mark)
         elif mark in lexis.comments:
             at = text.find("\n", at)
             if at < 0:
-                return Scan(brackets, surplus, comment=True, statement=statement)
+                return Scan("".join(brackets), "".join(surplus), comment=True, statement=statement)
         elif mark.startswith("<<"):
             at = _heredoc_end(text, at, mark)
         else:
             at = _string_end(text, at, mark, lexis)
             if at < 0:
-                return Scan(brackets, surplus, mark, statement=statement)
-    return Scan(brackets, surplus, statement=statement)
+                return Scan("".join(brackets), "".join(surplus), mark, statement=statement)
+    return Scan("".join(brackets), "".join(surplus), statement=statement)
 
 
 @lru_cache(maxsize=64)
@@ -158,12 +158,14 @@ def _heredoc_end(text: str, at: int, mark: str) -> int:
     return found.end() if found else at
 
 
-def _bracketed(brackets: str, surplus: str, mark: str) -> tuple[str, str]:
+def _bracketed(brackets: list[str], surplus: list[str], mark: str) -> None:
+    """Take in one bracket."""
     if mark not in CLOSERS:
-        return brackets + mark, surplus
-    if brackets.endswith(CLOSERS[mark]):
-        return brackets[:-1], surplus
-    return brackets, surplus + mark
+        brackets.append(mark)
+    elif brackets and brackets[-1] == CLOSERS[mark]:
+        brackets.pop()
+    else:
+        surplus.append(mark)
 
 
 def indentation(line: str) -> str:
