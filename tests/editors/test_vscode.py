@@ -287,6 +287,39 @@ def test_a_server_that_dies_comes_back_by_itself(vscode: VsCode, home: Home, pro
     assert fill(vscode, home, project)
 
 
+def test_what_was_chosen_holds_for_a_server_that_comes_back(vscode: VsCode, home: Home, project: Hole) -> None:
+    vscode.pick("Switch off")
+    until(lambda: "switched off" in vscode.status(), "the status bar")
+    starts = home.wire.starts()
+    home.kill_server()
+    until(lambda: home.wire.starts() == starts + 1, "a new server")
+    [initialize] = home.wire.messages("client", "initialize")
+    assert initialize["params"]["initializationOptions"] == {"pass-lsp": CHOSEN | {"enabled": False}}
+    until(lambda: "switched off" in vscode.status(), "the status bar")
+    with home.wire.hold():
+        home.kill_server()
+        until(lambda: home.wire.starts() == starts + 2, "another")
+        vscode.pick("Switch on")  # while that is starting
+    until(lambda: "Ready" in vscode.status(), "the status bar")
+    assert told(home) == [CHOSEN | {"enabled": True}]
+    vscode.go_to(project.line + 1)
+    assert fill(vscode, home, project)
+
+
+def test_restart_while_it_comes_back_leaves_one_server(vscode: VsCode, home: Home, project: Hole) -> None:
+    starts = home.wire.starts()
+    with home.wire.hold():
+        home.kill_server()
+        until(lambda: home.wire.starts() == starts + 1, "a server that is starting")
+        vscode.pick("Restart the server")
+        until(lambda: "not running" in vscode.status(), "it is given up")
+    until(lambda: home.wire.starts() == starts + 2, "a new server")
+    until(home.wire.ready, "the model is loaded")
+    vscode.go_to(project.line + 1)
+    assert fill(vscode, home, project)
+    assert home.wire.starts() == starts + 2
+
+
 def test_a_picked_model_is_used_at_once(vscode: VsCode, home: Home, project: Hole) -> None:
     model, starts = str(ROOT / "models" / "pass-cpu"), home.wire.starts()
     vscode.pick("Pick a model", "A folder")
@@ -362,6 +395,23 @@ def test_a_cell_of_a_notebook_is_completed(vscode: VsCode, home: Home, project: 
     [command] = until(lambda: home.wire.messages("client", "workspace/executeCommand"), "the accept reaches the server")
     assert command["params"]["arguments"] == item["command"]["arguments"]
     vscode.command("View: Revert and Close Editor")
+
+
+def test_a_server_that_dies_for_good_is_told_in_the_status_bar(trusted: VsCode, home: Home, project: Hole) -> None:
+    starts = home.wire.starts()
+    trusted.pick("Restart the server")  # whose crashes are counted anew
+    trusted.notifications()
+    for crashes in range(1, 6):
+        until(lambda crashes=crashes: home.wire.starts() == starts + crashes, "a server")
+        until(home.wire.ready, "it is up, and all is said")
+        home.kill_server()
+    until(lambda: "has ended. Click to restart it" in trusted.status(), "the status bar says what to do")
+    assert "crashed 5 times" in " ".join(until(trusted.notifications, "so does the client"))
+    trusted.command("Notifications: Clear All Notifications")
+    trusted.pick("Restart the server")
+    until(lambda: "Ready" in trusted.status(), "the status bar")
+    to_the_hole(trusted, home, project)
+    assert fill(trusted, home, project)
 
 
 def test_a_path_that_names_nothing_is_told(trusted: VsCode, home: Home) -> None:

@@ -8,17 +8,30 @@ import {
   LanguageClient,
   type LanguageClientOptions,
   RevealOutputChannelOn,
+  State,
+  type StateChangeEvent,
 } from 'vscode-languageclient/node';
 import { findServer } from './find';
 import { activePythons } from './python';
 import { chosen, type Inspected, OF_THE_ENGINE, update } from './settings';
-import type { Status } from './status';
+import { ENDED, STARTING, type Status } from './status';
 
 export const SECTION = 'pass-lsp';
+/** How long a server that is asked to end is given to come up first. */
+const START_MS = 10_000;
+
+/** A client that was given up: whatever becomes of it is for the log, and pops nothing up. */
+class Client extends LanguageClient {
+  givenUp = false;
+
+  override error(message: string, data?: unknown, showNotification?: boolean | 'force'): void {
+    super.error(message, data, this.givenUp ? false : showNotification);
+  }
+}
 
 export class Server implements vscode.Disposable {
   readonly log = vscode.window.createOutputChannel('pass-lsp', { log: true });
-  client: LanguageClient | undefined;
+  client: Client | undefined;
   program: string | undefined;
   /** What the user has set, as the server was told. */
   settings: Record<string, unknown> = {};
@@ -42,11 +55,14 @@ export class Server implements vscode.Disposable {
     return this.queue;
   }
 
-  /** Take in changed settings: most at once, those of the engine with a new server. What has no effect is no change. */
   async reconfigure(event: vscode.ConfigurationChangeEvent): Promise<void> {
-    if (!event.affectsConfiguration(SECTION)) {
-      return;
+    if (event.affectsConfiguration(SECTION)) {
+      await this.catchUp();
     }
+  }
+
+  /** Take in changed settings: most at once, those of the engine with a new server. What has no effect is no change. */
+  private async catchUp(): Promise<void> {
     await this.queue; // a server that is just starting is told afterwards
     const now = chosen(this.keys, inspect);
     if (path() !== this.path || OF_THE_ENGINE.some((key) => now[key] !== this.settings[key])) {
@@ -81,8 +97,17 @@ export class Server implements vscode.Disposable {
     }
     this.log.info(`Starting ${this.program}`);
     const command = { command: this.program, args: ['serve', '--stdio'] };
-    const client = new LanguageClient(SECTION, 'pass-lsp', command, this.options());
-    client.onNotification('didChangeStatus', this.heard);
+    const client = new Client(SECTION, 'pass-lsp', command, this.options());
+    client.onNotification('didChangeStatus', (status: Status) => {
+      if (client === this.client) {
+        this.heard(status);
+      }
+    });
+    client.onDidChangeState((event) => {
+      if (client === this.client) {
+        this.changed(event);
+      }
+    });
     this.client = client;
     try {
       await client.start();
@@ -91,20 +116,41 @@ export class Server implements vscode.Disposable {
     }
   }
 
+  /** The client starts a server that has died by itself, but not for ever. */
+  private changed({ newState }: StateChangeEvent): void {
+    if (newState === State.Running) {
+      // What was changed while it was starting.
+      void this.catchUp().catch((error: unknown) => {
+        this.log.warn(`The server was not told of the settings: ${String(error)}`);
+      });
+    } else {
+      this.heard(newState === State.Starting ? STARTING : ENDED);
+    }
+  }
+
   private async stop(): Promise<void> {
     const client = this.client;
     this.client = undefined;
     this.heard(undefined);
-    await client?.dispose().catch((error: unknown) => {
+    if (client === undefined) {
+      return;
+    }
+    client.givenUp = true;
+    if (client.state === State.Starting) {
+      // As after a crash: it cannot be stopped yet.
+      const up = client.start().catch(() => undefined);
+      await Promise.race([up, new Promise((resolve) => setTimeout(resolve, START_MS))]);
+    }
+    await client.dispose().catch((error: unknown) => {
       this.log.warn(`The server did not end as it should: ${String(error)}`);
     });
   }
 
   private options(): LanguageClientOptions {
-    this.settings = chosen(this.keys, inspect);
     return {
       documentSelector: ['file', 'untitled', 'vscode-notebook-cell'].map((scheme) => ({ scheme })),
-      initializationOptions: { [SECTION]: this.settings },
+      // Asked for at every start, also when the client starts a server that has died.
+      initializationOptions: () => ({ [SECTION]: (this.settings = chosen(this.keys, inspect)) }),
       outputChannel: this.log,
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       middleware: this.middleware,

@@ -9,6 +9,14 @@ export interface Status {
   reason?: string;
 }
 
+/** What the client says for a server that cannot speak. */
+export const STARTING: Status = { busy: true, kind: 'Normal', message: 'The server is starting.' };
+export const ENDED: Status = {
+  busy: false,
+  kind: 'Error',
+  message: 'The server has ended. Click to restart it, or to see the log.',
+};
+
 export interface Shown {
   text: string;
   tooltip: string;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { taken } from '../src/accepts';
 import { findServer, installCommand, pythonsIn, type Surroundings } from '../src/find';
 import { asOptions, chosen, type Inspected, update } from '../src/settings';
-import { render, type Status } from '../src/status';
+import { ENDED, render, STARTING, type Status } from '../src/status';
 
 const around = (files: string[], more: Partial<Surroundings> = {}): Surroundings => ({
   setting: '',
@@ -113,6 +113,12 @@ test('the status bar says the state and the reason', () => {
   assert.equal(render({ busy: false, kind: 'Error', message: 'x' }).severity, 'error');
   assert.equal(render({ busy: false, kind: 'Warning', message: 'x' }).severity, 'warning');
   assert.match(render({ busy: false, kind: 'Inactive', message: 'off' }).text, /slash/);
+});
+
+test('the status bar says what to do about a server that has ended', () => {
+  assert.equal(render(ENDED, 'python').severity, 'error');
+  assert.match(render(ENDED).tooltip, /restart.*log/);
+  assert.match(render(STARTING).text, /spin/);
 });
 
 test('a part that was taken is found with its length from the start of the suggestion', () => {
