@@ -397,7 +397,7 @@ def test_a_cell_of_a_notebook_is_completed(vscode: VsCode, home: Home, project: 
     vscode.command("View: Revert and Close Editor")
 
 
-def test_a_server_that_dies_for_good_is_told_in_the_status_bar(trusted: VsCode, home: Home, project: Hole) -> None:
+def test_a_server_that_dies_for_good_is_told_in_the_status_bar(trusted: VsCode, home: Home) -> None:
     starts = home.wire.starts()
     trusted.pick("Restart the server")  # whose crashes are counted anew
     trusted.notifications()
@@ -410,8 +410,6 @@ def test_a_server_that_dies_for_good_is_told_in_the_status_bar(trusted: VsCode, 
     trusted.command("Notifications: Clear All Notifications")
     trusted.pick("Restart the server")
     until(lambda: "Ready" in trusted.status(), "the status bar")
-    to_the_hole(trusted, home, project)
-    assert fill(trusted, home, project)
 
 
 def test_a_path_that_names_nothing_is_told(trusted: VsCode, home: Home) -> None:
