@@ -120,7 +120,7 @@ class Session:
     def _resolve(self) -> None:
         old, self.settings = self.settings, self.layers.resolved()
         self._in_folder.clear()
-        self.status.off = not self._wanted()
+        self.status.off, self.status.reason = not self._wanted(), None
         self.completer.renew(self.settings_for)
         if self.status.model is not Model.ABSENT and (changed := needs_restart(old, self.settings)):
             keys = ", ".join(changed)

@@ -167,9 +167,14 @@ def test_settings_live(start: Start, tmp_path: Path) -> None:
     assert client.call("pass-lsp/status")["result"]["reason"] == "disabled"
     assert client.complete() == {"items": []}
     assert client.call("pass-lsp/status")["result"]["reason"] == "disabled"
-    configure(client, enabled=True, disabledLanguages=["python"])
+    configure(client, enabled=True)
+    assert client.call("pass-lsp/status")["result"]["message"] == "Ready."
+    configure(client, disabledLanguages=["python"])
     assert client.complete() == {"items": []}
     assert client.noted("didChangeStatus")[-1]["kind"] == "Inactive"
+    configure(client, disabledLanguages=[])
+    assert client.call("pass-lsp/status")["result"]["message"] == "Ready."
+    configure(client, disabledLanguages=["python"])
     client.open("x", language="lua")
     assert seen(client)["language"] == "lua"
     before = len(said(client))
