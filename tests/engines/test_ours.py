@@ -194,7 +194,7 @@ def test_the_rest_of_an_answer_is_asked_for_by_its_ids(connect: Callable[[str], 
         exchange.stream([event])
 
     with serving(ours(tokenizer, dies)) as fake:
-        outcome = complete_document(document, 6, connect(fake.url))
+        outcome = complete_document(document, 6, connect(fake.url), Settings(deadline_ms=0))
         assert outcome.completion is not None and outcome.completion.text == ANSWER.strip()
         first, second = fake.completions
         assert second.body["prompt"] == first.body["prompt"] + ids[:2]

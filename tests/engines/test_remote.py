@@ -24,6 +24,8 @@ from tests.engines import fakes
 from tests.engines.fakes import Connect, Exchange, Fake, Route, serving
 
 SOURCE = "def add(a, b):\n    return \n"
+UNHURRIED = Settings(deadline_ms=0)
+"""A busy machine may take longer than a user waits."""
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +108,7 @@ def test_raw_prompts_are_written_as_the_models_family_wants(
         document = Document("file:///r/add.py", SOURCE, language="python", path="/r/add.py")
         other = Document("file:///r/b.py", "def sub(a, b):\n    return a - b\n", language="python", path="/r/b.py")
         around = Workspace((other,), (), ("/r",))
-        complete_document(document, 26, connect(fake.url), workspace=around)
+        complete_document(document, 26, connect(fake.url), UNHURRIED, workspace=around)
         prompt = only(fake)["prompt"]
         assert prompt.endswith(end) and "def add(a, b):\n    return" in prompt and "sub" in prompt
         assert prompt.startswith(start)
@@ -117,7 +119,7 @@ def test_a_server_that_fills_in_gets_both_sides_and_other_files(connect: Connect
     with serving(fakes.llama_cpp()) as fake:
         document = Document("file:///r/add.py", SOURCE, language="python", path="/r/add.py")
         other = Document("file:///r/b.py", "def sub(a, b):\n    return a - b\n", language="python", path="/r/b.py")
-        complete_document(document, 26, connect(fake.url), workspace=Workspace((other,), (), ("/r",)))
+        complete_document(document, 26, connect(fake.url), UNHURRIED, workspace=Workspace((other,), (), ("/r",)))
         body = only(fake)
         assert (body["input_prefix"], body["input_suffix"]) == (SOURCE[:26], "\n")
         assert [extra["filename"] for extra in body["input_extra"]] == ["b.py"]
@@ -221,7 +223,9 @@ def test_a_session_is_stable_for_a_document_and_tells_no_path(connect: Connect) 
             ("file:///r/b.py", "/r"),
             ("file:///r/a.py", "/s"),
         ):
-            complete_document(Document(uri, "x = ", path=uri[7:]), 4, engine, workspace=Workspace(roots=(root,)))
+            complete_document(
+                Document(uri, "x = ", path=uri[7:]), 4, engine, UNHURRIED, workspace=Workspace(roots=(root,))
+            )
         keys = [each.headers["x-session-id"] for each in fake.completions]
         assert keys[0] == keys[1] and len(set(keys)) == 3
         assert all(len(key) == 32 and int(key, 16) >= 0 for key in keys)
@@ -248,7 +252,9 @@ def test_an_answer_is_committed_as_it_comes_and_cut_by_its_stop_rule(connect: Co
         engine = connect(fake.url)
         document = Document("", SOURCE, language="python", path="add.py")
         tokenizer = engine.tokenizer
-        outcome = complete_document(document, 26, engine, on_commit=lambda run: seen.append(tokenizer.decode(run)))
+        outcome = complete_document(
+            document, 26, engine, UNHURRIED, on_commit=lambda run: seen.append(tokenizer.decode(run))
+        )
         assert outcome.completion is not None and outcome.completion.text == "a + b"
         assert outcome.generation is not None and outcome.generation.finish == "stop"
         assert seen[0] == "a + b"
@@ -315,9 +321,9 @@ def test_what_a_server_is_unsure_of_is_not_shown(connect: Connect) -> None:
     document = Document("", SOURCE, language="python", path="add.py")
     with serving(fakes.vllm()) as fake:
         engine = connect(fake.url)
-        hidden = complete_document(document, 26, engine, least_log_prob=-1.0)
+        hidden = complete_document(document, 26, engine, UNHURRIED, least_log_prob=-1.0)
         assert (hidden.completion, hidden.reason) == (None, Reason.UNSURE)
-        shown = complete_document(document, 26, engine, least_log_prob=-9.0)
+        shown = complete_document(document, 26, engine, UNHURRIED, least_log_prob=-9.0)
         assert shown.completion is not None and shown.completion.text == "a + b"
         assert shown.completion.log_prob is not None and shown.completion.log_prob < -1.0
 
@@ -380,11 +386,11 @@ def test_a_prompt_that_was_too_long_is_followed_by_shorter_ones(connect: Connect
         engine = connect(fake.url)
         for _ in range(2):
             with pytest.raises(EngineError, match=r"exceeds the available context.*; the next one is shorter"):
-                complete_document(documents[0], len(table), engine)
-        assert complete_document(documents[0], len(table), engine).generation is not None
+                complete_document(documents[0], len(table), engine, UNHURRIED)
+        assert complete_document(documents[0], len(table), engine, UNHURRIED).generation is not None
         assert len(fake.completions[-1].body["prompt"]) > 500
         with pytest.raises(EngineError):
-            complete_document(documents[1], len(table), engine)
+            complete_document(documents[1], len(table), engine, UNHURRIED)
         assert len(fake.completions[-1].body["prompt"]) == len(fake.completions[0].body["prompt"])
         assert sum(each.path == "/v1/models" for each in fake.asked) == 1, "a refused prompt is no reason to look again"
 
