@@ -92,7 +92,7 @@ def test_an_answer_that_is_not_sure_enough_ends_early(engine: LocalEngine) -> No
 @pytest.mark.timeout(600)
 def test_holes_in_heapq_are_filled_through_the_real_server(client: RawClient, tmp_path: Path) -> None:
     text = (Path(sysconfig.get_paths()["stdlib"]) / "heapq.py").read_text("utf-8")
-    client.initialize("utf-16", initializationOptions={"deadlineMs": 0})
+    client.initialize("utf-16")
     client.until(
         lambda: any(status["kind"] == "Normal" and not status["busy"] for status in client.noted("didChangeStatus")),
         LIMIT_S,

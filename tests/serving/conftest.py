@@ -141,10 +141,8 @@ def serve() -> Serve:
     return here
 
 
-def wait_for(condition: Callable[[], Any], limit_s: float = 20.0) -> Any:
-    """Wait for what `condition` returns to be true, and return it."""
+def wait_for(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
     end = time.monotonic() + limit_s
-    while not (value := condition()):
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
-    return value

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import threading
+import time
 
 _REPLICA = re.compile(rb"x-replica: (\d+)")
 _BEGUN = re.compile(rb'"token_ids": \[\d')
@@ -19,7 +20,7 @@ class Relay:
 
     def __init__(self, port: int) -> None:
         self.armed, self.torn = False, False
-        self.killed = 0
+        self.killed, self.killed_s = 0, 0.0
         self._port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -44,6 +45,7 @@ class Relay:
         assert found
         self.armed, self.killed = False, int(found[1])
         os.kill(self.killed, signal.SIGKILL)
+        self.killed_s = time.monotonic()
         return True
 
 

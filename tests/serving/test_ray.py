@@ -131,28 +131,17 @@ def test_overload_is_said_and_nothing_breaks(team: Team) -> None:
     assert team.complete()[0] == 200
 
 
-def both(team: Team) -> set[int]:
-    """Its two replicas, once they are there."""
-    return wait_for(lambda: len(found := team.replicas()) == 2 and found, 90)
-
-
-def replaced(team: Team, before: set[int]) -> bool:
-    """Whether there is one by now that was not there before: it says its figures as soon as its model is loaded."""
-    return not {int(pid) for pid in team.figure("pass_lsp_forwards_total")} <= before
-
-
 def test_a_replica_dies_in_mid_stream_and_the_session_goes_on(team: Team) -> None:
-    before = both(team)
     with team.ask("/v1/completions", LONG, "victim") as response:
         assert response.readline().startswith(b"data: ")
         victim = int(response.headers["x-replica"])
         os.kill(victim, signal.SIGKILL)
+        killed_s = time.monotonic()
         with contextlib.suppress(HTTPException, ConnectionError):
             assert b"[DONE]" not in response.read()
-    status, other = team.complete("victim")
-    # How long it takes is up to the machine, which starts another replica meanwhile; nobody waited for that one.
-    assert status == 200 and {other} == before - {victim} and not replaced(team, before)
-    assert victim not in both(team)
+    status, other = team.complete("victim", timeout_s=5)
+    assert status == 200 and other != victim and time.monotonic() - killed_s < 5
+    wait_for(lambda: len(team.replicas() - {victim}) == 2, 90)
 
 
 @pytest.fixture(scope="module")
@@ -229,13 +218,13 @@ def test_a_dying_replica_costs_the_user_of_an_editor_nothing(team: Team, editor:
     assert shown(client, version)
     # On a busy machine a whole answer may come through at once, before anybody could be killed in the middle of it.
     while not relay.torn and version < 40:
-        before = both(team)
+        wait_for(lambda: len(team.replicas()) == 2, 90)
         relay.armed, relay.killed, version = True, 0, version + 1
         found = shown(client, version)
         while relay.killed and not found:
             version += 1
             found = shown(client, version)
-        assert not relay.killed or not replaced(team, before)
+        assert not relay.killed or time.monotonic() - relay.killed_s < 5
     assert relay.torn, "every answer was over before its replica was dead"
     assert all("result" in answer for answer in client.answers.values())
     assert {note["method"] for note in client.notes} <= {"didChangeStatus", "$/progress"}
