@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pass_lsp.cli.options import sentence
 from pass_lsp.config import Settings
 from pass_lsp.domain import Engine, Reason
 from pass_lsp.errors import PassLspError
@@ -61,8 +62,6 @@ def checks_of(settings: Settings) -> Iterator[Check]:
         try:
             yield from group
         except Exception as error:
-            from pass_lsp.cli.options import sentence
-
             yield Check(name, False, "cannot be looked at", sentence(error))
 
 

@@ -50,12 +50,11 @@ def deploy(
         write.write_text(plan.TEXT, "utf-8")
         typer.echo(f"Wrote {write}; edit it and run: pass-lsp deploy --config {write}")
         return
-    given = {
-        "replicas": replicas, "most_replicas": most_replicas, "gpus": gpus, "host": host, "port": port,
-        "token_file": str(token_file or ""), "ray_address": ray_address,
-        "model": model, "device": device, "dtype": dtype, "lookahead": lookahead,
-    }  # fmt: skip
-    given = {name: value for name, value in given.items() if value not in (None, "")}
+    given = options.given(
+        replicas=replicas, most_replicas=most_replicas, gpus=gpus, host=host, port=port,
+        token_file=str(token_file or ""), ray_address=ray_address,
+        model=model, device=device, dtype=dtype, lookahead=lookahead,
+    )  # fmt: skip
     from pass_lsp.server import logs
     from pass_lsp.serving.guard import is_local
 

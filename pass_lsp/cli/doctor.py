@@ -29,14 +29,17 @@ def doctor(
     """
     from pass_lsp.server.settings import Layers
 
-    given: dict[str, str | bool] = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
-    given |= {
-        "trust_remote_code": trust_remote_code,
-        "engine": engine,
-        "engine_kind": engine_kind,
-        "engine_template": engine_template,
-    }
-    layers = Layers({key: value for key, value in given.items() if value})
+    named = options.given(
+        model=model,
+        device=device,
+        dtype=dtype,
+        lookahead=lookahead,
+        trust_remote_code=trust_remote_code,
+        engine=engine,
+        engine_kind=engine_kind,
+        engine_template=engine_template,
+    )
+    layers = Layers(named)
     layers.read_files([])
     checks = list(checks_of(layers.resolved()))
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -87,6 +87,11 @@ def local_engine(
     from pass_lsp.engines.local import load_engine
 
     return load_engine(model, device, dtype, lookahead, trust_remote_code, threads, documents)
+
+
+def given(**named: Any) -> dict[str, Any]:
+    """Of the options those that were given: a number may be 0, but nothing else may be nothing."""
+    return {name: value for name, value in named.items() if value not in (None, "") and value is not False}
 
 
 def sentence(error: Exception) -> str:

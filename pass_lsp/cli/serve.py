@@ -47,16 +47,18 @@ def serve(
             "The server talks over stdin and stdout, which are closed; start it from an editor, or give --tcp."
         )
     logs.configure(log_level, log_file)
-    given: dict[str, str | bool] = {"model": model, "device": device, "dtype": dtype, "lookahead": lookahead}
-    given |= {
-        "trust_remote_code": trust_remote_code,
-        "engine": engine,
-        "engine_kind": engine_kind,
-        "engine_template": engine_template,
-    }
-    pinned = {key: value for key, value in given.items() if value}
-    settings, _ = Settings().updated(pinned)
-    server = app.create_server(load, settings, pinned=set(pinned))
+    named = options.given(
+        model=model,
+        device=device,
+        dtype=dtype,
+        lookahead=lookahead,
+        trust_remote_code=trust_remote_code,
+        engine=engine,
+        engine_kind=engine_kind,
+        engine_template=engine_template,
+    )
+    settings, _ = Settings().updated(named)
+    server = app.create_server(load, settings, pinned=set(named))
     raise typer.Exit(app.serve(server, tcp=address, client_pid=client_process_id))
 
 
