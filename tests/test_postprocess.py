@@ -482,6 +482,7 @@ MARKS = [
     ("sh", "cat <<'EOF' | wc\nIt's here\nEOF\nfor a in b; do\n  <CURSOR>\ndone\n", "a\n  b\n"),
     ("sh", "x=$((1 <<y))\nread z <<<it\nfor a in b; do\n  <CURSOR>\ndone\n", "a\n  b\n"),
     ("rb", "def f\n  x = g(<<~T)\n    It's\n  T\n  <CURSOR>\nend\n", "a\n  b\n"),
+    ("rb", "class <<self\n  def f\n    x = '\n    self\n    '\n    <CURSOR>\n  end\nend\n", "a\n    b\n"),
     ("php", "<?php\nfunction f() {\n  $x = <<<T\n  It's\n  T;\n  <CURSOR>\n}\n", "a();\n  b();\n"),
     ("go", "func f() {\n  a := `\\`\n  <CURSOR>\n}\n", "b()\n  c()\n"),
 ]

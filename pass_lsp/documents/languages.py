@@ -92,7 +92,8 @@ _PYTHON = Lexis(
     defines=r"async\s+def|def|class",
 )
 _RUBY = Lexis(
-    ("#",), (*_QUOTES, *_REGEXES), long=frozenset("\"'"), heredoc=r"(?<!<)<<[-~]?",
+    ("#",), (*_QUOTES, *_REGEXES), long=frozenset("\"'"),
+    heredoc=r"(?<!<)<<(?:[-~]|(?=[A-Z\"']))",  # `class <<self` begins none
     opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
     defines="def|class|module",
