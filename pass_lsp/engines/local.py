@@ -136,6 +136,8 @@ def _converted(
             return None
         try:
             return executor_of(fast, limits.window, artifact, threads)
+        except MemoryError:
+            raise
         except Exception as error:
             what = "is left aside" if again else "is made again"
             log.warning(
