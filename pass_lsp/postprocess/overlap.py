@@ -24,8 +24,7 @@ def overlap(text: str, frame: Frame) -> int:
     # A run of quotes is one mark, which is replaced whole or not at all.
     marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
     cuts += [cut for cut in marks if _open_after(text + rest[cut:], frame) == left]
-    cut = cuts[0] if cuts else 0
-    cut = cut or _uncounted(text.rstrip(), rest, frame)
+    cut = (cuts[0] if cuts else 0) or _uncounted(text.rstrip(), rest, frame)
     mark = rest[cut:].lstrip()[:1]
     if mark and mark in ":,;{" and text.rstrip().endswith(mark):
         cut = rest.index(mark, cut) + 1
@@ -41,8 +40,7 @@ def _closes_the_line(text: str, frame: Frame) -> bool:
     """Whether `text` closes what the cursor's line has opened, and leaves open what the lines below close."""
     opened = scan(frame.context.line_prefix, frame.lexis, Scan()).brackets
     brackets, surplus, string = _open_after(text, frame)
-    outer = frame.state.brackets.removesuffix(opened) if frame.state.brackets.endswith(opened) else ""
-    return brackets == outer and not surplus and not string
+    return brackets == frame.state.brackets.removesuffix(opened) and not surplus and not string
 
 
 def _uncounted(text: str, rest: str, frame: Frame) -> int:
