@@ -39,12 +39,12 @@ class Completer:
 
     def __init__(self, worker: Worker, status: StatusBoard, answers: Answers, flow: Callable[[], Flow]) -> None:
         self.suggestions = Suggestions()
-        self.rhythms = Rhythms()
         self.workspace: Callable[[], Workspace] = Workspace
         self.least_log_prob: Callable[[Settings], float | None] = lambda _: None
         self._worker, self._status, self._answers, self._flow = worker, status, answers, flow
         self._asks: dict[str, Ask] = {}
         self._flights: dict[str, Flight] = {}
+        self._rhythms = Rhythms()
         self._plans: dict[str, asyncio.TimerHandle] = {}
 
     # --- what the client does ---------------------------------------------------
@@ -61,21 +61,20 @@ class Completer:
         elif recalled:
             self._take_off(ask, next(iter(recalled.completions), None))
         elif not self._join(ask):
-            self._later(ask, self.rhythms.delay_s(ask), self._take_off)
+            self._later(ask, self._rhythms.delay_s(ask), self._take_off)
         if ask.settings.manual_deadline_ms and not ask.answer.done():
             self._later(ask, ask.settings.manual_deadline_ms / 1000, self._give_up)
         return ask.answer
 
     def changed(self, key: str, document: Document, offset: int | None, typed: str, settings: Settings) -> None:
         """`typed` went in before `offset`: have the engine read the text while the client makes up its mind to ask."""
-        self.rhythms.key(key, typed)
+        self._rhythms.key(key, typed)
         self._no_plan(key)
         if offset is None or not may_work_ahead(document, settings):
             return
         flight = self._flights.get(key)
         if (flight and flight.leads_to(document, offset)) or self.suggestions.recall(key, document, offset):
             return
-
         workspace = self.workspace()
 
         def run(engine: Engine, token: CancelToken) -> Any:
@@ -83,27 +82,31 @@ class Completer:
 
         self._worker.submit(key, run, ahead=True).add_done_callback(self._has_read)
 
+    def accepted(self, key: str) -> None:
+        """The user took a suggestion, or a part of it: what comes next is wanted at once."""
+        self._rhythms.accepted(key)
+
     def close(self, key: str) -> None:
         """Forget a document and whatever is under way for it."""
         self.supersede(key)
         self._flights.pop(key, None)
-        self.rhythms.forget(key)
+        self._rhythms.forget(key)
         self.suggestions.forget(key)
         self._worker.drop(key)
 
     def renew(self, settings_for: Callable[[Document], Settings]) -> None:
         """Other settings are in force: what was said, begun or planned under the old ones is no answer any more."""
         self.suggestions.forget()
-        flights, self._flights = self._flights, {}
-        for key in {*self._plans, *flights}:
+        for key in list(self._plans):
             self._no_plan(key)
+        flights, self._flights = self._flights, {}
         for flight in flights.values():
             flight.cancel()
         for ask in list(self._asks.values()):
             ask.settings = settings_for(ask.document)
             if ask.settings.off_for(ask.document.language):
                 self._reply(ask, Landing(reason=Reason.DISABLED), MODEL)
-            elif any(flight.ask is ask for flight in flights.values()):
+            elif ask.key in flights and flights[ask.key].ask is ask:
                 self._take_off(ask)
 
     def _has_read(self, answer: asyncio.Future[Any]) -> None:
@@ -293,6 +296,5 @@ class Completer:
             self._prepare(flight.key, flight.document, landing.completions[0], flight.settings)
         elif flight.after_accept == 1 and not landing.completions:
             # Nothing more belongs on this line, so the user will go to the next.
-            self._fly_ahead(
-                flight.key, *beginning_of_next_line(flight.document, flight.offset), flight.settings, after_accept=2
-            )
+            place = beginning_of_next_line(flight.document, flight.offset)
+            self._fly_ahead(flight.key, *place, flight.settings, after_accept=2)

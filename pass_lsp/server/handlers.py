@@ -179,7 +179,7 @@ def execute_command(ls: PassServer, params: types.ExecuteCommandParams) -> None:
         raise JsonRpcMethodNotFound(f"There is no command {params.command[:80]!r}.")
     name = (params.arguments or [None])[0]
     if isinstance(name, str) and (key := ls.session.usage.accepted(name)) is not None:
-        ls.session.completer.rhythms.accepted(key)
+        ls.session.completer.accepted(key)
 
 
 def did_show(ls: PassServer, params: Any) -> None:
@@ -193,7 +193,7 @@ def did_accept_part(ls: PassServer, params: Any) -> None:
     if isinstance(params, dict):
         key = ls.session.usage.accepted_part(params.get("item"), params.get("acceptedLength"))
         if key is not None:
-            ls.session.completer.rhythms.accepted(key)
+            ls.session.completer.accepted(key)
 
 
 def current_status(ls: PassServer, params: Any) -> dict[str, Any]:

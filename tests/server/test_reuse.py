@@ -60,6 +60,15 @@ class Typist:
         self.client.send(message)
         return message["id"]
 
+    def join_by_hand(self) -> int:
+        """A request by hand is under way, and the user types on along it: the request that joins it."""
+        first = self.ask(1)
+        self.say(3)
+        self.type("al")
+        second = self.ask()
+        assert self.texts(first) is None
+        return second
+
     def texts(self, msg_id: int) -> list[str] | None:
         result = self.client.wait(msg_id)["result"]
         return None if result is None else [item["insertText"] for item in result["items"]]
@@ -228,14 +237,10 @@ def test_line_ends_of_windows_are_typed_along_and_prepared(start: Start, tmp_pat
 
 def test_who_joins_a_request_by_hand_has_a_deadline_still(start: Start, tmp_path: Path) -> None:
     typist = Typist(start, tmp_path, deadlineMs=1)
-    first = typist.ask(1)
-    typist.say(3)
-    typist.type("al")
-    second = typist.ask()
-    assert typist.texts(first) is None
+    joined = typist.join_by_hand()
     typist.overdue()
     typist.say(9)
-    assert typist.texts(second) == ["pha"]
+    assert typist.texts(joined) == ["pha"]
     typist.finish()
     typist.until("spelt")
     assert typist.count("spelling") == 1
@@ -245,13 +250,9 @@ def test_who_joins_a_request_by_hand_has_a_deadline_still(start: Start, tmp_path
 def test_who_joins_a_request_by_hand_does_not_wait_for_alternatives(typist: Typist) -> None:
     held = Path(f"{typist.gate}.held")
     held.touch()
-    first = typist.ask(1)
-    typist.say(3)
-    typist.type("al")
-    second = typist.ask()
-    assert typist.texts(first) is None
+    joined = typist.join_by_hand()
     typist.finish()
-    assert typist.texts(second) == [SPELT[2:]]
+    assert typist.texts(joined) == [SPELT[2:]]
     typist.until("alternatives")
     held.unlink()
 
