@@ -65,8 +65,8 @@ def test_nor_does_the_second_one_of_a_connection(here: Here, monkeypatch: pytest
 
 
 def test_an_answer_may_take_longer_than_a_head(serve: Serve, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Doorway, "head_s", 0.5)
-    with serve(Counting(tokenizer, token_s=0.1)) as here:
+    monkeypatch.setattr(Doorway, "head_s", 2.0)
+    with serve(Counting(tokenizer, token_s=0.2)) as here:
         events = [*here.stream({"prompt": [20], "max_tokens": 12})]
     assert len(events) >= 12
 
