@@ -66,7 +66,7 @@ class Reason(StrEnum):
     # The answer's: nothing of it was left.
     EMPTY = "model-had-nothing-to-add", "The model had nothing to add."
     REPEATS_SUFFIX = "repeats-what-follows", "The answer was what already stands below."
-    REPETITIVE = "repeats-itself", "The answer said the same thing over and over."
+    REPETITIVE = "repeats-itself", "The answer said again what stands above it, or one thing over and over."
     UNSURE = (
         "low-confidence",
         "What the model is this unsure of is hardly ever right, or rarely taken; ask by hand to see it.",

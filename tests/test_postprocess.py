@@ -111,6 +111,13 @@ SINGLE = [
     # The next line of the document.
     ("retu<CURSOR>\nreturn x\n", "rn x", Reason.REPEATS_SUFFIX),
     ("p(1)\np(2)\np(2)\n<CURSOR>", "p(2)", Reason.REPETITIVE),
+    ("p(1)\np(2)\n<CURSOR>", "p(2)", Reason.REPETITIVE),
+    ("self.ab = ab\nself.<CURSOR>", "ab = ab", Reason.REPETITIVE),
+    # What is left open by itself.
+    ("foo(<CURSOR>)", "bar(", Reason.EMPTY),
+    ("a = 1\n<CURSOR>\nb = 2\n", "c = foo(", Reason.EMPTY),
+    ("a = 1\n<CURSOR>\nb = 2\n", "c = 'foo", Reason.EMPTY),
+    ("a = 1\n<CURSOR>\n)\n", "c = foo(1", "a = 1\nc = foo(1\n)\n"),
     # A line that changes nothing.
     ("self.a = <CURSOR>", "self.a", Reason.REPETITIVE),
     ("self.a = <CURSOR>", "self.a.b", "self.a = self.a.b"),
@@ -128,6 +135,18 @@ def test_single_line_answers(source: str, text: str, expected: str | Reason) -> 
 
 
 MULTI = [
+    # What stands above already.
+    (
+        "def f(n):\n    if n < 2:\n        return n\n    <CURSOR>\n",
+        "if n < 2:\n        return n\n    return f(n - 1)\n",
+        Reason.REPETITIVE,
+    ),
+    (
+        "def f(n):\n    if n < 2:\n        return n\n    <CURSOR>\n",
+        "if n < 3:\n        return n\n",
+        "def f(n):\n    if n < 2:\n        return n\n    if n < 3:\n        return n\n",
+    ),
+    ("def f(n):\n    g(n)\n<CURSOR>", "g(n)\n", "def f(n):\n    g(n)\ng(n)"),
     # Lines that change nothing.
     ("def f(a):\n    <CURSOR>\n", "b = a\n    b = b\n    return b\n", "def f(a):\n    b = a\n"),
     ("def f(a):\n    <CURSOR>\n", "self.a = a\n    self.a = a\n    b = a\n", "def f(a):\n    self.a = a\n"),
@@ -210,6 +229,11 @@ LANGUAGES = [
     ("a.ts", "class A {<CURSOR>}\n", "\n  x = 1;\n}\nf();\n", "class A {\n  x = 1;\n}\n"),
     ("a.go", "func f() {<CURSOR>}\n", "\n\treturn\n", "func f() {\n\treturn\n}\n"),
     ("a.rs", "fn f() -> i32 {\n    <CURSOR>\n}\n", "1\n}\n\nfn g() {}\n", "fn f() -> i32 {\n    1\n}\n"),
+    # A block may be left open, a bracket not.
+    ("a.c", "int f(void) {\n    <CURSOR>\n}\n", "if (x) {", "int f(void) {\n    if (x) {\n}\n"),
+    ("a.c", "int f(void) {\n    <CURSOR>\n}\n", "g(x", Reason.EMPTY),
+    # A closing tag may stand again one step further out.
+    ("a.html", "<div>\n  <div>\n  </div>\n<CURSOR>", "</div>", "<div>\n  <div>\n  </div>\n</div>"),
     ("a.c", "int f(void)\n{\n    <CURSOR>\n}\n", "return 1;\n}\n\nint g", "int f(void)\n{\n    return 1;\n}\n"),
     # Words that end a block.
     ("a.rb", "def f(a)<CURSOR>\n", "\n  a + 1\nend\n\ndef g\nend\n", "def f(a)\n  a + 1\nend\n"),
@@ -240,7 +264,7 @@ LANGUAGES = [
 
 
 @pytest.mark.parametrize(("name", "source", "text", "expected"), LANGUAGES)
-def test_answers_in_many_languages(name: str, source: str, text: str, expected: str) -> None:
+def test_answers_in_many_languages(name: str, source: str, text: str, expected: str | Reason) -> None:
     assert accepted(source, text, path=f"/p/{name}") == expected
 
 
@@ -418,6 +442,10 @@ def test_parsing_lines_keeps_what_never_parses() -> None:
     frame = frame_of("def f():\n    <CURSOR>\n")
     assert parsing_lines("x = = 1\n", frame) == "x = = 1"
     assert parsing_lines("'\\d'\n    y = (\n", frame) == "'\\d'"
+
+
+def test_what_a_limit_left_open_is_shown() -> None:
+    assert accepted("a = 1\n<CURSOR>\nb = 2\n", "c = f(1,\n    2,\n", "length") == "a = 1\nc = f(1,\n    2,\nb = 2\n"
 
 
 def test_repetition_of_one_line() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pass_lsp.domain import Completion, Context, Generation, Prompt, Reason
 from pass_lsp.postprocess.deadline import Deadline, closed_lines, closed_part
-from pass_lsp.postprocess.filters import FILTERS
+from pass_lsp.postprocess.filters import FILTERS, leaves_open
 from pass_lsp.postprocess.frame import Decoded, Frame, special_tokens
 from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import Stop, cycle_in
@@ -47,6 +47,8 @@ def finish(
         text = apply(text, frame)
         if not text.strip():
             return reason
+    if generation.finish in ("eos", "stop") and leaves_open(text, frame):
+        return Reason.EMPTY
     replaced = overlap(text, frame)
     if text == context.line_suffix[:replaced]:
         return Reason.EMPTY

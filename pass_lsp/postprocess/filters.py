@@ -96,13 +96,14 @@ def balanced(text: str, frame: Frame) -> str:
 
 
 def without_repetition(text: str, frame: Frame) -> str:
-    """Nothing, when the answer only says again what the last two lines said, or says one line all over."""
-    lines = [frame.whole(number, line).strip() for number, line in enumerate(text.split("\n"))]
+    """Nothing, when the answer begins with the lines that stand right above it, or says one line all over."""
+    lines = [frame.whole(number, line).rstrip() for number, line in enumerate(text.split("\n"))]
     lines = [line for line in lines if line]
-    above = {line.strip() for line in frame.above}
-    if len(frame.above) == 2 and len(above) == 1 and set(lines) == above and not COMMON_LINE.fullmatch(lines[0]):
-        return ""
-    line, times = Counter(lines).most_common(1)[0] if lines else ("", 0)
+    for count in range(1, min(len(lines), len(frame.above)) + 1):
+        again = lines[:count] == [line.rstrip() for line in frame.above[-count:]]
+        if again and not all(map(COMMON_LINE.fullmatch, lines[:count])):
+            return ""
+    line, times = Counter(map(str.strip, lines)).most_common(1)[0] if lines else ("", 0)
     return "" if times >= 4 and times * 2 > len(lines) and not COMMON_LINE.fullmatch(line) else text
 
 
@@ -200,6 +201,22 @@ def closing_apart(text: str, frame: Frame) -> str:
     if not frame.many or not rest.startswith("}") or "\n" not in text.rstrip() or overlap(text, frame):
         return text
     return text.rstrip() + "\n" + indentation(frame.context.line_prefix)
+
+
+def leaves_open(text: str, frame: Frame) -> bool:
+    """Whether an answer opens a bracket or a string that nothing closes, where the document lacks nothing without it.
+
+    Braces are the business of a language's blocks where these are not indented.
+    """
+    if frame.errors is None:
+        return False
+    rest, replaced = frame.context.line_suffix, overlap(text, frame)
+    before, after = (scan(line, frame.lexis, frame.state) for line in (rest, text + rest[replaced:]))
+    opened = after.brackets.removeprefix(before.brackets)
+    opened = opened if frame.lexis.indented else opened.replace("{", "")
+    if not opened and not (after.string and not before.string):
+        return False
+    return not frame.errors("", 0) and frame.errors(text, replaced) > 0
 
 
 def trimmed(text: str, frame: Frame) -> str:

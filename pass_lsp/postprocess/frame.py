@@ -45,7 +45,7 @@ class Frame:
         above = [line for line in lines if line.strip()]
         lexis = lexis_of(context.language)
         tabs = _tabs([*above, context.line_prefix, *below])
-        return Frame(context, lexis, state, tuple(below[:3]), tuple(above[-2:]), tabs, errors)
+        return Frame(context, lexis, state, tuple(below[:3]), tuple(above[-8:]), tabs, errors)
 
     @property
     def next_line(self) -> str:
