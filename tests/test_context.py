@@ -226,6 +226,33 @@ def test_modes_in_other_languages(path: str, source: str, mode: Mode, indent: in
     assert (context.mode, context.indent) == (mode, indent)
 
 
+CALLBACKS = """\
+describe("a", () => {
+  before(function () {
+    x = [1, { a: 2 }];
+  });
+
+  it("b", () => {
+    list.forEach((each) => {
+      if (each) {
+        each();
+      }
+    });
+    done();
+  });
+});
+"""
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("line", range(1, CALLBACKS.count("\n")))
+def test_what_is_open_at_the_cursor_is_what_the_text_before_it_opens(line: int, whole: bool) -> None:
+    lines = CALLBACKS.splitlines(keepends=True)
+    before = "".join(lines[:line])
+    context = context_of(f"{before}  <CURSOR>\n{''.join(lines[line:]) if whole else ''}", "/p/a.ts")
+    assert context.brackets == scan(before, lexis_of("typescript")).brackets
+
+
 @pytest.mark.parametrize(
     ("source", "path", "reason"),
     [

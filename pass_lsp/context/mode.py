@@ -13,7 +13,7 @@ from pass_lsp.domain import Mode, Reason
 _RIGHT_OK = re.compile(r"""[)>}\]"'`]*\s*[:{;,]?""")
 """What may stand right of the cursor, between white space: closers and a last mark of punctuation."""
 _WORD = re.compile(r"\w")
-_LOOK_BACK = 400
+LOOK_BACK = 400
 """Lines above the cursor that are scanned for what is still open."""
 TAB_SIZE = 4
 
@@ -49,7 +49,7 @@ class Place:
     def neighbour(self, step: int) -> str:
         """The nearest line above (`step` -1) or below (1) that is not blank, or ""."""
         line = self.line + step
-        while 0 <= line < self.document.line_count and abs(line - self.line) <= _LOOK_BACK:
+        while 0 <= line < self.document.line_count and abs(line - self.line) <= LOOK_BACK:
             text = self.text(line)
             if text.strip():
                 return text
@@ -80,7 +80,7 @@ def open_at(place: Place, anchor: tuple[int, str] | None) -> tuple[Scan, str]:
     """
     lexis, text = lexis_of(place.language), place.document.text
     start, brackets = anchor or (0, "")
-    line_start, far = place.document.line_start(place.line), place.document.line_start(max(place.line - _LOOK_BACK, 0))
+    line_start, far = place.document.line_start(place.line), place.document.line_start(max(place.line - LOOK_BACK, 0))
     if start < far:
         start, brackets = far, ""
     start = min(start, line_start)

@@ -6,11 +6,13 @@ a definition has a header, and a body that begins behind a bracket or on the nex
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 
 from tree_sitter import Node, QueryCursor
 
+from pass_lsp.context.mode import LOOK_BACK
 from pass_lsp.context.syntax import Point, path_to, query
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import Language
@@ -68,21 +70,27 @@ class Tree:
     def anchor(self) -> tuple[int, str]:
         """Where scanning for what is open at the cursor may begin, and the brackets that are open there.
 
-        Behind the last complete definition above the cursor, or before the innermost one around it.
+        Behind the last complete definition above the cursor, or before the innermost one around it. What does not
+        parse may be what is still open, so where either stands in such, before that.
         """
         around = self.around()
         inner = around[0].start_point if around else (0, 0)
-        found = None
-        for node in reversed(path_to(self.root, self._above())):
+        found, path = None, path_to(self.root, self._above())
+        for node in reversed(path):
             if node.end_point[0] >= self.line or node.start_point < inner:
                 break
             if self._defines(node) and not (around and node.id == around[0].id):
                 found = node
-        if found is not None:
-            # What does not parse may be what is still open.
-            row, column = found.start_point if found.has_error else found.end_point
-            return self.document.offset(row, column, "utf-32"), "".join(map(_opener, reversed(around)))
-        return self.document.offset(*inner, "utf-32"), "".join(map(_opener, reversed(around[1:])))
+        if found is None and around:
+            path = path_to(self.root, inner)
+        start = found or (around[0] if around else self.root)
+        outer = list(itertools.takewhile(lambda node: node.id != start.id, path))
+        broken = (node for node in outer if node.is_error and self.line - node.start_point[0] <= LOOK_BACK)
+        if (error := next(broken, None)) is not None:
+            start, outer = error, outer[: outer.index(error)]
+        behind = found is not None and start.id == found.id and not found.has_error
+        row, column = start.end_point if behind else start.start_point
+        return self.document.offset(row, column, "utf-32"), "".join(map(_opener, outer))
 
     def outline(self, first: int, last: int) -> Outline:
         """The outline of rows `[first, last)`; headers and imports are found anywhere."""
@@ -168,9 +176,8 @@ class Tree:
 
 
 def _opener(node: Node) -> str:
-    """The bracket that a definition's body begins with, or ""."""
-    body = node.child_by_field_name("body") or _bracketed(node) or node
-    first = body.child(0) if body.child_count else None
+    """The bracket that a node begins with, or ""."""
+    first = node.child(0)
     return first.type if first is not None and first.type in ("{", "[", "(") else ""
 
 
