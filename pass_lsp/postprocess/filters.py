@@ -30,7 +30,7 @@ def without_next_lines(text: str, frame: Frame) -> str:
     """Cut before the line that the document has next (complaint 5: it repeats what is already there)."""
     at = 0
     for number, line in enumerate(text.split("\n")):
-        if repeats(frame.whole(number, line), frame):
+        if repeats(frame.said(number, line), frame):
             return text[:at]
         at += len(line) + 1
     return text
@@ -152,7 +152,7 @@ def without_similar_lines(text: str, frame: Frame) -> str:
     if len(below) < 2 or min(map(len, below)) < _TELLING:
         return text
     for number in range(len(lines) - 1):
-        pair = [frame.whole(number, lines[number]).strip(), lines[number + 1].strip()]
+        pair = [frame.said(number, lines[number]).strip(), lines[number + 1].strip()]
         if all(_alike(mine, theirs) for mine, theirs in zip(pair, below, strict=True)):
             return "\n".join(lines[:number]) + ("\n" if number else "")
     return text

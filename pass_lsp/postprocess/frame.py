@@ -67,6 +67,10 @@ class Frame:
         """Line `number` of the answer as it will stand in the document."""
         return line if number else self.context.line_prefix + line
 
+    def said(self, number: int, line: str) -> str:
+        """The same, but "" where the answer says nothing of it: the cursor's line is the user's own."""
+        return self.whole(number, line) if line.strip() else ""
+
     def width(self, line: str) -> int:
         """Columns of indentation."""
         return columns(line, self.context.tab_size)

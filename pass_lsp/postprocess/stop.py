@@ -115,7 +115,7 @@ class _Block:
         at = 0
         for number, line in enumerate(text.split("\n")[:-1]):
             whole = self._frame.whole(number, line)
-            cut = self._line(number, whole, at) if whole.strip() else self._blank(at)
+            cut = self._line(number, line, at) if whole.strip() else self._blank(at)
             if cut is not None:
                 return cut
             self._state = scan(line + "\n", self._frame.lexis, self._state)
@@ -128,15 +128,16 @@ class _Block:
         self._blanks.append(at)
         return self._blanks[-2] if len(self._blanks) == 2 and self._starts else None
 
-    def _line(self, number: int, whole: str, at: int) -> int | None:
-        self._blanks = []
+    def _line(self, number: int, line: str, at: int) -> int | None:
+        self._blanks, whole = [], self._frame.whole(number, line)
         starts = self._starts.setdefault(whole.rstrip(), [])
         starts.append(at)
         if len(starts) >= _TIMES_A_LINE and not COMMON_LINE.fullmatch(whole):
             return starts[1]
         lexis, code, above = self._frame.lexis, whole.strip(), self._above
         self._above = code
-        if repeats(whole, self._frame) or (code == above and lexis.indented and lexis.opens_block(code)):
+        said = self._frame.said(number, line)
+        if repeats(said, self._frame) or (code == above and lexis.indented and lexis.opens_block(code)):
             return at
         nested = self._state.string or len(self._state.brackets) > len(self._frame.state.brackets)
         if nested or (number == 0 and self._frame.context.line_prefix.strip()):
