@@ -22,6 +22,8 @@ _ALIKE = 0.95
 _TO_ITSELF = re.compile(r"""([\w.\[\]'"]+) *= *\1;?""")
 _ASSIGNED = re.compile(r"""[\w.\[\]'"]+ *=[^()]+""")
 """An assignment that calls nothing."""
+_OPENED = {"python": r"[)\]}]", "shellscript": r"\]"}
+"""Elsewhere a brace may close what lies outside the window; in a shell a bracket ends a pattern of `case`."""
 _MOST_CUTS = 12
 """Lines that may be given up, one after the other, until the rest parses."""
 
@@ -85,11 +87,11 @@ def complete_lines(text: str, frame: Frame) -> str:
 
 
 def balanced(text: str, frame: Frame) -> str:
-    """Cut before a closer that nothing opens. A brace may close what lies outside the window, except in Python."""
+    """Cut before a closer that nothing opens, of those that `_OPENED` says must be opened."""
     before = frame.state
     if before.surplus or not scan(text, frame.lexis, before).surplus:
         return text
-    for match in re.finditer(r"[)\]}]" if frame.context.language == "python" else r"[)\]]", text):
+    for match in re.finditer(_OPENED.get(frame.context.language, r"[)\]]"), text):
         if scan(text[: match.end()], frame.lexis, before).surplus.endswith(match.group()):
             return text[: match.start()]
     return text
