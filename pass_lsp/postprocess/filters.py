@@ -169,11 +169,12 @@ def indented_as_here(text: str, frame: Frame) -> str:
     """Tabs for spaces, or spaces for tabs, as the document has them."""
     lines = text.split("\n")
     own = 1 if frame.context.line_prefix else 0  # the first line's indentation stands in the document
-    wrong = " " if frame.tabs else "\t"
-    if frame.tabs is None or not any(line.startswith(wrong) or wrong in indentation(line) for line in lines[own:]):
+    if frame.tabs is None or not any(_indented_otherwise(line, frame.tabs) for line in lines[own:]):
         return text
     unit = _unit(lines, own, frame) if frame.tabs else frame.context.tab_size
     for number, line in enumerate(lines[own:], own):
+        if not _indented_otherwise(line, frame.tabs):
+            continue
         lead, code = indentation(line), line.lstrip(" \t")
         if frame.tabs:
             tabs, spaces = divmod(len(lead.expandtabs(unit)), unit)
@@ -181,6 +182,11 @@ def indented_as_here(text: str, frame: Frame) -> str:
         else:
             lines[number] = lead.expandtabs(unit) + code if code else ""
     return "\n".join(lines)
+
+
+def _indented_otherwise(line: str, tabs: bool) -> bool:
+    """Whether a line of code is not indented as the document is; behind tabs, spaces align what follows them."""
+    return bool(line.strip()) and (line.startswith(" ") if tabs else "\t" in indentation(line))
 
 
 def _unit(lines: list[str], own: int, frame: Frame) -> int:

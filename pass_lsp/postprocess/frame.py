@@ -13,6 +13,8 @@ from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, scan
 from pass_lsp.domain import Context, Mode, Prompt
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_MIXED = 8
+"""Where one way of indenting has not so many times as many lines as the other, both are meant: GNU's tabs of eight."""
 COMMON_LINE = re.compile(r"\W*(?:(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end)\b\W*)*")
 """Lines that may well stand several times in good code."""
 
@@ -23,7 +25,7 @@ class Frame:
 
     `state` is what is open at the cursor, `below` are the first lines below the cursor's that
     are not blank, `above` the last ones over it. `tabs` says whether the document is indented
-    with tabs, None if it is not indented. `errors` counts the errors of syntax that a text
+    with tabs, None if it is not indented, or in both ways. `errors` counts the errors of syntax that a text
     makes which replaces so many characters right of the cursor.
     """
 
@@ -79,7 +81,7 @@ class Frame:
 def _tabs(lines: list[str]) -> bool | None:
     tabs = sum(line.startswith("\t") for line in lines)
     spaces = sum(line.startswith("  ") for line in lines)
-    return tabs > spaces if tabs or spaces else None
+    return tabs > spaces if max(tabs, spaces) > _MIXED * min(tabs, spaces) else None
 
 
 _specials: weakref.WeakKeyDictionary[Any, dict[int, str]] = weakref.WeakKeyDictionary()
