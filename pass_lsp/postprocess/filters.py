@@ -133,12 +133,12 @@ def parsing_lines(text: str, frame: Frame) -> str:
             best, fewest = part, errors
         if not errors:
             break
-    return best
+    return text.rstrip("\n") if best == text.rstrip() else best
 
 
 def without_fence(text: str, frame: Frame) -> str:
     """Cut before a fence of Markdown that has no place in code: the model explains itself."""
-    if frame.state.string or not (frame.lexis.comments or frame.lexis.blocks):
+    if frame.state.string or not (frame.lexis.brackets or frame.lexis.blocks):
         return text
     found = re.search(r"^[^\S\n]*```", text, re.MULTILINE) if frame.context.language != "markdown" else None
     if not found:
@@ -228,8 +228,12 @@ def leaves_open(text: str, frame: Frame) -> bool:
 
 
 def trimmed(text: str, frame: Frame) -> str:
-    """Without white space at its end."""
-    return text.rstrip()
+    """Without white space at its end, except for one space that belongs before a closer: `{ a }`, `"Name: "`."""
+    kept, closer = text.rstrip(), frame.context.line_suffix[:1]
+    if text[len(kept) :].rstrip("\n") != " " or "\n" in kept or not closer or overlap(kept, frame):
+        return kept
+    spaced = text.startswith(" ") or frame.context.line_prefix.endswith(" ")
+    return kept + " " if closer in "\"'`" or (closer in ")]}>" and spaced) else kept
 
 
 FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
