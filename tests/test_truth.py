@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pass_lsp.domain import Reason
 from tests.test_postprocess import accepted
 
 CALLBACKS = [
@@ -36,5 +37,63 @@ CALLBACKS = [
 
 
 @pytest.mark.parametrize(("name", "source", "text", "expected"), CALLBACKS)
-def test_the_truth_is_shown(name: str, source: str, text: str, expected: str) -> None:
+def test_the_truth_is_shown(name: str, source: str, text: str, expected: str | Reason) -> None:
+    assert accepted(source, text, path=f"/p/{name}") == expected
+
+
+OWN_LINE = [
+    # The user's own line is no repetition by the answer.
+    ("a.js", "x = [\n  {<CURSOR>\n  {\n    a: 1,\n  },\n];\n", "\n    a: 2,\n  },\n",
+     "x = [\n  {\n    a: 2,\n  },\n  {\n    a: 1,\n  },\n];\n"),
+    ("a.py", "if a is None:<CURSOR>\nif a is None:\n    b()\n", "\n    a = c\n",
+     "if a is None:\n    a = c\nif a is None:\n    b()\n"),
+    ("a.py",
+     "class A:\n    def readinto(self, b):<CURSOR>\n\n    def readinto1(self, b):\n"
+     "        return self._file.readinto1(b)\n",
+     "\n        return self._file.readinto(b)\n",
+     "class A:\n    def readinto(self, b):\n        return self._file.readinto(b)\n\n"
+     "    def readinto1(self, b):\n        return self._file.readinto1(b)\n"),
+]  # fmt: skip
+
+SPACED = [
+    ("a.js", "import {<CURSOR>}\n", " b ", "import { b }\n"),
+    ("a.js", "import { <CURSOR>}\n", "b ", "import { b }\n"),
+    ("a.js", "import { <CURSOR> }\n", "b ", "import { b }\n"),
+    ("a.sh", "if [<CURSOR>]\n", ' -z "$a" ', 'if [ -z "$a" ]\n'),
+    ("a.py", 'input("<CURSOR>")\n', "Name: ", 'input("Name: ")\n'),
+    ("a.py", "f(<CURSOR>)\n", "a ", "f(a)\n"),
+    ("a.js", "f({<CURSOR>});\n", " a }", "f({ a });\n"),
+]
+
+SHELL = [
+    ("a.sh", 'case "$1" in\n  <CURSOR>\nesac\n', "a)\n    b\n    ;;\n",
+     'case "$1" in\n  a)\n    b\n    ;;\nesac\n'),
+    ("a.sh", "f() {\n  case $1 in\n    a) b ;;\n    <CURSOR>\n  esac\n}\n", "*) c ;;\n",
+     "f() {\n  case $1 in\n    a) b ;;\n    *) c ;;\n  esac\n}\n"),
+]  # fmt: skip
+
+INDENTED = [
+    # GNU: a tab is eight columns, and lines are indented by two.
+    ("a.c", "int f()\n{\n  if (a)\n    {\n      b (c,\n\t d);\n      <CURSOR>\n    }\n}\n", "e (f,\n\t g);\n",
+     "int f()\n{\n  if (a)\n    {\n      b (c,\n\t d);\n      e (f,\n\t g);\n    }\n}\n"),
+    # Behind tabs, spaces align.
+    ("a.c", "int f()\n{\n\ta();\n\tb();\n\t<CURSOR>\n}\n", "c(d,\n\t    e);\n",
+     "int f()\n{\n\ta();\n\tb();\n\tc(d,\n\t    e);\n}\n"),
+    # White space alone is no code.
+    ("a.go", "func f() {\n\ta()\n\t<CURSOR>\n}\n", "b()\n    ", "func f() {\n\ta()\n\tb()\n}\n"),
+]  # fmt: skip
+
+CLOSED = [
+    # A line below closes what encloses the call.
+    ("a.py", "f(g(<CURSOR>),\n  b)\n", "a)", "f(g(a),\n  b)\n"),
+    ("a.py", "f(g(<CURSOR>),\n  b)\n", "a),", "f(g(a),\n  b)\n"),
+    ("a.ts", "let a: A<{<CURSOR>}>;\n", " b?: c }>;", "let a: A<{ b?: c }>;\n"),
+    ("a.html", "<script>\n  if (<CURSOR>) {\n  }\n</script>\n", "a) {", "<script>\n  if (a) {\n  }\n</script>\n"),
+    # A model that explains itself.
+    ("a.json", '{\n  "a": 1,\n  <CURSOR>\n}\n', '```json\n  "b": 2\n```\n', Reason.EMPTY),
+]
+
+
+@pytest.mark.parametrize(("name", "source", "text", "expected"), OWN_LINE + SPACED + SHELL + INDENTED + CLOSED)
+def test_nearly_the_truth_is_shown(name: str, source: str, text: str, expected: str | Reason) -> None:
     assert accepted(source, text, path=f"/p/{name}") == expected

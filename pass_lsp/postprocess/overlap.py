@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pass_lsp.documents.scan import CLOSERS, Scan, scan
+from pass_lsp.documents.scan import CLOSERS, Scan, scan, scan_lines
 from pass_lsp.postprocess.frame import Frame
 
 _OPENERS = {**CLOSERS, ">": "<"}
-_QUOTES, _PUNCTUATION = "\"'`", ":,;"
+_QUOTES, _BETWEEN = "\"'`", " :,;{"
 _MOST = 8
 """More closers than that stand right of no cursor."""
 
@@ -20,11 +20,12 @@ def overlap(text: str, frame: Frame) -> int:
     if not rest.strip():
         return len(rest)
     left = _open_after(rest, frame)
-    cuts = [0] if _closes_the_line(text + rest, frame) else []
+    cuts = [0] if _closes_the_line(text + rest, frame) and not _is_whole(frame) else []
     # A run of quotes is one mark, which is replaced whole or not at all.
     marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
     cuts += [cut for cut in marks if _open_after(text + rest[cut:], frame) == left]
-    cut = (cuts[0] if cuts else 0) or _uncounted(text.rstrip(), rest, frame)
+    cut = cuts[0] if cuts else 0
+    cut += _uncounted(text.rstrip(), rest[cut:], frame)
     mark = rest[cut:].lstrip()[:1]
     if mark and mark in ":,;{" and text.rstrip().endswith(mark):
         cut = rest.index(mark, cut) + 1
@@ -43,14 +44,21 @@ def _closes_the_line(text: str, frame: Frame) -> bool:
     return brackets == frame.state.brackets.removesuffix(opened) and not surplus and not string
 
 
+def _is_whole(frame: Frame) -> bool:
+    """Whether what follows the cursor closes all that is open there, so that an answer need close nothing."""
+    after = scan_lines(frame.context.suffix, frame.lexis, frame.state)
+    return not (after.brackets or after.surplus or after.string)
+
+
 def _uncounted(text: str, rest: str, frame: Frame) -> int:
     """How many closers `rest` begins with, and a mark behind them, that `text` ends with and did not open, where
     the lexer counts none: in strings and comments, and marks that the language has not.
     """
     for count in range(min(len(rest), len(text), _MOST), 0, -1):
-        closers = rest[: count - 1] + rest[count - 1].strip(_PUNCTUATION if count > 1 else "")
-        said = text.endswith(rest[:count])
-        if said and all(_is_uncounted(mark, frame) and _not_opened(mark, text) for mark in closers):
+        closers = [mark for mark in rest[:count] if mark not in _BETWEEN] or rest[:count]
+        if text.endswith(rest[:count]) and all(
+            _is_uncounted(mark, frame) and _not_opened(mark, text) for mark in closers
+        ):
             return count
     return 0
 
