@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pass_lsp.context import build_context, syntax
+from pass_lsp.context import build_context, outline, syntax
 from pass_lsp.context.exclusions import is_secret, refusal
 from pass_lsp.context.syntax import WINDOW_LINES, Trees, grammar, one_byte_each
 from pass_lsp.documents.document import Document
@@ -449,6 +449,20 @@ def test_a_tree_as_deep_as_its_text_is_long_costs_no_more_for_it() -> None:
     document = Document("file:///deep.js", "- a\n" * 20_000, 1, "javascript", "/deep.js")
     context = build_context(document, document.line_end(10_000), budget=2000)
     assert context.mode is Mode.SINGLE_LINE and context.prefix.endswith("- a\n- a")
+
+
+def test_lists_in_lists_that_are_not_indented_are_not_read_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def counted(line: str) -> int:
+        read.append(line)
+        return columns(line)
+
+    monkeypatch.setattr(outline, "columns", counted)
+    document = Document("file:///deep.json", "[\n" * 3000 + "]\n" * 3000, 1, "json", "/deep.json")
+    context = build_context(document, document.line_end(5000), budget=2000)
+    assert context.mode is Mode.SINGLE_LINE
+    assert len(read) < 10 * document.line_count
 
 
 # Properties

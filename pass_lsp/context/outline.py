@@ -20,6 +20,8 @@ from pass_lsp.documents.scan import columns, indentation
 
 _MIN_BODY = 3
 """Lines below which leaving a body out saves nothing worth the loss."""
+_MOST_CLOSERS = 16
+"""Lines at the end of a definition that may be indented no deeper than its header."""
 _DEEPEST = 100
 _HEAD_LINES = 400
 """Imports are looked for in these first lines of a file."""
@@ -163,11 +165,13 @@ class Tree:
         if body is not None:
             opened = body.child_count and (child := body.child(0)) is not None and child.type in ("{", "[", "(")
             first = max(first, body.start_point[0] + 1 if opened else _with_comments(body))
-        last = _rows(node).stop
-        header = columns(self._line(start))
-        while last > first and not self.row.flat and columns(self._line(last - 1)) <= header:
-            last -= 1
-        return range(first, last)
+        last, header = _rows(node).stop, columns(self._line(start))
+        if self.row.flat:
+            return range(first, last)
+        # One that is indented nowhere would be read line by line, and so would each within it.
+        near = range(last - 1, max(first, last - _MOST_CLOSERS) - 1, -1)
+        inside = next((row for row in near if columns(self._line(row)) > header), first - 1)
+        return range(first, max(inside + 1, first))
 
     def _line(self, row: int) -> str:
         if row >= self.document.line_count:
