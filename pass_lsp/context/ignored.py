@@ -12,6 +12,8 @@ import pathspec
 
 NAMES = (".gitignore", ".pass-lsp-ignore")
 _LARGEST = 1 << 20
+"""Of one that is larger nobody knows what it excludes, so it excludes all."""
+_ALL = ((re.compile(""), True),)
 _NONE = (0, 0)
 
 
@@ -78,9 +80,11 @@ def _matches(pattern: re.Pattern[str], path: str, folder: bool) -> bool:
 
 @lru_cache(maxsize=256)
 def _patterns(path: str, version: tuple[int, int]) -> tuple[tuple[re.Pattern[str], bool], ...]:
+    if version[1] > _LARGEST:
+        return _ALL
     try:
         with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-            return tuple(_compiled(file.read(_LARGEST)))
+            return tuple(_compiled(file.read()))
     except (OSError, ValueError):
         return ()
 
