@@ -20,7 +20,10 @@ _MOST_FOLDERS = 8
 _MOST_IN_FOLDER = 8
 _HEAD_LINES = 400
 _SOURCE_FOLDERS = ("", "src", "lib", "include", "app")
-_NAME = re.compile(r"[\s(]*([^\W\d][\w.]*)")
+_CONTINUED = re.compile(r"\\\r?\n")
+_COMMENT = re.compile(r"#|//")
+_LISTED = re.compile(r"[^\W\d][\w.]*(?:::\w+)*(?:::)?|[{},]")
+"""A name, or what stands around names in a list."""
 
 
 def imported(
@@ -32,7 +35,8 @@ def imported(
         return
     importer = _Importer(PurePosixPath(path).parent, root, modules)
     end = document.line_start(min(_HEAD_LINES, document.line_count - 1))
-    for module in importer.named(iter((document.text[:end] or document.text).splitlines())):
+    head = _CONTINUED.sub(" ", document.text[:end] or document.text)
+    for module in importer.named(iter(head.splitlines())):
         for files in importer.candidates(module):
             known = not seen.isdisjoint(files)
             for file in files:
@@ -66,7 +70,8 @@ class _Importer:
             yield path
             # What is imported from a folder may be a module in it.
             if names and self._is_folder(path):
-                yield from (path + name if path.endswith(".") else f"{path}.{name}" for name in names)
+                separator = "" if path.endswith(self.modules.separator) else self.modules.separator
+                yield from (path + separator + name for name in names)
 
     def candidates(self, module: str) -> Iterator[list[str]]:
         """The files that a module may be, most likely first, none outside the open folder."""
@@ -106,11 +111,26 @@ class _Importer:
 
 
 def _names(match: re.Match[str], lines: Iterator[str]) -> list[str]:
-    """The names that an import lists, up to the line that closes their bracket."""
-    found = [match.groupdict().get("names") or ""]
-    while "(" in found[0] and ")" not in found[-1] and (line := next(lines, None)) is not None:
-        found.append(line.partition("#")[0])
-    return [name[1] for part in "".join(found).split(",") if (name := _NAME.match(part))]
+    """The names that an import lists, up to the line that closes its bracket."""
+    listed = match.groupdict().get("names") or ""
+    opener, closer = "{}" if "{" in listed else "()"
+    while listed.count(opener) > listed.count(closer) and (line := next(lines, None)) is not None:
+        listed += "\n" + _COMMENT.split(line)[0]
+    return _spread(listed)
+
+
+def _spread(listed: str) -> list[str]:
+    """The first name of each part of a list, behind the name before the braces that it stands in."""
+    found, outer, named = [], [""], False
+    for part in _LISTED.findall(listed):
+        if part == "{":
+            outer.append(found.pop() if named else outer[-1])
+        elif part == "}" and len(outer) > 1:
+            outer.pop()
+        elif part not in ",}" and not named:
+            found.append(outer[-1] + part)
+        named = part not in ",{"
+    return found
 
 
 def _parted(file: str) -> tuple[str, str]:

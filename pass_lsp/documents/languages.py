@@ -144,7 +144,8 @@ LANGUAGES = (
               defines=r"(?:pub(?:\([^)]*\))?\s+)?(?:async\s+)?(?:unsafe\s+)?(?:fn|impl|struct|enum|trait|mod)"),
         "use_declaration extern_crate_declaration", "function_item macro_definition",
         "impl_item trait_item mod_item struct_item enum_item",
-        modules=Modules(r"^\s*(?:pub\s+)?(?:use\s+(?:crate|super|self)::|mod\s+)(?P<path>[\w:]+)", "::",
+        modules=Modules(r"^\s*(?:pub(?:\([^)]*\))?\s+)?(?:use\s+(?:crate|super|self)::|mod\s+)"
+                        r"(?P<path>[\w:]*)(?P<names>\{.*)?", "::",
                         ("{}.rs", "{}/mod.rs", "src/{}.rs", "src/{}/mod.rs")),
     ),
     Language(

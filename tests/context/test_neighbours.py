@@ -96,6 +96,15 @@ ONE_FILE = [
      "def open_shop("),
     ("app/main.py", "from . import open_shop\nopen_shop(<CURSOR>", "app/__init__.py", SHOP, "def open_shop("),
     ("main.py", "from lib import shop\nshop.open_shop(<CURSOR>", "src/lib/shop/__init__.py", SHOP, "def open_shop("),
+    # Imports that go on behind a backslash, and braces within braces.
+    ("main.py", "from pkg import x, \\\n    shop\nshop.open_shop(<CURSOR>", "pkg/shop.py", SHOP, "def open_shop("),
+    ("main.py", "from pkg.shop \\\n    import open_shop\nopen_shop(<CURSOR>", "pkg/shop.py", SHOP, "def open_shop("),
+    ("src/main.rs", "use crate::{a, shop::Shop};\nfn main() { Shop::new(<CURSOR>",
+     "src/shop.rs", "pub struct Shop {\n    a: u32,\n}\n", "pub struct Shop {"),
+    ("src/main.rs", "use crate::{\n    a::{b, c},\n    d::{shop::{self, Shop}}, // f\n};\nfn f() { Shop::new(<CURSOR>",
+     "src/d/shop.rs", "pub struct Shop {\n    a: u32,\n}\n", "pub struct Shop {"),
+    ("src/main.rs", "pub(crate) use crate::d::{shop};\nfn main() { shop::Shop::new(<CURSOR>",
+     "src/d/shop.rs", "pub struct Shop {\n    a: u32,\n}\n", "pub struct Shop {"),
     # Several modules in one line.
     ("main.py", "import os, shop\nshop.open_shop(<CURSOR>", "shop.py", SHOP, "def open_shop("),
     ("main.py", "import os as o, pkg.shop as s  # x\ns.open_shop(<CURSOR>", "pkg/shop.py", SHOP, "def open_shop("),
@@ -338,6 +347,11 @@ def test_ignore_files_of_deeper_folders_decide(tmp_path: Path) -> None:
     assert is_ignored(f"{root}/x.py", (root,)) and not is_ignored(f"{root}/x.py", ())
     assert root_of(f"{root}/a/x.py", (root, str(deep), "", "/elsewhere")) == str(deep)
     assert root_of("/nowhere/x.py", (root,)) is None
+
+
+def test_an_ignore_file_too_large_to_read_excludes_all(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("# a long note\n" * 80_000 + "x.py\n")
+    assert is_ignored(f"{tmp_path}/x.py", (str(tmp_path),))
 
 
 # Edits
