@@ -79,6 +79,10 @@ INDENTED = [
     # Behind tabs, spaces align.
     ("a.c", "int f()\n{\n\ta();\n\tb();\n\t<CURSOR>\n}\n", "c(d,\n\t    e);\n",
      "int f()\n{\n\ta();\n\tb();\n\tc(d,\n\t    e);\n}\n"),
+    # In column 0, below a line that is not indented though the code around it is.
+    ("a.c", "int f()\n{\n    a();\n#ifdef B\n<CURSOR>\n#endif\n}\n", "    b();\n",
+     "int f()\n{\n    a();\n#ifdef B\n    b();\n#endif\n}\n"),
+    ("a.css", "a {\n  src: b,\n<CURSOR>\n}\n", "       c;\n", "a {\n  src: b,\n       c;\n}\n"),
     # White space alone is no code.
     ("a.go", "func f() {\n\ta()\n\t<CURSOR>\n}\n", "b()\n    ", "func f() {\n\ta()\n\tb()\n}\n"),
 ]  # fmt: skip

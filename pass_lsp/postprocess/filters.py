@@ -57,8 +57,9 @@ def indented_once(text: str, frame: Frame) -> str:
     if context.line_prefix.strip() or not lines[0].strip() or not indentation(lines[0]):
         return text
     if not frame.width(context.line_prefix):
-        # In column 0 the answer says itself how deep it goes, as far as the block above; in brackets even beyond.
-        if not frame.in_code:
+        # In column 0 the answer says itself how deep it goes, as far as the block above; in brackets even beyond:
+        # the line above may be one of the preprocessor.
+        if not frame.state.plain:
             return text
         deepest = max(deepest, *map(frame.width, frame.above[-1:] or ("",)))
     extra = frame.width(context.line_prefix + lines[0]) - deepest
