@@ -8,6 +8,7 @@ line parses nothing. Grammars come inside wheels; none is loaded before its lang
 
 from __future__ import annotations
 
+import codecs
 import re
 import threading
 import time
@@ -34,7 +35,6 @@ PATIENCE_S = 0.4
 """After so much work a text is not parsed but trimmed by lines, and tried again no sooner than `_AGAIN_S` later.
 Of this thread's own processor time: what else runs on a busy machine says nothing about the text."""
 _AGAIN_S = 30.0
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 
 
@@ -167,9 +167,17 @@ def one_byte_each(text: str) -> bytes:
     """A text as the parser gets it: one byte for each character, lines ended by `\\n`."""
     if "\r" in text:
         text = _LONE_RETURN.sub("\n", text)
-    if not text.isascii():
-        text = _NOT_ASCII.sub(lambda match: "x" * len(match.group()), text)
-    return text.encode("ascii")
+    return text.encode("ascii", "pass-lsp-letters")
+
+
+def _letters(error: UnicodeError) -> tuple[str, int]:
+    """What the codec puts in place of a run of characters that it does not have."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "x" * (error.end - error.start), error.end
+
+
+# Several times as fast as a regular expression, in texts of which all is read with every key.
+codecs.register_error("pass-lsp-letters", _letters)
 
 
 def _edit(tree: tree_sitter.Tree, old: bytes, new: bytes) -> None:
