@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 
 import tree_sitter
@@ -167,6 +167,12 @@ def one_byte_each(text: str) -> bytes:
     """A text as the parser gets it: one byte for each character, lines ended by `\\n`."""
     if "\r" in text:
         text = _LONE_RETURN.sub("\n", text)
+    return text.encode("ascii") if text.isascii() else _encoded(text)
+
+
+@lru_cache(maxsize=4)
+def _encoded(text: str) -> bytes:
+    """What stands above and below the line stays while one types on it."""
     return text.encode("ascii", "pass-lsp-letters")
 
 
