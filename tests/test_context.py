@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from pass_lsp.context import build_context, outline, syntax
 from pass_lsp.context.exclusions import is_secret, refusal
+from pass_lsp.context.outline import Outline
 from pass_lsp.context.syntax import WINDOW_LINES, Trees, grammar, one_byte_each
+from pass_lsp.context.trim import Sides, Windows
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import LANGUAGES, Language, language_of, lexis_of
 from pass_lsp.documents.scan import Scan, columns, scan
@@ -389,6 +391,23 @@ def test_typing_extends_prompt(budget: int) -> None:
     total, changed = typed(text, offset, budget)
     assert total > 1000
     assert changed <= total * 0.05
+
+
+@pytest.mark.parametrize("budget", range(300, 340))
+def test_what_stands_below_is_not_chosen_again_while_typing(budget: int) -> None:
+    asked: list[int] = []
+
+    def outlined(first: int, last: int) -> Outline:
+        asked.append(first)
+        return Outline()
+
+    document, windows = Document("file:///a.css", "a {\n}\n" * 500, 1, "css", "/a.css"), Windows()
+    for _ in "ab":
+        asked.clear()
+        offset = document.line_end(500)
+        windows.of(Sides(document, 500, offset, outlined, lexis_of("css")), budget)
+        document = document.edited(offset, offset, "x")
+    assert all(first <= 500 for first in asked)
 
 
 def test_what_is_typed_on_a_line_leaves_the_rest_alone() -> None:

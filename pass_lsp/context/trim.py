@@ -24,6 +24,8 @@ _LEAST, _FRESH, _MOST = 0.25, 0.48, 0.62
 """Shares of a side that are kept as they are, nearest to the cursor: at least, after a move, at most."""
 _SLACK = 0.85
 _MIN_BUDGET = 16
+_LINE_END = 2
+"""Characters, at most, of the cursor's own line end, which comes on top of what its room holds."""
 _REACH = 4
 """How many times its room a side looks away from the cursor for signatures."""
 _CAPACITY = 16
@@ -107,9 +109,10 @@ def _planned(sides: Sides, budget: int, last: _Plan | None) -> _Plan:
     prefix_room = max(share, budget - _up(after, step))
     suffix_room = max(budget - share, budget - _up(before, step))
     tail = sides.document.text[sides.document.line_end(sides.line) :]
-    below = last.below if last and last.tail == tail and len(last.below) + len(sides.rest) <= suffix_room else None
+    room = suffix_room - len(sides.rest)
+    below = last.below if last and last.tail == tail and len(last.below) <= room + _LINE_END else None
     if below is None:
-        below = _suffix(sides, suffix_room - len(sides.rest))
+        below = _suffix(sides, room)
     if last and _holds(sides, prefix_room, last):
         return _Plan(budget, last.head, last.far, last.rows, tail, below)
     head, far, rows = _prefix(sides, prefix_room)
