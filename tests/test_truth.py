@@ -47,6 +47,7 @@ OWN_LINE = [
      "x = [\n  {\n    a: 2,\n  },\n  {\n    a: 1,\n  },\n];\n"),
     ("a.py", "if a is None:<CURSOR>\nif a is None:\n    b()\n", "\n    a = c\n",
      "if a is None:\n    a = c\nif a is None:\n    b()\n"),
+    ("a.py", "if a:\nif a:<CURSOR>\n", "\n    b = c\n", "if a:\nif a:\n    b = c\n"),
     ("a.py",
      "class A:\n    def readinto(self, b):<CURSOR>\n\n    def readinto1(self, b):\n"
      "        return self._file.readinto1(b)\n",

@@ -100,11 +100,11 @@ def balanced(text: str, frame: Frame) -> str:
 
 def without_repetition(text: str, frame: Frame) -> str:
     """Nothing, when the answer begins with the lines that stand right above it, or says one line all over."""
-    lines = [frame.whole(number, line).rstrip() for number, line in enumerate(text.split("\n"))]
-    lines = [line for line in lines if line]
-    for count in range(1, min(len(lines), len(frame.above)) + 1):
-        again = lines[:count] == [line.rstrip() for line in frame.above[-count:]]
-        if again and not all(map(COMMON_LINE.fullmatch, lines[:count])):
+    lines = [frame.said(number, line).rstrip() for number, line in enumerate(text.split("\n"))]
+    above = [*map(str.rstrip, frame.above), "" if lines[0] else frame.context.line_prefix.rstrip()]
+    lines, above = list(filter(None, lines)), list(filter(None, above))
+    for count in range(1, min(len(lines), len(above)) + 1):
+        if lines[:count] == above[-count:] and not all(map(COMMON_LINE.fullmatch, lines[:count])):
             return ""
     line, times = Counter(map(str.strip, lines)).most_common(1)[0] if lines else ("", 0)
     return "" if times >= 4 and times * 2 > len(lines) and not COMMON_LINE.fullmatch(line) else text
