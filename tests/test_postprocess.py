@@ -229,9 +229,8 @@ LANGUAGES = [
     ("a.ts", "class A {<CURSOR>}\n", "\n  x = 1;\n}\nf();\n", "class A {\n  x = 1;\n}\n"),
     ("a.go", "func f() {<CURSOR>}\n", "\n\treturn\n", "func f() {\n\treturn\n}\n"),
     ("a.rs", "fn f() -> i32 {\n    <CURSOR>\n}\n", "1\n}\n\nfn g() {}\n", "fn f() -> i32 {\n    1\n}\n"),
-    # A block may be left open, a bracket not.
-    ("a.c", "int f(void) {\n    <CURSOR>\n}\n", "if (x) {", "int f(void) {\n    if (x) {\n}\n"),
-    ("a.c", "int f(void) {\n    <CURSOR>\n}\n", "g(x", Reason.EMPTY),
+    # The head of a callback.
+    ("a.js", "a();\n<CURSOR>\nb();\n", "c(() => {", "a();\nc(() => {\nb();\n"),
     # A closing tag may stand again one step further out.
     ("a.html", "<div>\n  <div>\n  </div>\n<CURSOR>", "</div>", "<div>\n  <div>\n  </div>\n</div>"),
     ("a.c", "int f(void)\n{\n    <CURSOR>\n}\n", "return 1;\n}\n\nint g", "int f(void)\n{\n    return 1;\n}\n"),

@@ -215,15 +215,13 @@ def closing_apart(text: str, frame: Frame) -> str:
 def leaves_open(text: str, frame: Frame) -> bool:
     """Whether an answer opens a bracket or a string that nothing closes, where the document lacks nothing without it.
 
-    Braces are the business of a language's blocks where these are not indented.
+    Only where blocks are indented: the head of a callback opens brackets too, and an answer may end behind it.
     """
-    if frame.errors is None:
+    if frame.errors is None or not frame.lexis.indented:
         return False
     rest, replaced = frame.context.line_suffix, overlap(text, frame)
     before, after = (scan(line, frame.lexis, frame.state) for line in (rest, text + rest[replaced:]))
-    opened = after.brackets.removeprefix(before.brackets)
-    opened = opened if frame.lexis.indented else opened.replace("{", "")
-    if not opened and not (after.string and not before.string):
+    if not after.brackets.removeprefix(before.brackets) and not (after.string and not before.string):
         return False
     return not frame.errors("", 0) and frame.errors(text, replaced) > 0
 
