@@ -116,30 +116,31 @@ class Forward:
 
     @torch.inference_mode()
     def _settle_and_draft(self, rows: Rows, drafts: list[int], tokens: torch.Tensor) -> Settled:
-        drafted = torch.tensor(drafts, dtype=torch.long, device=tokens.device)
-        accepted = (tokens[:-1] == drafted).long().cumprod(0).sum()
-        chain = self._chain(rows, tokens[accepted], accepted)
-        ids = torch.cat((accepted[None], tokens, *chain)).tolist()
+        # Indices are of one dimension: to index by a number of none, torch waits for it.
+        drafted = torch.tensor(drafts, dtype=torch.long).to(tokens.device, non_blocking=True)
+        accepted = (tokens[:-1] == drafted).long().cumprod(0).sum()[None]  # [1]
+        chain = self._chain(rows, tokens.index_select(0, accepted), accepted)
+        ids = torch.cat((accepted, tokens, *chain)).tolist()
         count, new = ids[0], ids[1 : 2 + len(drafts)]
         ahead = ids[2 + len(drafts) :] if rows.owner(count) is not None else []
         return Settled(new[: count + 1], count, ahead)
 
     def _chain(self, rows: Rows, previous: torch.Tensor, accepted: torch.Tensor) -> list[torch.Tensor]:
-        """The most likely tokens `[1]` by the group behind row `accepted`, each knowing the one before.
+        """The most likely tokens `[1]` by the group behind row `accepted` `[1]`, each knowing the one before.
 
         The head's shift is added to each row's best candidates only: over the whole vocabulary
         it would cost an output layer a token, and a draft may be anything.
         """
         size, output = rows.shape.groups[0][1], self._executor.output_table
-        group = rows.owners.to(accepted.device)[accepted]
-        logits = rows.lookahead.unflatten(0, (-1, size)).index_select(0, group[None])[0]  # [m, V]
+        group = rows.owners.to(accepted.device, non_blocking=True).index_select(0, accepted)
+        logits = rows.lookahead.unflatten(0, (-1, size)).index_select(0, group)[0]  # [m, V]
         scores, ids = logits.topk(min(CANDIDATES, logits.size(-1)))  # [m, C]
         chain: list[torch.Tensor] = []
         for row in range(size):
             shift = self._shift(previous)
-            best = scores[row] if shift is None or output is None else scores[row] + output[ids[row]] @ shift
-            previous = ids[row].gather(0, best.argmax()[None])[0]
-            chain.append(previous[None])
+            best = scores[row] if shift is None or output is None else scores[row] + output[ids[row]] @ shift[0]
+            previous = ids[row].gather(0, best.argmax()[None])
+            chain.append(previous)
         return chain
 
     def _shift(self, previous: torch.Tensor | int) -> torch.Tensor | None:

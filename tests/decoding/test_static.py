@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.model import limits_of
@@ -58,6 +60,28 @@ def test_buffers_grow_and_keep_what_they_hold(monkeypatch: pytest.MonkeyPatch) -
     assert subject.generate(prompt(1), params).token_ids == list(
         islice(naive(subject.model, prompt(1), SamplingParams()), 60)
     )
+
+
+class Waits(TorchDispatchMode):
+    """Notes every operation for which a GPU would have to be waited for, and which no graph can record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.name() in ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero"):
+            self.found.append(function.name())
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_no_number_is_waited_for_inside_a_cycle(temperature: float) -> None:
+    subject = engine("llama")
+    with Waits() as waits:
+        result = subject.generate(prompt(0), SamplingParams(20, temperature, strategy="merged"))
+    assert result.drafted > 0
+    assert waits.found == []
 
 
 @pytest.mark.gpu
