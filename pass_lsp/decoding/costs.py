@@ -56,7 +56,7 @@ def measured(executor: Executor, context_length: int, params: SamplingParams = S
 
     More rows never cost less.
     """
-    behind, on_gpu = min(BEHIND, context_length // 2), executor.table.device.type == "cuda"
+    behind, device = min(BEHIND, context_length // 2), executor.table.device
     points = [rows for rows in ROWS if behind + rows <= context_length]
     forward = Forward(executor, KVCache(executor.new_slots), None)
     forward([0] * behind)
@@ -67,9 +67,9 @@ def measured(executor: Executor, context_length: int, params: SamplingParams = S
     began = time.perf_counter()
     for number in range(ROUNDS):
         for (rows, ahead), _ in product(cycles, range(AGAIN)):
-            alone = min(alone, _seconds(lambda: _cycle(forward, params, 1, 0), on_gpu))
-            taken = _seconds(lambda r=rows, m=ahead: _cycle(forward, params, r, m), on_gpu)
-            after = _seconds(lambda: _cycle(forward, params, 1, 0), on_gpu)
+            alone = min(alone, _seconds(lambda: _cycle(forward, params, 1, 0), device))
+            taken = _seconds(lambda r=rows, m=ahead: _cycle(forward, params, r, m), device)
+            after = _seconds(lambda: _cycle(forward, params, 1, 0), device)
             least[rows, ahead] = min(least[rows, ahead], taken + after)
         if number and time.perf_counter() - began > MAX_SECONDS:
             break
@@ -113,11 +113,11 @@ def _keep(path: Path, key: str, costs: Costs) -> None:
         pass  # a cache that cannot be written is measured again next time
 
 
-def _seconds(run: Callable[[], None], on_gpu: bool) -> float:
+def _seconds(run: Callable[[], None], device: torch.device) -> float:
     # On a CPU the work itself is counted, so that a busy machine cannot spoil what is kept.
-    clock = time.perf_counter if on_gpu else time.process_time
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     began = clock()
     run()
-    if on_gpu:
-        torch.cuda.synchronize()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return clock() - began

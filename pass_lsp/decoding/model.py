@@ -173,12 +173,22 @@ def limits_of(config: Any, generation: Any) -> Limits:
     found = [getattr(source, "eos_token_id", None) for source in (generation, config)]
     eos = next((ids for ids in found if ids is not None), ())
     text = config.get_text_config()
-    lengths = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
-    context = next((value for value in lengths if isinstance(value, int) and value > 0), FALLBACK_CONTEXT)
     ends = frozenset([eos] if isinstance(eos, int) else eos)
     if not all(isinstance(end, int) for end in ends):
         raise ValueError("eos_token_id must be a token id or a list of them")
-    return Limits(text.hidden_size, text.num_hidden_layers, window_of(text), ends, context)
+    return Limits(text.hidden_size, text.num_hidden_layers, window_of(text), ends, _context_of(text))
+
+
+def _context_of(text: Any) -> int:
+    """How many positions there are that a model treats alike."""
+    lengths = [getattr(text, name, None) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
+    context = next((value for value in lengths if isinstance(value, int) and value > 0), FALLBACK_CONTEXT)
+    turns = getattr(text, "rope_parameters", None) or {}
+    for kind in (turns, *turns.values()):
+        # One position more, and all of them turn otherwise, those of kept keys included.
+        if isinstance(kind, dict) and kind.get("rope_type") == "longrope":
+            context = min(context, kind.get("original_max_position_embeddings") or context)
+    return context
 
 
 def _is_local(path: str) -> bool:

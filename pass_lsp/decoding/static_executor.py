@@ -107,6 +107,7 @@ class StaticExecutor:
 
     def __init__(self, model: Any, lookahead: Lookahead | None, context_length: int) -> None:
         self.model, self.lookahead = model, lookahead
+        _hold_turns(model)
         self.table, self.output_table = table_of(model), output_table(model)
         self._config, self._context = model.config.get_text_config(), context_length
         self._embed, self._gate = model.get_input_embeddings(), attach(model, lookahead.lora if lookahead else {})
@@ -144,15 +145,16 @@ class StaticExecutor:
         return logits
 
     def _captured(self, inputs: _Inputs, gated: bool) -> tuple[Any, torch.Tensor]:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries choose their kernels in runs that are not recorded
-            for _ in range(2):
-                self._compute(inputs, gated)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            logits = self._compute(inputs, gated)
+        with torch.cuda.device(self.table.device):  # streams are those of one device, of several not always the first
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):  # libraries choose their kernels in runs that are not recorded
+                for _ in range(2):
+                    self._compute(inputs, gated)
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                logits = self._compute(inputs, gated)
         return graph, logits
 
     def _compute(self, inputs: _Inputs, gated: bool) -> torch.Tensor:
@@ -207,3 +209,16 @@ class StaticExecutor:
             grown.append(fresh)
         # Graphs remember addresses, so they are recorded anew over the new buffers.
         self._buffers, self._capacity, self._graphs, self._inputs = grown, capacity, {}, {}
+
+
+def _hold_turns(model: Any) -> None:
+    """Let no layer choose by the longest position of a forward how far positions turn: no graph can look at a number.
+
+    Within the context (`Limits.context_length`) the choice is always the first one.
+    """
+    for module in model.modules():
+        kinds = getattr(module, "rope_type", None)
+        if isinstance(kinds, str):
+            module.rope_type = "default"
+        elif isinstance(kinds, dict):
+            module.rope_type = dict.fromkeys(kinds, "default")

@@ -17,6 +17,7 @@ from pass_lsp.decoding.lookahead import random_lookahead
 from pass_lsp.decoding.strategies import naive
 from pass_lsp.domain import Judged, SamplingParams
 from pass_lsp.engines.local import engine_of
+from pass_lsp.errors import PromptError
 from tests.decoding.families import FAMILIES, tiny_engine, tiny_model
 
 N = 24
@@ -92,6 +93,19 @@ def test_one_seed_gives_one_answer_whatever_was_cached(temperature):
     first = engine.generate([1, 2, 3], params).token_ids
     assert engine.generate([1, 2, 3], params).token_ids == first
     assert first == list(islice(naive(engine.model, [1, 2, 3], params), 12))
+
+
+def test_a_model_that_turns_long_texts_otherwise_is_used_up_to_where_it_does():
+    """LongRoPE: one position more, and keys that are kept would have to be turned anew."""
+    turns = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [3.0] * 4}
+    engine = tiny_engine("phi3", rope_parameters=turns, original_max_position_embeddings=32)
+    assert engine.context_length == 32
+    prompt = [i * 7 % 61 for i in range(20)]
+    twin = list(islice(naive(engine.model, prompt, SamplingParams()), 13))
+    for strategy in ("autoregressive", "pass", "merged", "auto"):
+        assert engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy=strategy)).token_ids == twin
+    with pytest.raises(PromptError, match="context 32"):
+        engine.generate([1] * 33)
 
 
 def test_int8_is_exact_with_respect_to_its_own_weights():

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pass_lsp.decoding.cache import KVCache
+from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.model import limits_of
 from pass_lsp.decoding.static_executor import StaticExecutor
@@ -82,6 +87,48 @@ def test_no_number_is_waited_for_inside_a_cycle(temperature: float) -> None:
         result = subject.generate(prompt(0), SamplingParams(20, temperature, strategy="merged"))
     assert result.drafted > 0
     assert waits.found == []
+
+
+def test_how_far_positions_turn_is_not_read_from_a_forward() -> None:
+    model = tiny_model("llama", rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0})
+    limits = limits_of(model.config, None)
+    twin = list(islice(naive(model, prompt(0), SamplingParams()), 9))
+    subject = LocalEngine(StaticExecutor(model, None, limits.context_length), lambda: None, limits, lambda: model)
+    with Waits() as waits:
+        result = subject.generate(prompt(0), SamplingParams(9, strategy="autoregressive"))
+    assert (result.token_ids, waits.found) == (twin, [])
+
+
+def test_graphs_are_recorded_on_the_models_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream is one of the device at hand, which of several is the first one unless told otherwise."""
+    at_hand: list[torch.device] = [torch.device("cuda:0")]
+    begun: list[tuple[str, torch.device]] = []
+
+    @contextlib.contextmanager
+    def at(device: torch.device) -> Iterator[None]:
+        at_hand.append(device)
+        yield
+        at_hand.pop()
+
+    @contextlib.contextmanager
+    def begins(what: str) -> Iterator[None]:
+        begun.append((what, at_hand[-1]))
+        yield
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(torch.cuda, "device", at)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: begins("run"))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", lambda _: begins("recorded"))
+    executor = engine("llama").executor
+    assert isinstance(executor, StaticExecutor)
+    executor.forward(KVCache(executor.new_slots), [1], layout(1), 1)
+    with torch.inference_mode():
+        executor._captured(executor._inputs_of(1), False)
+    assert begun == [("run", executor.table.device), ("recorded", executor.table.device)]
+    assert at_hand == [torch.device("cuda:0")]
 
 
 @pytest.mark.gpu

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from pass_lsp.decoding.torch_executor import TorchExecutor
 
-FORMAT = 3
+FORMAT = 4
 MIN_BYTES, MAX_BYTES = 10_000_000, 2_000_000_000
 CACHE_BYTES = 8_000_000_000
 TOLERANCE = 1e-3
