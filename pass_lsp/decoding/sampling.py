@@ -50,7 +50,7 @@ def _least_kept(probs: torch.Tensor, top_p: float) -> torch.Tensor:
     if probs.is_cuda:
         return _reached(probs.sort(dim=-1, descending=True).values, top_p)
     few = (1 - top_p) / probs.size(-1)
-    return torch.stack([_reached(row[row >= few].sort(descending=True).values, top_p) for row in probs])
+    return torch.stack([_reached(row[~(row < few)].sort(descending=True).values, top_p) for row in probs])
 
 
 def _reached(ordered: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -89,10 +89,15 @@ def _drawn(probs: torch.Tensor, params: SamplingParams, stream: int, position: i
     """One token for each row of `probs` `[R, V]`, of `position` and on: the first whose sum passes the noise."""
     if params.temperature == 0:
         return probs.argmax(-1)
+    device = probs.device
+    if device.type == "mps":  # which has no float64
+        probs = probs.to(torch.device("cpu"))
     sums = probs.cumsum(-1, dtype=torch.float64)
     noise = [uniform(params, position + row, stream) for row in range(len(probs))]
-    reached = torch.tensor(noise, dtype=torch.float64, device=probs.device)[:, None] * sums[:, -1:]
-    return torch.searchsorted(sums, reached, right=True)[:, 0]
+    reached = torch.tensor(noise, dtype=torch.float64).to(sums.device, non_blocking=True)[:, None] * sums[:, -1:]
+    # Sums that are no numbers, of a model whose logits are none, pass nothing.
+    tokens = torch.searchsorted(sums, reached, right=True)[:, 0].clamp_max(probs.size(-1) - 1)
+    return tokens.to(device)
 
 
 def uniform(params: SamplingParams, position: int, stream: int = ACCEPT) -> float:

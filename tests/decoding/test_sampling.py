@@ -165,3 +165,35 @@ def test_what_has_no_probability_is_never_drawn(number, monkeypatch):
     monkeypatch.setattr(sampling, "uniform", lambda *given: number)
     probs = torch.tensor([0.0, 0.0, 0.3, 0.0, 0.7, 0.0])
     assert draw(probs, SamplingParams(temperature=1.0), TARGET, 0) == (2 if number < 0.3 else 4)
+
+
+@pytest.mark.parametrize("logit", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("warp", [{}, {"top_k": 3}, {"top_p": 0.5}], ids=str)
+@pytest.mark.parametrize("temperature", [0.0, 1e-9, 1.0])
+def test_logits_that_are_no_numbers_still_give_ids_that_there_are(logit, warp, temperature):
+    logits = torch.full((2, 61), logit)
+    tokens = target_tokens(logits, SamplingParams(temperature=temperature, **warp), 3)
+    assert all(0 <= token < 61 for token in tokens.tolist())
+
+
+class OnApples(torch.Tensor):
+    """Stands for a tensor on Apple's GPU."""
+
+    device = torch.device("mps")
+
+    def cumsum(self, *args, dtype=None, **kwargs):
+        if dtype is torch.float64:
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
+        return super().cumsum(*args, dtype=dtype, **kwargs)
+
+
+def test_a_gpu_without_float64_draws_the_same_tokens(monkeypatch):
+    logits, params = torch.randn(3, 61), SamplingParams(temperature=0.8, top_p=0.9)
+    expected = target_tokens(logits, params, 5).tolist()
+    kinds = {"cpu": torch.Tensor, "mps": OnApples}
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, **_: self.as_subclass(kinds[device.type]))
+    found = target_tokens(logits.as_subclass(OnApples), params, 5)
+    assert isinstance(found, OnApples)
+    assert found.tolist() == expected
