@@ -49,14 +49,17 @@ class _Change:
         self._gate, self._a, self._b = gate, a, b
 
     def __call__(self, _: nn.Module, given: Any, output: torch.Tensor) -> torch.Tensor:
-        """`[B, R, in]` → what the layer made of it, `[B, R, out]`, changed where the gate is open."""
+        """`[…, R, in]` → what the layer made of it, `[…, R, out]`, changed where the gate is open.
+
+        A layer beside experts is given rows without a batch.
+        """
         gate, (rows,) = self._gate, given
         if gate.mask is not None:
             return output + F.linear(F.linear(rows, self._a) * gate.mask, self._b)
         if not gate.rows:
             return output
-        change = F.linear(F.linear(rows[:, -gate.rows :], self._a), self._b)
-        return torch.cat((output[:, : -gate.rows], output[:, -gate.rows :] + change), dim=1)
+        change = F.linear(F.linear(rows[..., -gate.rows :, :], self._a), self._b)
+        return torch.cat((output[..., : -gate.rows, :], output[..., -gate.rows :, :] + change), dim=-2)
 
 
 def _fits(model: nn.Module, factors: Factors) -> bool:

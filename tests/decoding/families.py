@@ -10,7 +10,7 @@ import transformers as hf
 from pass_lsp.decoding.lookahead import random_lookahead
 from pass_lsp.engines.local import LocalEngine, engine_of
 
-_SMALL: dict[str, Any] = {
+SMALL: dict[str, Any] = {
     "vocab_size": 61,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -24,18 +24,18 @@ _SMALL: dict[str, Any] = {
 }
 
 FAMILIES: dict[str, Any] = {
-    "llama": lambda: hf.LlamaConfig(**_SMALL),
-    "llama-tied": lambda: hf.LlamaConfig(**_SMALL, tie_word_embeddings=True),
-    "qwen2": lambda: hf.Qwen2Config(**_SMALL),
-    "qwen2-sliding": lambda: hf.Qwen2Config(**_SMALL, use_sliding_window=True, sliding_window=8, max_window_layers=1),
-    "qwen3": lambda: hf.Qwen3Config(**_SMALL, head_dim=8),
-    "starcoder2": lambda: hf.Starcoder2Config(**_SMALL, sliding_window=7),
-    "mistral": lambda: hf.MistralConfig(**_SMALL, sliding_window=6),
-    "gemma": lambda: hf.GemmaConfig(**_SMALL, head_dim=8),
-    "gemma2": lambda: hf.Gemma2Config(**_SMALL, head_dim=8, sliding_window=5),
-    "gemma3": lambda: hf.Gemma3TextConfig(**_SMALL, head_dim=8, sliding_window=5),
-    "granite": lambda: hf.GraniteConfig(**_SMALL),
-    "phi3": lambda: hf.Phi3Config(**_SMALL),
+    "llama": lambda: hf.LlamaConfig(**SMALL),
+    "llama-tied": lambda: hf.LlamaConfig(**SMALL, tie_word_embeddings=True),
+    "qwen2": lambda: hf.Qwen2Config(**SMALL),
+    "qwen2-sliding": lambda: hf.Qwen2Config(**SMALL, use_sliding_window=True, sliding_window=8, max_window_layers=1),
+    "qwen3": lambda: hf.Qwen3Config(**SMALL, head_dim=8),
+    "starcoder2": lambda: hf.Starcoder2Config(**SMALL, sliding_window=7),
+    "mistral": lambda: hf.MistralConfig(**SMALL, sliding_window=6),
+    "gemma": lambda: hf.GemmaConfig(**SMALL, head_dim=8),
+    "gemma2": lambda: hf.Gemma2Config(**SMALL, head_dim=8, sliding_window=5),
+    "gemma3": lambda: hf.Gemma3TextConfig(**SMALL, head_dim=8, sliding_window=5),
+    "granite": lambda: hf.GraniteConfig(**SMALL),
+    "phi3": lambda: hf.Phi3Config(**SMALL),
     "gpt-bigcode": lambda: hf.GPTBigCodeConfig(
         vocab_size=61, n_positions=128, n_embd=32, n_layer=2, n_head=4, eos_token_id=None, bos_token_id=None
     ),

@@ -9,16 +9,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
 
 from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.forward import Forward
 from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import random_lookahead
+from pass_lsp.decoding.lora import targets
 from pass_lsp.decoding.strategies import naive
 from pass_lsp.domain import Judged, SamplingParams
 from pass_lsp.engines.local import engine_of
 from pass_lsp.errors import PromptError
-from tests.decoding.families import FAMILIES, tiny_engine, tiny_model
+from tests.decoding.families import FAMILIES, SMALL, tiny_engine, tiny_model
 
 N = 24
 
@@ -106,6 +108,23 @@ def test_a_model_that_turns_long_texts_otherwise_is_used_up_to_where_it_does():
         assert engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy=strategy)).token_ids == twin
     with pytest.raises(PromptError, match="context 32"):
         engine.generate([1] * 33)
+
+
+def test_a_lora_on_layers_that_take_rows_without_a_batch():
+    """The shared expert of a mixture is given all rows of a batch in one."""
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    config = Qwen2MoeConfig(**SMALL, **experts, shared_expert_intermediate_size=16)
+    torch.manual_seed(0)
+    model = Qwen2MoeForCausalLM(config).eval().requires_grad_(False)
+    layers = targets(model)
+    assert any("shared_expert" in path for path in layers)
+    lora = {path: (torch.randn(2, m.in_features), torch.randn(m.out_features, 2)) for path, m in layers.items()}
+    rows = random_lookahead(model.get_input_embeddings().weight)
+    engine = engine_of(model, lookahead=replace(rows, lora=lora))
+    for prompt in prompts():
+        twin = list(islice(naive(model, prompt, SamplingParams()), N))
+        for strategy in ("pass", "merged"):
+            assert engine.generate(prompt, SamplingParams(N, strategy=strategy)).token_ids == twin
 
 
 def test_int8_is_exact_with_respect_to_its_own_weights():
