@@ -33,6 +33,7 @@ from pass_lsp.decoding.model import (
     table_of,
 )
 from pass_lsp.decoding.planner import Planner, Seconds, flat
+from pass_lsp.decoding.trial import require_agreement
 from pass_lsp.domain import Branch, CancelToken, Generation, OnCommit, SamplingParams, Stop, Strategy
 from pass_lsp.engines.embedded import embedded_model, lookahead_folder, user_cache
 from pass_lsp.engines.vocabulary import Vocabulary
@@ -91,6 +92,7 @@ def load_engine(
         if artifact is not None:
             artifact = artifact.to(place, table_of(loaded).dtype)
         executor = _stock_executor(loaded, artifact, limits, place)
+        require_agreement(path, loaded, executor)
     key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place} {threads}"
     costs = _costs(executor, limits, key)
     return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place), documents, vocabulary)
