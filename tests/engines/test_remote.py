@@ -115,6 +115,18 @@ def test_raw_prompts_are_written_as_the_models_family_wants(
 
 
 @pytest.mark.usefixtures("unhurried")
+def test_a_server_of_unknown_make_is_sent_no_more_stops_than_openais_interface_has(connect: Connect) -> None:
+    def act(exchange: Exchange) -> None:
+        if len(exchange.body["stop"]) > 4:  # text-generation-inference, for one
+            exchange.json({"error": "`stop` supports up to 4 stop sequences", "error_type": "validation"}, 422)
+        else:
+            exchange.stream(fakes.openai_events())
+
+    with serving(acting(act)) as fake:
+        assert said(connect(fake.url)) == "a + b"
+        assert only(fake)["stop"][0] == "<|endoftext|>"
+
+
 def test_a_server_that_fills_in_gets_both_sides_and_other_files(connect: Connect) -> None:
     with serving(fakes.llama_cpp()) as fake:
         document = Document("file:///r/add.py", SOURCE, language="python", path="/r/add.py")

@@ -131,7 +131,7 @@ VLLM = Adapter(
 )
 SGLANG = replace(VLLM, name="sglang")
 LM_STUDIO = Adapter("lmstudio", "/v1/completions", _OPENAI | {"top_k": "top_k_if_any"})
-OPENAI = Adapter("openai", "/v1/completions", _OPENAI)
+OPENAI = Adapter("openai", "/v1/completions", _OPENAI | {"stop": "few_stops"})
 # Servers of unknown make, and LM Studio, may refuse to tell how probable tokens are, and then there would be no answer.
 LLAMA_INFILL = Adapter(
     "llamacpp",

@@ -9,6 +9,8 @@ from typing import Any
 from pass_lsp.domain import Finish, Generation, Judged, OnCommit, SamplingParams, Step, Stop, Strategy
 from pass_lsp.engines.remote.discovery import Peer
 
+_FEW = 4
+"""So many stops OpenAI's interface knows, and servers that keep to it refuse more; the ends of an answer come first."""
 _FIGURES = ("forwards", "drafted", "accepted", "cached_tokens", "prefilled_tokens")
 
 
@@ -106,6 +108,7 @@ def _texts(tokenizer: Any, ids: list[int], stop_ids: Sequence[int]) -> dict[str,
         elif marker == "\0text\0" and files:
             files[-1]["text"] = text
     stops = [tokenizer.written(tokenizer.decode([i])).strip() for i in stop_ids]
+    stops = [stop for stop in stops if "\0" not in stop]
     suffix = parts.get("\0suffix\0", "")
     return {
         "prompt": tokenizer.text(ids),
@@ -113,7 +116,8 @@ def _texts(tokenizer: Any, ids: list[int], stop_ids: Sequence[int]) -> dict[str,
         "suffix": suffix,
         "suffix_or_line": suffix or "\n",
         "files": files or None,
-        "stop": [stop for stop in stops if "\0" not in stop] or None,
+        "stop": stops or None,
+        "few_stops": stops[:_FEW] or None,
     }
 
 
