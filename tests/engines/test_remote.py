@@ -486,6 +486,14 @@ def test_garbage_between_events_does_no_harm(connect: Connect) -> None:
         assert said(connect(fake.url)) == "a +"  # up to what is no text
 
 
+def test_an_answer_may_end_with_done_alone(connect: Connect) -> None:
+    with serving(answers(*texts("a + b")[:-2])) as fake:
+        engine = connect(fake.url)
+        result = engine.generate(engine.tokenizer("x")["input_ids"], on_commit=lambda _: None)
+        assert (engine.tokenizer.decode(result.token_ids), result.finish) == ("a + b", "eos")
+        assert len(fake.completions) == 1
+
+
 def test_an_answer_without_end_is_ended(connect: Connect) -> None:
     def endless(piece: bytes) -> Route:
         def act(exchange: Exchange) -> None:

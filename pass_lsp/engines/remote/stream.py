@@ -39,7 +39,9 @@ async def stream(
                 if answer.finish is None:
                     _hear(event, peer, answer)
                 answer.figures |= figures_of(event)
-                if answer.finish == "stop" or (answer.finish is None and event is DONE):
+                if event is DONE:  # some servers end with no other word
+                    answer.finish = answer.finish or "eos"
+                if answer.finish == "stop":
                     break
                 if answer.finish is not None and rest.when() is None:
                     rest.reschedule(asyncio.get_running_loop().time() + TAIL_S)
