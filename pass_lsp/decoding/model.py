@@ -170,9 +170,9 @@ def limits_of(config: Any, generation: Any) -> Limits:
 
     Raises whatever a malformed one runs into.
     """
-    found = [getattr(source, "eos_token_id", None) for source in (generation, config)]
-    eos = next((ids for ids in found if ids is not None), ())
     text = config.get_text_config()
+    found = [getattr(source, "eos_token_id", None) for source in (generation, config, text)]
+    eos = next((ids for ids in found if ids is not None), ())
     ends = frozenset([eos] if isinstance(eos, int) else eos)
     if not all(isinstance(end, int) for end in ends):
         raise ValueError("eos_token_id must be a token id or a list of them")
