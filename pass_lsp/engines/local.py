@@ -93,8 +93,8 @@ def load_engine(
             artifact = artifact.to(place, table_of(loaded).dtype)
         executor = _stock_executor(loaded, artifact, limits, place)
         require_agreement(path, loaded, executor)
-    key = f"{type(executor).__name__} {fast.folder.name if fast else path} {chosen} {place} {threads}"
-    costs = _costs(executor, limits, key)
+    what = fast.folder.name if fast else _stock_name(path, artifact)
+    costs = _costs(executor, limits, f"{type(executor).__name__} {what} {chosen} {_device_name(place)} {threads}")
     return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place), documents, vocabulary)
 
 
@@ -158,6 +158,17 @@ def _costs(executor: Executor, limits: Limits, key: str) -> tuple[Seconds, Secon
         for params in (SamplingParams(), SamplingParams(temperature=0.8))
     )
     return greedy, sampled
+
+
+def _stock_name(path: str, artifact: Lookahead | None) -> str:
+    """What costs of a stock forward depend on: a model, from wherever it is named, and what its look-ahead rows do."""
+    parts = (artifact.length, artifact.head is not None, len(artifact.lora)) if artifact is not None else ()
+    return f"{Path(path).resolve() if Path(path).is_dir() else path} {parts}"
+
+
+def _device_name(place: torch.device) -> str:
+    """Which GPU it is: users exchange them, and a home folder may be that of several machines."""
+    return torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
 
 
 def _threads(limits: Limits) -> int:

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from pass_lsp.decoding.costs import Costs
+from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.graphs import conversion as converting
 from pass_lsp.decoding.graphs.executor import FusedExecutor
 from pass_lsp.decoding.torch_executor import TorchExecutor
@@ -87,3 +90,29 @@ def test_a_cache_that_may_only_be_read_is_read(
 
     monkeypatch.setattr(os, "utime", refuse)
     assert isinstance(load().executor, FusedExecutor)
+
+
+def test_costs_are_those_of_this_model_with_this_artifact(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept for a stock forward by its folder, from wherever that is named, and by what hangs on it."""
+    monkeypatch.setattr(local, "user_cache", lambda: tmp_path)
+    measured: list[object] = []
+
+    def measures(executor: Executor, *_: object) -> Costs:
+        measured.append(executor.lookahead)
+        return Costs((1, 2), (1.0, 2.0))
+
+    monkeypatch.setattr(local, "measured", measures)
+    monkeypatch.chdir(model_dir)
+    for name in (".", str(model_dir)):
+        load_engine(name, "cpu", lookahead=None)
+    assert measured == [None, None]  # of greedy and of sampled answers, once
+    load_engine(".", "cpu", lookahead="random")
+    assert len(measured) == 4 and measured[2] is not None
+
+
+def test_costs_are_those_of_one_kind_of_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"kind {device.index}")
+    assert local._device_name(torch.device("cuda", 1)) == "kind 1"
+    assert local._device_name(torch.device("cpu")) == "cpu"
