@@ -42,6 +42,22 @@ UNCOUNTED = [
 ]
 
 
-@pytest.mark.parametrize(("source", "text", "expected", "ending"), COUNTED + UNCOUNTED)
+# What would leave a bracket or a quote open, or close one of a line below, is not said before closers.
+CUT = [
+    ("init(<CURSOR>)\n", "a, a, init(b", "init(a, a)\n", "py"),
+    ("f(<CURSOR>)\n", "a, 'b", "f(a)\n", "py"),
+    ("f(<CURSOR>)\n", "'a = b", Reason.EMPTY, "py"),
+    ("f([<CURSOR>])\n", "(0,\n 1)", Reason.EMPTY, "py"),
+    ("x = [a, str(<CURSOR>),\n     b]\n", "c)]", "x = [a, str(c),\n     b]\n", "py"),
+    ("def f(a=(<CURSOR>),\n      b=1): pass\n", "), c=2):", "def f(a=(), c=2,\n      b=1): pass\n", "py"),
+    ("if (a and b <= <CURSOR>):\n    pass\n", "0:", "if (a and b <= 0):\n    pass\n", "py"),
+    ("if (<CURSOR>) {\n}\n", "a && f(b)) { g(", "if (a && f(b)) {\n}\n", "js"),
+    # Not where a grammar knows better than the lexer what is a literal.
+    ("x = f(<CURSOR>);\n", "/['(]/, b", "x = f(/['(]/, b);\n", "js"),
+    ("let x = f(<CURSOR>);\n", "'(', b", "let x = f('(', b);\n", "rs"),
+]
+
+
+@pytest.mark.parametrize(("source", "text", "expected", "ending"), COUNTED + UNCOUNTED + CUT)
 def test_what_is_closed_is_not_closed_twice(source: str, text: str, expected: str | Reason, ending: str) -> None:
     assert accepted(source, text, path=f"/p/a.{ending}") == expected

@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from pass_lsp.documents.scan import indentation, scan
 from pass_lsp.domain import Reason
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
-from pass_lsp.postprocess.overlap import overlap
+from pass_lsp.postprocess.overlap import fits, overlap
 from pass_lsp.postprocess.stop import answer_end
 
 _TELLING = 12
@@ -24,6 +24,7 @@ _ASSIGNED = re.compile(r"""[\w.\[\]'"]+ *=[^()]+""")
 """An assignment that calls nothing."""
 _OPENED = {"python": r"[)\]}]", "shellscript": r"\]"}
 """Elsewhere a brace may close what lies outside the window; in a shell a bracket ends a pattern of `case`."""
+_PART_ENDS = re.compile(r"""(?=[,;)\]}])|(?<=[)\]}"'`])""")
 _MOST_CUTS = 12
 """Lines that may be given up, one after the other, until the rest parses."""
 
@@ -204,6 +205,21 @@ def _unit(lines: list[str], own: int, frame: Frame) -> int:
     return size
 
 
+def closed_before_closers(text: str, frame: Frame) -> str:
+    """The longest part that opens and closes nothing too much before what stands right of the cursor (`call(|),`)."""
+    rest, kept = frame.context.line_suffix, text.rstrip()
+    if frame.many or not rest.strip():
+        return text
+    # The lexer does not know every literal; a grammar may.
+    if not fits(kept, frame) and frame.errors is not None and frame.errors(kept, overlap(kept, frame)):
+        ends = [match.start() for match in _PART_ENDS.finditer(kept)]
+        kept = next((kept[:end] for end in reversed(ends) if fits(kept[:end], frame)), "")
+    # A header's colon belongs behind the bracket.
+    early = kept.endswith(":") and rest[overlap(kept, frame) :].lstrip().startswith(")")
+    kept = kept[:-1] if early and not (frame.state.string or frame.state.comment) else kept
+    return text if kept == text.rstrip() else kept
+
+
 def closing_apart(text: str, frame: Frame) -> str:
     """With a line end before the brace that the editor has put right of the cursor (`{|}`)."""
     rest = frame.context.line_suffix.lstrip()
@@ -248,6 +264,7 @@ FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
     (without_idle_lines, Reason.REPETITIVE),
     (indented_as_here, Reason.EMPTY),
     (parsing_lines, Reason.EMPTY),
+    (closed_before_closers, Reason.EMPTY),
     (trimmed, Reason.EMPTY),
     (closing_apart, Reason.EMPTY),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pass_lsp.documents.scan import CLOSERS, Scan, scan, scan_lines
 from pass_lsp.postprocess.frame import Frame
 
@@ -19,17 +21,30 @@ def overlap(text: str, frame: Frame) -> int:
     rest = frame.context.line_suffix
     if not rest.strip():
         return len(rest)
-    left = _open_after(rest, frame)
-    cuts = [0] if _closes_the_line(text + rest, frame) and not _is_whole(frame) else []
-    # A run of quotes is one mark, which is replaced whole or not at all.
-    marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
-    cuts += [cut for cut in marks if _open_after(text + rest[cut:], frame) == left]
-    cut = cuts[0] if cuts else 0
+    cut = next(_same_brackets(text, frame), 0)
+    if cut and _closes_the_line(text + rest, frame):
+        # Lines below may close what this one has opened.
+        cut = cut if frame.errors is not None and frame.errors(text, cut) < frame.errors(text, 0) else 0
     cut += _uncounted(text.rstrip(), rest[cut:], frame)
     mark = rest[cut:].lstrip()[:1]
     if mark and mark in ":,;{" and text.rstrip().endswith(mark):
         cut = rest.index(mark, cut) + 1
     return cut
+
+
+def fits(text: str, frame: Frame) -> bool:
+    """Whether brackets and quotes are left as the user left them, or the line is closed by the text."""
+    closes = _closes_the_line(text + frame.context.line_suffix, frame)
+    return closes or next(_same_brackets(text, frame), None) is not None
+
+
+def _same_brackets(text: str, frame: Frame) -> Iterator[int]:
+    """How many characters right of the cursor may go for `text` so that as much is open as before, the fewest first."""
+    rest = frame.context.line_suffix
+    left = _open_after(rest, frame)
+    # A run of quotes is one mark, which is replaced whole or not at all.
+    marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
+    return (cut for cut in marks if _open_after(text + rest[cut:], frame) == left)
 
 
 def _open_after(text: str, frame: Frame) -> tuple[str, str, str]:
@@ -41,7 +56,8 @@ def _closes_the_line(text: str, frame: Frame) -> bool:
     """Whether `text` closes what the cursor's line has opened, and leaves open what the lines below close."""
     opened = scan(frame.context.line_prefix, frame.lexis, Scan()).brackets
     brackets, surplus, string = _open_after(text, frame)
-    return brackets == frame.state.brackets.removesuffix(opened) and not surplus and not string
+    closes = brackets == frame.state.brackets.removesuffix(opened) and not surplus and not string
+    return closes and not _is_whole(frame)
 
 
 def _is_whole(frame: Frame) -> bool:
