@@ -1,4 +1,4 @@
-"""The held-out text of this machine, and holes of three kinds in its code.
+"""The held-out text of this machine, and holes of four kinds in its code.
 
 Held-out modules of the standard library are everywhere; held-out packages count when they
 are installed. A folder of Python, or the `heldout.jsonl.gz` of a corpus, serves as well.
@@ -26,9 +26,14 @@ from pass_lsp.train.filters import is_test, unwanted_path, unwanted_text
 
 SINGLE, SPAN, MULTI = "single-line", "random-span", "multi-line"
 KINDS = (SINGLE, SPAN, MULTI)
+BRACKETS = "inside-brackets"
+"""Cut besides the three, so that these are for one seed what they were before there was a fourth."""
 MIN_PREFIX, MIN_MIDDLE = 300, 6
 MAX_LINES, MAX_SPAN, MAX_MIDDLE = 8, 160, 500
 _SKIPPED = frozenset((tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING))
+_FSTRING = getattr(tokenize, "FSTRING_START", -1)
+_OPENERS, _CLOSERS = "([{", ")]}"
+_CLOSED = re.compile(r"[)\]}]+[:,]?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,8 @@ def is_corpus(path: Path) -> bool:
         return False
 
 
-def cut_holes(held_out: HeldOut, count: int, seed: int = 0) -> list[Hole]:
-    """`count` holes, the three kinds in turn, every source as often; the same for one seed and the same text."""
+def cut_holes(held_out: HeldOut, count: int, seed: int = 0, kinds: Sequence[str] = KINDS) -> list[Hole]:
+    """`count` holes, the `kinds` in turn, every source as often; the same for one seed and the same text."""
     rng = random.Random(seed)
     sources = [files for _, files in sorted(held_out.sources.items())]
     lines: dict[str, list[Line]] = {}
@@ -82,19 +87,23 @@ def cut_holes(held_out: HeldOut, count: int, seed: int = 0) -> list[Hole]:
         path, text = rng.choice(rng.choice(sources))
         if text not in lines:
             lines[text] = code_lines(text)
-        if lines[text] and (hole := cut(path, text, lines[text], KINDS[len(holes) % len(KINDS)], rng)):
+        if lines[text] and (hole := cut(path, text, lines[text], kinds[len(holes) % len(kinds)], rng)):
             holes.append(hole)
     raise ConfigError("The text is too short or has too little code to cut holes in; name a larger folder.")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A logical line of code: where it and each of its tokens begin, and where it ends (characters)."""
+    """A logical line of code: where it and each of its tokens begin, and where it ends (characters).
+
+    `inner` are the tokens that stand in a bracket: where each begins, and where that bracket is closed.
+    """
 
     start: int
     end: int
     tokens: tuple[int, ...]
     indent: int
+    inner: tuple[tuple[int, int], ...] = ()
 
 
 def code_lines(text: str) -> list[Line]:
@@ -107,9 +116,8 @@ def code_lines(text: str) -> list[Line]:
             if token.type == tokenize.NEWLINE:
                 if tokens and tokens[0].type != tokenize.STRING and tokens[0].string not in ("import", "from"):
                     places = tuple(starts[t.start[0] - 1] + t.start[1] for t in tokens)
-                    found.append(
-                        Line(places[0], starts[token.start[0] - 1] + token.start[1], places, tokens[0].start[1])
-                    )
+                    end = starts[token.start[0] - 1] + token.start[1]
+                    found.append(Line(places[0], end, places, tokens[0].start[1], _inner(tokens, places)))
                 tokens = []
             elif token.type not in _SKIPPED:
                 tokens.append(token)
@@ -118,16 +126,35 @@ def code_lines(text: str) -> list[Line]:
     return found
 
 
+def _inner(tokens: Sequence[tokenize.TokenInfo], places: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """The tokens that stand in a bracket (see `Line`); none where strings are taken apart (Python 3.12)."""
+    if any(token.type == _FSTRING for token in tokens):
+        return ()
+    found: list[tuple[int, int]] = []
+    waiting: list[list[int]] = []  # by depth, the tokens of each bracket that is open
+    for token, place in zip(tokens, places, strict=True):
+        mark = token.string if token.type == tokenize.OP else " "
+        if mark in _CLOSERS:
+            found += [(start, place) for start in (waiting.pop() if waiting else ())]
+        elif waiting:
+            waiting[-1].append(place)
+        if mark in _OPENERS:
+            waiting.append([])
+    return tuple(sorted(found))
+
+
 def cut(path: str, text: str, lines: Sequence[Line], kind: str, rng: random.Random) -> Hole | None:
     """A hole of that kind at a random line, or None if that line does not lend itself to one.
 
     `single-line`: from the line's beginning, or from one of its tokens, to its end. `multi-line`:
     from a line to the end of its block. `random-span`: characters from anywhere to anywhere.
+    `inside-brackets`: from a token in a bracket to where that is closed, where nothing but closers and
+    a mark ends the line, as when an editor has put them there.
     """
     at = rng.randrange(len(lines))
     start, end = _CUTS[kind](text, lines, at, rng)
-    middle = text[start:end]
-    if not MIN_MIDDLE <= len(middle.strip()) <= MAX_MIDDLE or start < MIN_PREFIX or not text[end:].strip():
+    middle, least = text[start:end], 1 if kind == BRACKETS else MIN_MIDDLE
+    if not least <= len(middle.strip()) <= MAX_MIDDLE or start < MIN_PREFIX or not text[end:].strip():
         return None
     if kind != MULTI or 2 <= middle.count("\n") + 1 <= MAX_LINES:
         return Hole(path, text[:start], middle, text[end:], kind)
@@ -155,8 +182,19 @@ def _multi(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> tup
     return first.start, last.end
 
 
+def _brackets(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> tuple[int, int]:
+    fitting = [
+        (start, end) for start, end in lines[at].inner if "\n" not in text[start:end] and _CLOSED.match(text, end)
+    ]
+    if not fitting:
+        return 0, 0
+    # Most requests in a bracket come when it has just been opened.
+    opened = [gap for gap in fitting if text[gap[0] - 1] in _OPENERS]
+    return rng.choice(opened if opened and rng.random() < 0.5 else fitting)
+
+
 _Cut = Callable[[str, Sequence[Line], int, random.Random], tuple[int, int]]
-_CUTS: dict[str, _Cut] = {SINGLE: _single, SPAN: _span, MULTI: _multi}
+_CUTS: dict[str, _Cut] = {SINGLE: _single, SPAN: _span, MULTI: _multi, BRACKETS: _brackets}
 
 
 def _package(name: str) -> dict[str, list[tuple[str, str]]]:

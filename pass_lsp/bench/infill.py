@@ -1,22 +1,22 @@
 """`bench infill`: how often the model writes what was there, beside floors that need no model.
 
-Lines and blocks are asked for as an editor asks, through the whole completion flow. Random
-spans and holes from a file end where no editor would ask, so they go to the model alone,
-in its own fill-in-the-middle form, and end where it ends them.
+Lines, blocks and what stands in brackets are asked for as an editor asks, through the whole
+completion flow. Random spans and holes from a file end where no editor would ask, so they go
+to the model alone, in its own fill-in-the-middle form, and end where it ends them.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
 from pass_lsp import prompt
-from pass_lsp.bench.heldout import SPAN
+from pass_lsp.bench.heldout import BRACKETS, SPAN
 from pass_lsp.bench.holes import GIVEN, Hole
 from pass_lsp.bench.sandbox import run_program
 from pass_lsp.completion import complete_document
@@ -34,8 +34,10 @@ MODEL, HIDDEN = "model", "model, suffix hidden"
 LEFT_OUT = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8)
 """Shares of the answers, those left out of which the model is least sure."""
 
-Written = tuple[str, float | None]
-"""What was written, and the log-probability of its first tokens where there is one."""
+Written = tuple[str, float | None, int]
+"""What was written, the log-probability of its first tokens where there is one, and how many characters right of the
+cursor it replaces.
+"""
 Fill = Callable[[Hole], Written]
 
 
@@ -59,6 +61,7 @@ class Answer:
 def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engine] | None = None) -> dict[str, Any]:
     """Every contender on the same holes: `rows` over all of them, `by_kind` over each kind.
 
+    Holes in brackets have figures of their own alone, so that those over all mean what they did without such.
     Shares lie between 0 and 1, intervals are Wilson's at 95 %. `when_unsure_ones_are_left_out` tells what
     hiding them would bring, and what it would cost; `hopeless` which ones an editor does not show unasked.
     `against` is another model's name and engine; `better` and `worse` then count the holes that only one of the
@@ -69,17 +72,23 @@ def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engi
         name: [judge(hole, *fill(hole)) for hole in tqdm(holes, desc=name, unit="hole")]
         for name, fill in contenders.items()
     }
-    found: dict[str, Any] = {"holes": len(holes), "multi_line": sum(hole.multi_line for hole in holes)}
-    if against is not None:
-        pairs = list(zip(answers[MODEL], answers[f"against {against[0]}"], strict=True))
-        found["better"] = sum(ours.exact and not theirs.exact for ours, theirs in pairs)
-        found["worse"] = sum(theirs.exact and not ours.exact for ours, theirs in pairs)
     if any(hole.test for hole in holes):
-        reference = [judge(hole, hole.middle) for hole in holes]
-        answers["what was there"] = reference
+        answers["what was there"] = [judge(hole, hole.middle) for hole in holes]
+    over_all, inside = (
+        {
+            name: [answer for answer in given if (answer.hole.kind == BRACKETS) is apart]
+            for name, given in answers.items()
+        }
+        for apart in (False, True)
+    )
+    other = against and f"against {against[0]}"
+    found = _counted(over_all, other) | {"multi_line": sum(answer.hole.multi_line for answer in over_all[MODEL])}
+    if inside[MODEL]:
+        found[BRACKETS.replace("-", "_")] = _counted(inside, other)
+    if any(hole.test for hole in holes):
         found["network"] = run_program("").network
-    found["rows"] = [_row(name, given) for name, given in answers.items()]
-    if sure := [answer for answer in answers[MODEL] if answer.log_prob is not None]:
+    found["rows"] = [_row(name, given) for name, given in over_all.items() if given]
+    if sure := [answer for answer in over_all[MODEL] if answer.log_prob is not None]:
         found["when_unsure_ones_are_left_out"] = _left_out(sure)
         found["hopeless"] = _hopeless(sure)
     kinds = sorted({hole.kind for hole in holes})
@@ -92,9 +101,27 @@ def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engi
     return found
 
 
-def judge(hole: Hole, text: str, log_prob: float | None = None) -> Answer:
-    """Compare with what was there; white space at both ends does not count. Tests are run in the sandbox."""
-    middle, whole = hole.middle.strip(), hole.prefix + text + hole.suffix
+def _counted(answers: Mapping[str, Sequence[Answer]], other: str | None) -> dict[str, Any]:
+    """How many holes there are, and how many of them only one of the two models fills exactly."""
+    ours = answers[MODEL]
+    found = {"holes": len(ours)}
+    if other is not None:
+        pairs = list(zip(ours, answers[other], strict=True))
+        found["better"] = sum(ours.exact and not theirs.exact for ours, theirs in pairs)
+        found["worse"] = sum(theirs.exact and not ours.exact for ours, theirs in pairs)
+    return found
+
+
+def judge(hole: Hole, text: str, log_prob: float | None = None, replaced: int = 0) -> Answer:
+    """Compare with what was there; white space at both ends does not count. Tests are run in the sandbox.
+
+    `replaced` characters right of the cursor go when `text` comes: closers that it says itself are right then.
+    """
+    whole, said = hole.prefix + text + hole.suffix[replaced:], hole.suffix[:replaced].strip()
+    if text.rstrip().endswith(said):
+        middle, text = hole.middle.strip(), text.rstrip().removesuffix(said)
+    else:
+        middle = (hole.middle + said).strip()
     # One that does not parse cannot pass either.
     valid = parses(whole)
     return Answer(
@@ -122,24 +149,29 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
 def _contenders(engine: Engine, against: tuple[str, Engine] | None) -> dict[str, Fill]:
     contenders: dict[str, Fill] = {
         MODEL: lambda hole: _completed(engine, hole, hole.suffix),
-        HIDDEN: lambda hole: _completed(engine, hole, ""),
+        HIDDEN: lambda hole: _completed(engine, hole, _line_rest(hole)),
     }
     if against is not None:
         name, other = against
         contenders[f"against {name}"] = lambda hole: _completed(other, hole, hole.suffix)
     return contenders | {
-        "nothing": lambda hole: ("", None),
-        "previous line again": lambda hole: (hole.prefix.rstrip().rpartition("\n")[2].strip(), None),
-        "next line": lambda hole: (hole.suffix.strip().partition("\n")[0].strip(), None),
+        "nothing": lambda hole: ("", None, 0),
+        "previous line again": lambda hole: (hole.prefix.rstrip().rpartition("\n")[2].strip(), None, 0),
+        "next line": lambda hole: (hole.suffix.strip().partition("\n")[0].strip(), None, 0),
     }
 
 
 def _completed(engine: Engine, hole: Hole, suffix: str) -> Written:
     if hole.kind in (SPAN, GIVEN):
-        return _infilled(engine, hole, suffix), None
+        return _infilled(engine, hole, suffix), None, 0
     document = Document("", hole.prefix + suffix, language="python", path=hole.path)
     shown = complete_document(document, len(hole.prefix), engine, SETTINGS, least_log_prob=-math.inf).completion
-    return (shown.text, shown.log_prob) if shown else ("", None)
+    return (shown.text, shown.log_prob, shown.end - len(hole.prefix)) if shown else ("", None, 0)
+
+
+def _line_rest(hole: Hole) -> str:
+    """What stays of the suffix where it is hidden: the closers that an editor itself has put there."""
+    return hole.suffix.partition("\n")[0] if hole.kind == BRACKETS else ""
 
 
 def _infilled(engine: Engine, hole: Hole, suffix: str) -> str:

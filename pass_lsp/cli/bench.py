@@ -21,7 +21,6 @@ app = typer.Typer(no_args_is_help=True, help="Measure decoding, latency and qual
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the JSON document there.")]
 Data = Annotated[Path | None, typer.Option(help="JSON lines with prompt, suffix, canonical_solution; .gz or not.")]
-Holes = Annotated[int, typer.Option(min=1, help="How many holes to use.")]
 
 
 @app.command()
@@ -70,7 +69,9 @@ def infill(
     data: Annotated[
         Path | None, typer.Option(help="Holes as JSON lines; or a folder of Python, or a heldout.jsonl.gz, to cut.")
     ] = None,
-    holes: Holes = 210,
+    holes: Annotated[
+        int, typer.Option(min=1, help="How many to use; of cut ones a third more, inside brackets.")
+    ] = 210,
     against: Annotated[str, typer.Option(metavar="MODEL", help="Another model, to compare with.")] = "",
     engine: options.Engine = "",
     seed: Annotated[int, typer.Option(help="Which holes are cut.")] = 0,
@@ -199,13 +200,14 @@ def _holes(data: Path | None, count: int) -> Any:
 
 def _infill_holes(data: Path | None, count: int, seed: int) -> tuple[Any, str]:
     """The holes, and in words where they come from."""
-    from pass_lsp.bench.heldout import cut_holes, installed_held_out, is_corpus, read_held_out
+    from pass_lsp.bench.heldout import BRACKETS, cut_holes, installed_held_out, is_corpus, read_held_out
     from pass_lsp.bench.holes import read_holes
 
     if data is not None and not is_corpus(data):
         return read_holes(data, count), data.name
     held_out = read_held_out(data) if data is not None else installed_held_out()
-    return cut_holes(held_out, count, seed), " ".join(held_out.sources)
+    inside = cut_holes(held_out, -(-count // 3), seed, (BRACKETS,))
+    return [*cut_holes(held_out, count, seed), *inside], " ".join(held_out.sources)
 
 
 def _report(found: dict[str, Any], json_file: Path | None) -> None:

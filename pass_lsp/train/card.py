@@ -141,9 +141,11 @@ def _infill(figures: dict[str, Any]) -> str:
         rows = [
             [r["kind"], r["contender"], *_exact(r, "exact"), r["edit_similarity"], _percent(r["parses"])] for r in kinds
         ]
+        inside = found.get("inside_brackets")
+        more = f" and {inside['holes']} inside brackets that are closed already" if inside else ""
         pieces += [
-            f"{found['holes']} holes in held-out code ({found['data']}), greedy, 95 % intervals (Wilson). Lines and "
-            "blocks are asked for through the whole completion flow, random spans of the model alone.",
+            f"{found['holes']} holes{more} in held-out code ({found['data']}), greedy, 95 % intervals (Wilson). Random "
+            "spans are asked for of the model alone, all else through the whole completion flow.",
             _table(["holes", "contender", "exact", "interval", "edit similarity", "parses"], rows),
         ]
         if hopeless := found.get("hopeless"):
@@ -154,8 +156,9 @@ def _infill(figures: dict[str, Any]) -> str:
                 "when asked by hand."
             )
         if "better" in found:
+            apart = f", inside brackets {inside['better']} and {inside['worse']}" if inside else ""
             pieces.append(
-                f"Against the other model: {found['better']} holes exact here only, {found['worse']} there only."
+                f"Against the other model: {found['better']} holes exact here only, {found['worse']} there only{apart}."
             )
     if found := figures.get("infill with tests"):
         rows = [

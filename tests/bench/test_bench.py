@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from pass_lsp import cli
 from pass_lsp.bench import infill
-from pass_lsp.bench.heldout import MULTI, SINGLE, SPAN
+from pass_lsp.bench.heldout import BRACKETS, MULTI, SINGLE, SPAN
 from pass_lsp.bench.holes import GIVEN, Hole, held_out_holes, read_holes
 from pass_lsp.bench.infill import bench_infill, wilson
 from pass_lsp.bench.measure import repeated_share
@@ -186,6 +186,54 @@ def test_infill_counts_by_kind_and_against_another_model(monkeypatch: pytest.Mon
     assert "passed" not in rows["model"] and "network" not in found
 
 
+def test_closers_that_an_answer_replaces_are_no_part_of_what_is_compared() -> None:
+    hole = Hole("a.py", "def f(x):\n    return g(", "x, 1", ")\n", BRACKETS)
+
+    def judged(text: str, replaced: int) -> tuple[bool, bool, float]:
+        answer = infill.judge(hole, text, replaced=replaced)
+        return answer.exact, answer.parses, answer.similarity
+
+    assert judged("x, 1", 0) == judged("x, 1)", 1) == (True, True, 1.0)
+    assert judged("x, 1)", 0)[:2] == (False, False)  # the closer is there twice
+    assert judged("x", 0) == judged("x)", 1) == (False, True, pytest.approx(0.4))
+    assert judged("x, 1) + g(x)", 1)[:2] == judged("x, 1) + 2", 1)[:2] == (False, True)
+    assert 0.6 < judged("x, 1) + 2", 1)[2] < 1.0
+
+
+def test_holes_inside_brackets_are_asked_before_their_closers_and_counted_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holes = [
+        Hole("a.py", "x = 1\ny = ", "x + 1", "\nz = 3\n", SINGLE),
+        Hole("b.py", "x = 1\ny = f(", "x, 2", ")\nz = 3\n", BRACKETS),
+        Hole("b.py", "x = 1\ny = g(", "x", ")\nz = 3\n", BRACKETS),
+    ]
+    asked: list[str] = []
+
+    def scripted(document: Document, offset: int, engine: Any, settings: Any, least_log_prob: float) -> Outcome:
+        asked.append(document.text[offset:])
+        text = {"y = ": "x + 2", "y = f(": "x, 2)", "y = g(": "y"}[document.text[6:offset]]
+        text = "x" if engine == "theirs" else text
+        return Outcome(Completion(text, offset, offset + text.count(")"), log_prob=-1.0))
+
+    monkeypatch.setattr(infill, "complete_document", scripted)
+    ours: Any = "ours"
+    found = bench_infill(ours, holes, ("older", "theirs"))  # type: ignore[arg-type]
+    assert asked[:6] == ["\nz = 3\n", ")\nz = 3\n", ")\nz = 3\n", "", ")", ")"]
+    assert (found["holes"], found["better"], found["worse"], found["multi_line"]) == (1, 0, 0, 0)
+    assert found["inside_brackets"] == {"holes": 2, "better": 1, "worse": 1}
+    assert {row["contender"]: row["exact"] for row in found["rows"]}["model"] == 0.0
+    assert found["when_unsure_ones_are_left_out"][0]["answers"] == 1
+    kinds = {(row["kind"], row["contender"]): row for row in found["by_kind"]}
+    assert (kinds[BRACKETS, "model"]["exact"], kinds[BRACKETS, "model"]["parses"]) == (0.5, 1.0)
+    assert kinds[BRACKETS, "model, suffix hidden"]["parses"] == 1.0
+    assert kinds[BRACKETS, "nothing"] == kinds[SINGLE, "nothing"] | {
+        "kind": BRACKETS, "holes": 2, "parses": 1.0,
+        "interval": [0.0, pytest.approx(0.658, abs=1e-3)], "exact_interval": [0.0, pytest.approx(0.658, abs=1e-3)],
+    }  # fmt: skip
+    assert kinds[BRACKETS, "against older"]["exact"] == 0.5
+
+
 def test_infill_tells_what_hiding_unsure_answers_would_bring(monkeypatch: pytest.MonkeyPatch) -> None:
     holes = [Hole("a.py", "x = 1\ny = ", str(number), "\nz = 3\n", SINGLE) for number in range(10)]
     answers = iter([("0", -1.0), ("1", -2.0), ("2", -9.0), *((f"wrong{n}", -5.0 - n) for n in range(3, 9)), ("", None)])
@@ -325,4 +373,5 @@ def test_infill_cuts_a_folder_and_compares_two_models(
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     rows = {row["contender"]: row for row in found["rows"]}
     assert rows[f"against {model_dir.name}"] == rows["model"] | {"contender": f"against {model_dir.name}"}
-    assert (found["better"], found["worse"]) == (0, 0) and len({row["kind"] for row in found["by_kind"]}) == 3
+    assert (found["better"], found["worse"]) == (0, 0) and len({row["kind"] for row in found["by_kind"]}) == 4
+    assert found["holes"] == 3 and found["inside_brackets"] == {"holes": 1, "better": 0, "worse": 0}

@@ -1,9 +1,10 @@
-"""Held-out text and the holes cut in it: three kinds, in code only, the same for a seed."""
+"""Held-out text and the holes cut in it: four kinds, in code only, the same for a seed."""
 
 from __future__ import annotations
 
 import ast
 import gzip
+import hashlib
 import json
 import random
 import sysconfig
@@ -14,6 +15,7 @@ import pytest
 
 from pass_lsp.bench import heldout
 from pass_lsp.bench.heldout import (
+    BRACKETS,
     KINDS,
     MULTI,
     SINGLE,
@@ -63,7 +65,9 @@ def test_code_lines_are_code() -> None:
     assert [line.indent for line in lines] == [0, 4, 4, 8, 8, 12, 4]
 
 
-@pytest.mark.parametrize("text", ["", "\n", "def f(:\n  x\n", "'''", "x = (\n", "\x0cx = 1\n", "x = 1", "\ttab\n  y\n"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "def f(:\n  x\n", "'''", "x = (\n", "x = )(\n", "\x0cx = 1\n", "x = 1", "\ttab\n  y\n"]
+)
 def test_broken_and_odd_texts_have_lines_or_none(text: str) -> None:
     for line in code_lines(text):
         assert 0 <= line.start < line.end <= len(text)
@@ -87,6 +91,57 @@ def test_each_kind_is_what_it_says() -> None:
     assert {"result = start\n    " + loop, loop} <= cuts[MULTI]
     assert all(middle.count("\n") for middle in cuts[MULTI])
     assert len(cuts[SPAN]) > 50
+
+
+CALLS = '''"""A docstring."""
+def total(values, start=(0)):
+    """Add them (up)."""
+    if check(values, first(start[0]), ("(", 1)):
+        show(values)  # not at the end
+        return {"a": make(values, [
+            start, name()])}
+    return y
+'''
+
+
+@pytest.mark.usefixtures("roomy")
+def test_holes_inside_brackets_stand_before_what_an_editor_closes() -> None:
+    cuts: set[tuple[str, str, str]] = set()
+    for seed in range(600):
+        if hole := cut("x.py", CALLS, code_lines(CALLS), BRACKETS, random.Random(seed)):
+            assert (hole.prefix + hole.middle + hole.suffix, hole.kind) == (CALLS, BRACKETS)
+            ends = (side.strip() for side in (hole.prefix.rpartition("\n")[2], hole.suffix.partition("\n")[0]))
+            cuts.add((*ends, hole.middle))  # type: ignore[arg-type]
+    assert {(left, middle, right) for left, right, middle in cuts} == {
+        ("def total(", "values, start=(0)", "):"),
+        ("def total(values", ", start=(0)", "):"),
+        ("def total(values,", "start=(0)", "):"),
+        ("def total(values, start", "=(0)", "):"),
+        ("def total(values, start=", "(0)", "):"),
+        ("def total(values, start=(", "0", ")):"),
+        ("if check(", 'values, first(start[0]), ("(", 1)', "):"),
+        ("if check(values", ', first(start[0]), ("(", 1)', "):"),
+        ("if check(values,", 'first(start[0]), ("(", 1)', "):"),
+        ("if check(values, first", '(start[0]), ("(", 1)', "):"),
+        ("if check(values, first(start[0])", ', ("(", 1)', "):"),
+        ("if check(values, first(start[0]),", '("(", 1)', "):"),
+        ("if check(values, first(start[0]), (", '"(", 1', ")):"),
+        ('if check(values, first(start[0]), ("("', ", 1", ")):"),
+        ('if check(values, first(start[0]), ("(",', "1", ")):"),
+        ("start", ", name()", "])}"),
+        ("start,", "name()", "])}"),
+        ("start, name", "()", "])}"),
+        ("", "start, name()", "])}"),
+    }
+
+
+def test_the_kind_inside_brackets_changes_no_hole_of_the_others() -> None:
+    """Figures of the other kinds stay comparable: these were cut before there was a fourth."""
+    text = HeldOut({"a": [("a.py", TEXT * 3)], "b": [("b.py", TEXT * 2)]})
+    cut_then = [(355, 14), (573, 72), (374, 92), (691, 14), (321, 97), (691, 32), (434, 14), (475, 31), (612, 111)]
+    assert [(len(hole.prefix), len(hole.middle)) for hole in cut_holes(text, 9)] == cut_then
+    many = repr([(hole.path, hole.kind, len(hole.prefix), len(hole.middle)) for hole in cut_holes(text, 60, seed=7)])
+    assert hashlib.sha256(many.encode()).hexdigest()[:16] == "0503cb385d8d23d1"
 
 
 def test_holes_are_the_same_for_a_seed_and_rejoin() -> None:

@@ -39,6 +39,7 @@ INFILL = {
     "bench": "infill",
     "data": "heapq.py",
     "holes": 30,
+    "inside_brackets": {"holes": 10, "better": 3, "worse": 0},
     "better": 5,
     "worse": 1,
     "rows": [{"contender": "model", **ROW}],
@@ -100,7 +101,8 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
         "| 12.35 M | 2.5 | – |",
         "| single-line | model | 12.5 % | 10.0 to 15.5 % | 0.5 | 75.0 % |",
         "a log-probability below -5.3 (35.2 % of them) begin with the right line in 0.6 % (0.2 to 2.0 %)",
-        "5 holes exact here only, 1 there only",
+        "30 holes and 10 inside brackets that are closed already in held-out code (heapq.py), greedy",
+        "5 holes exact here only, 1 there only, inside brackets 3 and 0.",
         "| model | 20.0 % | 15.0 to 27.0 % | 12.5 % |",
         "| `pass`, fresh prompts | 99.5 tokens/s, 1.7 tokens a forward |",
         "12.5 / 30.0 ms",
@@ -114,6 +116,10 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
 
 
 def test_one_new_document_renews_its_part_alone(model: Path, tmp_path: Path) -> None:
+    old = {key: value for key, value in INFILL.items() if key != "inside_brackets"}
+    write_card(model, documents(tmp_path, old))
+    card = (model / "README.md").read_text("utf-8")
+    assert "30 holes in held-out code" in card and "5 holes exact here only, 1 there only." in card
     write_card(model, documents(tmp_path, INFILL, TESTED))
     assert (model / "README.md").read_text("utf-8").count(NOT_MEASURED) == 1  # speed
     faster = {**LATENCY, "p50_ms": 7.5}
