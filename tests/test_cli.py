@@ -118,6 +118,7 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
         ["complete", PLACE, "--max-new-tokens", "many"],
         ["serve", "--clientProcessId", "me"],
         ["bench", "infill", "--holes", "0"],
+        *(["bench", "decode", "--temperature", "0", "--temperature", odd] for odd in ("nan", "inf", "-1")),
         ["train", "base"],
     ],
     ids=" ".join,

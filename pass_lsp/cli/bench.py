@@ -29,7 +29,9 @@ def decode(
     holes: Annotated[int | None, typer.Option(min=1, help="Prompts of each kind; 20, or 6 with --study.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens an answer may have, 112 at most.")] = 96,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; the median counts.")] = 5,
-    temperature: Annotated[list[float] | None, typer.Option(help="Several may be given; 0 and 0.8.")] = None,
+    temperature: Annotated[
+        list[float] | None, typer.Option(help="Several may be given; 0 and 0.8.", callback=options.temperature)
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads, for all alike; by the model's size.")] = None,
     study: Annotated[bool, typer.Option("--study", help="The paper's study: L, vectors, one model or two.")] = False,
     draft: Annotated[str | None, typer.Option(help="--study: a smaller model; cut from the model if none.")] = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from dataclasses import replace
@@ -38,12 +37,6 @@ def _spelled(place: str) -> str:
     return place
 
 
-def _finite(temperature: float) -> float:
-    if not 0 <= temperature < math.inf:
-        raise typer.BadParameter(f"{temperature!r} is no temperature; use a number of 0 or more.")
-    return temperature
-
-
 def complete(
     place: Annotated[
         str, typer.Argument(metavar="FILE:LINE:COL", help="1-based; COL counts characters.", callback=_spelled)
@@ -59,7 +52,7 @@ def complete(
     trust_remote_code: options.TrustRemoteCode = False,
     strategy: options.StrategyName = "auto",
     max_new_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.", callback=_finite)] = 0.0,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", callback=options.temperature)] = 0.0,
     seed: Annotated[int, typer.Option(help="Of sampling; the same seed gives the same answer.")] = 0,
     log_level: options.LogLevel = "warning",
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -87,6 +88,14 @@ def local_engine(
     from pass_lsp.engines.local import load_engine
 
     return load_engine(model, device, dtype, lookahead, trust_remote_code, threads, documents)
+
+
+def temperature(value: float | list[float] | None) -> float | list[float] | None:
+    """`value` where all of it are temperatures. Raises `typer.BadParameter`."""
+    for one in value if isinstance(value, list) else [value or 0.0]:
+        if not 0 <= one < math.inf:
+            raise typer.BadParameter(f"{one!r} is no temperature; use a number of 0 or more.")
+    return value
 
 
 def given(**named: Any) -> dict[str, Any]:
