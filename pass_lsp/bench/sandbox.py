@@ -18,12 +18,14 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from pass_lsp.bench import confined
 
 TIMEOUT_SECONDS = 10.0
 MEMORY_BYTES = 1 << 30
+_TAIL = 200
+"""Bytes of output that hold its last line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,29 @@ def run_program(program: str, timeout: float = TIMEOUT_SECONDS, memory: int = ME
         source = Path(folder) / "program.py"
         source.write_text(program, encoding="utf-8", errors="replace")
         limits = [str(math.ceil(timeout)), str(memory)]
-        child = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(confined.__file__), str(source), *limits],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=os.path.realpath(folder),
-            env=_environment(folder),
-            start_new_session=True,
-            text=True,
-            errors="replace",
-        )
-        try:
-            said, _ = child.communicate(word + "\n", timeout)
-        except subprocess.TimeoutExpired:
-            _end(child)
-            return Verdict("timeout")
+        command = [sys.executable, "-I", "-B", str(confined.__file__), str(source), *limits]
+        place, environment = os.path.realpath(folder), _environment(folder)
+        with (
+            # A file, whose size is limited too: a pipe that is written to without end would fill our own memory.
+            tempfile.TemporaryFile() as output,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                cwd=place,
+                env=environment,
+                start_new_session=True,
+                text=True,
+            ) as child,
+        ):
+            try:
+                child.communicate(word + "\n", timeout)
+            except subprocess.TimeoutExpired:
+                return Verdict("timeout")
+            finally:
+                _end(child)
+            said = _tail(output)
     last = said.strip().rpartition("\n")[2].split()
     if child.returncode or len(last) != 2 or last[0] != word:
         return Verdict("failed")
@@ -74,9 +83,18 @@ def _environment(folder: str) -> dict[str, str]:
     return kept | {"HOME": folder, "TMPDIR": folder, "TEMP": folder}
 
 
+def _tail(output: IO[bytes]) -> str:
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - _TAIL))
+    return output.read().decode(errors="replace")
+
+
 def _end(child: subprocess.Popen[str]) -> None:
+    """Whatever ends our waiting (Ctrl-C too) ends the child; it does not get the terminal's signals."""
+    if child.poll() is not None:
+        return
     if hasattr(os, "killpg"):
         os.killpg(child.pid, signal.SIGKILL)
     else:
         child.kill()
-    child.communicate()
+    child.wait()
