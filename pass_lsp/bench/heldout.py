@@ -70,8 +70,9 @@ def is_corpus(path: Path) -> bool:
         return True
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
-            return "text" in json.loads(next(lines))
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, StopIteration):
+            row = json.loads(next(lines))
+            return isinstance(row, dict) and "text" in row
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError, StopIteration):
         return False
 
 

@@ -8,7 +8,9 @@ import random
 import sysconfig
 import zlib
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pass_lsp.errors import ConfigError
 from pass_lsp.train.corpus import HELD_OUT_MODULES
@@ -61,13 +63,18 @@ def read_holes(path: Path, limit: int) -> list[Hole]:
     """
     opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines if line.strip()][:limit]
+        with opened(path, "rt", encoding="utf-8-sig") as lines:
+            rows = list(islice((json.loads(line) for line in lines if line.strip()), limit))
         holes = [
-            Hole("solution.py", row["prompt"], row["canonical_solution"], row["suffix"], GIVEN, _test(row))
+            Hole(
+                "solution.py",
+                *(_text(row, key) for key in ("prompt", "canonical_solution", "suffix")),
+                GIVEN,
+                _test(row),
+            )
             for row in rows
         ]
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be used ({type(error).__name__}); "
             "give JSON lines with prompt, suffix and canonical_solution."
@@ -77,5 +84,14 @@ def read_holes(path: Path, limit: int) -> list[Hole]:
     return holes
 
 
-def _test(row: dict[str, str]) -> str:
-    return f"{row['test']}\ncheck({row['entry_point']})\n" if row.get("test") else ""
+def _test(row: dict[str, Any]) -> str:
+    return f"{_text(row, 'test')}\ncheck({_text(row, 'entry_point')})\n" if row.get("test") else ""
+
+
+def _text(row: dict[str, Any], key: str) -> str:
+    """Raises `TypeError` or `ValueError` where that is no text, or half a surrogate pair."""
+    value = row[key]
+    if not isinstance(value, str):
+        raise TypeError(key)
+    value.encode()
+    return value

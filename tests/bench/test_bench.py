@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from pass_lsp import cli
 from pass_lsp.bench import infill
-from pass_lsp.bench.heldout import BRACKETS, MULTI, SINGLE, SPAN
+from pass_lsp.bench.heldout import BRACKETS, MULTI, SINGLE, SPAN, is_corpus
 from pass_lsp.bench.holes import GIVEN, Hole, held_out_holes, read_holes
 from pass_lsp.bench.infill import bench_infill, wilson
 from pass_lsp.bench.measure import repeated_share
@@ -94,6 +94,8 @@ def test_read_holes_takes_plain_and_packed_lines_up_to_a_limit(tmp_path: Path) -
         assert [hole.middle for hole in holes] == ["0", "1", "2"]
         assert (holes[0].prefix, holes[0].suffix) == ("a = ", "\n")
         assert (holes[0].kind, holes[0].test) == (GIVEN, "")
+    (tmp_path / "holes.jsonl").write_text(lines + "{", encoding="utf-8-sig")  # what is not asked for is not looked at
+    assert read_holes(tmp_path / "holes.jsonl", 5)[:3] == holes
 
 
 def test_read_holes_takes_tests_of_the_humaneval_form(tmp_path: Path) -> None:
@@ -104,11 +106,19 @@ def test_read_holes_takes_tests_of_the_humaneval_form(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n\n", b"{", b"[1]\n", b'"text"\n', b'{"prompt": "x"}\n', b"\xff\xfe\n", b"null\n"]
+    "content",
+    [
+        *(b"", b"\n\n", b"{", b"[1]\n", b'"text"\n', b'{"prompt": "x"}\n', b"\xff\xfe\n", b"null\n", b"[" * 100_000),
+        *(json.dumps(ROW | {key: value}).encode() for key in ROW for value in (None, 1, ["x"], "\ud800")),
+        json.dumps(ROW | {"test": 5, "entry_point": "f"}).encode(),
+        json.dumps(ROW | {"test": "x", "entry_point": None}).encode(),
+    ],
+    ids=range(23),
 )
 def test_read_holes_explains_what_it_cannot_use(tmp_path: Path, content: bytes) -> None:
     for name in ("holes.jsonl", "holes.jsonl.gz"):
         (tmp_path / name).write_bytes(content if name.endswith("l") else gzip.compress(content))
+        assert not is_corpus(tmp_path / name)
         with pytest.raises(ConfigError, match="JSON lines with prompt"):
             read_holes(tmp_path / name, 10)
     with pytest.raises(ConfigError, match="missing"):
