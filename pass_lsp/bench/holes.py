@@ -65,15 +65,7 @@ def read_holes(path: Path, limit: int) -> list[Hole]:
     try:
         with opened(path, "rt", encoding="utf-8-sig") as lines:
             rows = list(islice((json.loads(line) for line in lines if line.strip()), limit))
-        holes = [
-            Hole(
-                "solution.py",
-                *(_text(row, key) for key in ("prompt", "canonical_solution", "suffix")),
-                GIVEN,
-                _test(row),
-            )
-            for row in rows
-        ]
+        holes = [_given(row) for row in rows]
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be used ({type(error).__name__}); "
@@ -82,6 +74,11 @@ def read_holes(path: Path, limit: int) -> list[Hole]:
     if not holes:
         raise ConfigError(f"{path} holds no holes; give JSON lines with prompt, suffix and canonical_solution.")
     return holes
+
+
+def _given(row: dict[str, Any]) -> Hole:
+    prefix, middle, suffix = (_text(row, key) for key in ("prompt", "canonical_solution", "suffix"))
+    return Hole("solution.py", prefix, middle, suffix, GIVEN, _test(row))
 
 
 def _test(row: dict[str, Any]) -> str:

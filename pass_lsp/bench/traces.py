@@ -85,7 +85,7 @@ def read_trace(path: Path, keystrokes: int) -> Trace:
         with opened(path, "rt", encoding="utf-8") as file:
             data = json.load(file)
         trace = _recorded(path.name.partition(".")[0], data, keystrokes)
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be used ({type(error).__name__}); give a trace with startContent and txns, as JSON or .gz."
         ) from error

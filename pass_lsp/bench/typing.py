@@ -11,6 +11,7 @@ import gzip
 import json
 import statistics
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,9 +94,10 @@ def recorded_edits(path: Path) -> Iterator[Edit]:
     try:
         with opened(path, "rt", encoding="utf-8") as file:
             trace = json.load(file)
-        edits = [(at, at + gone, text) for txn in trace["txns"] for at, gone, text in txn["patches"]]
-        start = trace["startContent"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        patches = [patch for txn in trace["txns"] for patch in txn["patches"]]
+        edits = [(int(at), int(at) + int(gone), str(text)) for at, gone, text in patches]
+        start = str(trace["startContent"])
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be used ({type(error).__name__}); give JSON with startContent and txns of patches."
         ) from error

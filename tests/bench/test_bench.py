@@ -360,9 +360,18 @@ def test_a_recorded_session_is_replayed_as_it_was(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(json.dumps(trace).encode()))
     edits = list(recorded_edits(path))
     assert [edit[1:] for edit in edits] == [(0, 0, "ab"), (1, 1, "x"), (0, 1, ""), (2, 2, "c")]
-    path.write_text("no trace")
-    with pytest.raises(ConfigError, match="startContent"):
-        list(recorded_edits(path))
+    patches = '{"startContent": "", "txns": [{"patches": [%s]}]}'
+    odd = (
+        "no trace",
+        "[" * 100_000,
+        patches % '["x", 0, ""]',
+        patches % '[Infinity, 0, ""]',
+        patches % '[1, null, ""]',
+    )
+    for content in (*(text.encode() for text in odd), gzip.compress(b"[]" * 99)[:10] + b"\xff" * 20):
+        path.write_bytes(content if content[:2] == b"\x1f\x8b" else gzip.compress(content))
+        with pytest.raises(ConfigError, match="startContent"):
+            list(recorded_edits(path))
 
 
 def test_own_edits_type_what_the_file_says() -> None:

@@ -77,7 +77,14 @@ def test_a_recorded_trace_begins_at_its_first_key_and_its_pauses_are_cut(tmp_pat
     assert len(load_traces(tmp_path / name, 2)[0].edits) == 2
 
 
-@pytest.mark.parametrize("txns", [None, "[]", "[1]", '[{"time": "yesterday", "patches": []}]'])
+@pytest.mark.parametrize(
+    "txns",
+    [
+        *(None, "[]", "[1]", '[{"time": "yesterday", "patches": []}]', "[" * 100_000),
+        '[{"time": "2026-01-01T00:00:00Z", "patches": [[Infinity, 0, "x"]]}]',
+    ],
+    ids=range(6),
+)
 def test_a_trace_that_cannot_be_used_is_explained(tmp_path: Path, txns: str | None) -> None:
     (tmp_path / "trace.json").write_text(f'{{"startContent": "", "txns": {txns}}}' if txns else "")
     for path in (tmp_path / "trace.json", tmp_path / "missing.json"):
