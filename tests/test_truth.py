@@ -84,6 +84,11 @@ INDENTED = [
     ("a.c", "int f()\n{\n    a();\n#ifdef B\n<CURSOR>\n#endif\n}\n", "    b();\n",
      "int f()\n{\n    a();\n#ifdef B\n    b();\n#endif\n}\n"),
     ("a.css", "a {\n  src: b,\n<CURSOR>\n}\n", "       c;\n", "a {\n  src: b,\n       c;\n}\n"),
+    # Only the first line says again how deep the cursor is.
+    ("a.php", "<?php\nfunction f() {\n    <CURSOR>\n}\n", "    g(\n        1);\n",
+     "<?php\nfunction f() {\n    g(\n        1);\n}\n"),
+    ("a.py", "def f():\n    <CURSOR>\n", "    if a:\n        b()\n", "def f():\n    if a:\n        b()\n"),
+    ("a.py", "def f():\n    <CURSOR>\n", "    if a:\n            b()\n", "def f():\n    if a:\n        b()\n"),
     # White space alone is no code.
     ("a.go", "func f() {\n\ta()\n\t<CURSOR>\n}\n", "b()\n    ", "func f() {\n\ta()\n\tb()\n}\n"),
 ]  # fmt: skip

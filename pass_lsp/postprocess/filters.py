@@ -68,7 +68,10 @@ def indented_once(text: str, frame: Frame) -> str:
         return text
     lead = indentation(lines[0])
     lines[0] = lines[0][min(extra, len(lead)) if "\t" not in lead else len(lead) :]
-    shifted = all(frame.width(line) >= deepest + extra for line in lines[1:] if line.strip())
+    widths = [frame.width(line) for line in lines[1:] if line.strip()]
+    # What the first line opens is deeper than it, unless that line alone says its indentation again.
+    opens = frame.lexis.opens_block(lines[0]) or lines[0].rstrip().endswith(("(", "[", "{"))
+    shifted = all(width >= deepest + extra for width in widths) and not (opens and widths[:1] == [deepest + extra])
     if shifted and "\t" not in "".join(map(indentation, lines[1:])):
         lines[1:] = [line[extra:] if line.strip() else "" for line in lines[1:]]
     return "\n".join(lines)
