@@ -35,7 +35,8 @@ from pass_lsp.train.fim import Batch, Examples, Packer
 from pass_lsp.train.forward import Forward, backward, hidden_states, moved
 from pass_lsp.train.machine import compiled, keep_memory, matmul_dtype
 from pass_lsp.train.optimizer import optimizers
-from pass_lsp.train.sizes import deepened, new_model, saved_model, size_named
+from pass_lsp.train.sizes import new_model, saved_model, size_named
+from pass_lsp.train.start import start_facts, started
 from pass_lsp.train.tokenizer import read_tokenizer
 
 WARMUP_STEPS = 30
@@ -47,6 +48,9 @@ MEAN_SHARE = 0.75
 EVAL_ROWS = 32
 PATIENCE = 20
 """Steps in a row whose gradients are not finite, and are left out, before the run gives up."""
+
+_HASHED = ("corpus", "tokenizer", "out", "start_from", "size")
+"""What of a plan `run.json` states otherwise: by hash, or at its head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,37 +198,33 @@ def _step(state: State, plan: Plan) -> bool:
 def _model(
     plan: Plan, size: dict[str, Any], tokenizer: PreTrainedTokenizerFast, device: torch.device
 ) -> tuple[LlamaForCausalLM, Progress]:
-    past = manifest.read(plan.start_from / "training.json") if plan.start_from is not None else None
-    if plan.start_from is not None and past is None:
-        raise TrainError(f"{plan.start_from} holds no training.json; give a folder that `train export` wrote.")
+    past = start_facts(plan.start_from, tokenizer) if plan.start_from is not None else None
     checkpoint = plan.out / "checkpoint"
     if progress := read_progress(checkpoint):
         return saved_model(checkpoint, device), progress
     if plan.start_from is not None and past is not None:
         begun = Progress(next_example=past["next_example"], earlier_tokens=past["tokens"])
-        return _started(plan.start_from, size["num_hidden_layers"], device), begun
+        return started(plan.start_from, size, device), begun
     return new_model(size, tokenizer, device), Progress()
-
-
-def _started(folder: Path, layers: int, device: torch.device) -> LlamaForCausalLM:
-    """The weights that a run goes on from, with as many layers as it shall have."""
-    return deepened(saved_model(folder, device), layers)
 
 
 def _half_way(plan: Plan, model: LlamaForCausalLM) -> LlamaForCausalLM | None:
     if plan.start_from is None:
         return None
-    return half_way(_started(plan.start_from, model.config.num_hidden_layers, model.device), model)
+    return half_way(started(plan.start_from, size_named(plan.size), model.device), model)
 
 
 def _state_inputs(plan: Plan, size: dict[str, Any], model: LlamaForCausalLM) -> None:
-    """Write `run.json`; a run begun with another size or tokenizer is refused. Corpora may follow each other."""
+    """Write `run.json`; a run begun with another size, tokenizer or start is refused. Corpora may follow each other."""
     path = plan.out / "run.json"
     inputs = {"size": plan.size, "tokenizer_sha256": manifest.file_hash(plan.tokenizer / "tokenizer.json")}
-    manifest.same_inputs(path, inputs)
-    corpora = (manifest.read(path) or {}).get("corpora", [])
+    start = manifest.file_hash(plan.start_from / "model.safetensors") if plan.start_from is not None else None
+    manifest.same_inputs(path, {**inputs, "start_sha256": start})
+    begun = manifest.read(path) or {}
+    inputs["start_sha256"] = begun.get("start_sha256", start)
+    corpora = begun.get("corpora", [])
     corpus = manifest.corpus_hash(plan.corpus)
-    told = {key: value for key, value in asdict(plan).items() if not isinstance(value, Path) and key != "size"}
+    told = {key: value for key, value in asdict(plan).items() if key not in _HASHED}
     facts = {"corpora": corpora if corpus in corpora else [*corpora, corpus], "shape": size, "plan": told}
     plan.out.mkdir(parents=True, exist_ok=True)
     manifest.write(path, {**inputs, "parameters": model.num_parameters(), **facts, "versions": manifest.versions()})
