@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[st
     progress = manifest.read(run / "checkpoint" / "progress.json")
     if progress is None:
         raise TrainError(f"{run} holds no checkpoint; run `pass-lsp train base` first.")
-    evaluations = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    text = read_tokenizer(tokenizer)
+    manifest.same_inputs(run / "run.json", {"tokenizer_sha256": manifest.file_hash(tokenizer / "tokenizer.json")})
+    evaluations = _evaluations(run / "log.jsonl")
     known = manifest.read(corpus / "manifest.json")
     if known is None:
         raise TrainError(f"{corpus} holds no manifest.json; give the folder that `pass-lsp train corpus` wrote.")
@@ -36,7 +40,7 @@ def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[st
         "next_example": progress["next_example"],
         "heldout_loss": evaluations[-1]["loss"],
         "heldout_middle_loss": evaluations[-1]["middle_loss"],
-        "characters_per_token": characters_per_token(read_tokenizer(tokenizer), corpus),
+        "characters_per_token": characters_per_token(text, corpus),
         "corpus_sha256": known["train"]["sha256"],
         "corpus": _corpus(known),
         "history": _history(evaluations),
@@ -45,9 +49,20 @@ def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[st
     }
     out.mkdir(parents=True, exist_ok=True)
     model.bfloat16().save_pretrained(str(out))
-    read_tokenizer(tokenizer).save_pretrained(str(out))
+    text.save_pretrained(str(out))
     manifest.write(out / "training.json", facts)
     return facts
+
+
+def _evaluations(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log; half a line is what a kill or a full disk left. Raises `TrainError` where there is none."""
+    found: list[dict[str, Any]] = []
+    for line in log.read_text("utf-8").splitlines() if log.exists() else ():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    if not found:
+        raise TrainError(f"{log} holds no evaluation; run `pass-lsp train base` again, which adds one.")
+    return found
 
 
 def _corpus(known: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +78,11 @@ def _corpus(known: dict[str, Any]) -> dict[str, Any]:
 
 
 def _history(evaluations: list[dict[str, Any]]) -> list[list[Any]]:
-    """[tokens, loss, loss of the middles] of at most `MAX_HISTORY` evaluations, the last among them."""
-    step = -(-len(evaluations) // MAX_HISTORY)
-    chosen = evaluations[::-1][::step][::-1]
-    return [[row["tokens"], row["loss"], row["middle_loss"]] for row in chosen]
+    """[tokens, loss, loss of the middles] of at most `MAX_HISTORY` evaluations, the last among them.
+
+    A run that was over when it was called again said the same once more.
+    """
+    rows = [[row["tokens"], row["loss"], row["middle_loss"]] for row in evaluations]
+    rows = [row for row, _ in groupby(rows)]
+    step = -(-len(rows) // MAX_HISTORY)
+    return rows[::-1][::step][::-1]

@@ -27,6 +27,7 @@ from pass_lsp.train.base import DECAY_SHARE, LONG_SHARE, MEAN_SHARE, WARMUP_STEP
 from pass_lsp.train.checkpoint import Progress, State
 from pass_lsp.train.export import export_model
 from pass_lsp.train.sizes import size_named
+from pass_lsp.train.tokenizer import train_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -367,6 +368,33 @@ def test_the_history_is_thinned_and_ends_with_the_last(count: int) -> None:
     assert history[-1] == [count - 1, 9 - (count - 1) / 100, None]
     assert min(count, export.MAX_HISTORY // 2) <= len(history) <= export.MAX_HISTORY
     assert history == sorted(history, key=lambda row: row[0])
+
+
+def test_what_is_said_twice_is_history_once() -> None:
+    rows = [{"tokens": n, "loss": loss, "middle_loss": None} for n, loss in ((1, 5.0), (2, 4.0), (2, 4.0), (2, 3.9))]
+    assert export._history(rows) == [[1, 5.0, None], [2, 4.0, None], [2, 3.9, None]]
+
+
+def test_export_reads_past_half_a_line_of_the_log(
+    plan: Callable[..., Plan], corpus: Path, tokenizer_dir: Path, tmp_path: Path
+) -> None:
+    run = plan(1)
+    loss = train_base(run)["loss"]
+    with (run.out / "log.jsonl").open("a") as log:
+        log.write('{"step": 2, "tok')
+    assert export_model(run.out, corpus, tokenizer_dir, tmp_path / "out")["heldout_loss"] == loss
+    (run.out / "log.jsonl").write_text('{"step": 2, "tok')
+    with pytest.raises(TrainError, match="no evaluation"):
+        export_model(run.out, corpus, tokenizer_dir, tmp_path / "out")
+
+
+def test_export_refuses_another_tokenizer(plan: Callable[..., Plan], corpus: Path, tmp_path: Path) -> None:
+    run, other = plan(0), tmp_path / "other"
+    train_base(run)
+    train_tokenizer(corpus, other, 700)
+    with pytest.raises(TrainError, match="was made with tokenizer_sha256"):
+        export_model(run.out, corpus, other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_export_needs_a_checkpoint_and_a_manifest(
