@@ -12,6 +12,13 @@ Each message is one sentence for the user, with the remedy in it. Expected
 failures raise one of these; `assert` is for what cannot happen.
 """
 
+from __future__ import annotations
+
+import re
+
+_FROM_RUST = re.compile(r"([^:()]+) \(os error \d+\)")
+"""How safetensors and tokenizers tell of a full disk or a lack of permission, in errors of their own."""
+
 
 class PassLspError(Exception):
     """Base of every failure that is explained to the user in one sentence."""
@@ -47,3 +54,17 @@ class EngineError(PassLspError):
 
 class TrainError(PassLspError):
     """A training step lacks its input, or the input is unusable."""
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the user of any error, with the remedy."""
+    if isinstance(error, PassLspError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory; close other programs or choose a smaller model."
+    if isinstance(error, OSError) and error.strerror:
+        where = f" for {error.filename}" if error.filename else ""
+        return f"The system says {error.strerror!r}{where}; check the path, its permissions and the free space."
+    if told := _FROM_RUST.search(str(error)):
+        return f"The system says {told[1].strip()!r}; check the path, its permissions and the free space."
+    return f"This is a bug in pass-lsp ({type(error).__name__}: {error}); please report it with the command you ran."

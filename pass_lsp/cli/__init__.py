@@ -13,7 +13,7 @@ import typer
 
 import pass_lsp
 from pass_lsp.cli import bench, complete, deploy, doctor, engine, serve, stats, train
-from pass_lsp.cli.options import sentence
+from pass_lsp.errors import sentence
 
 app = typer.Typer(
     name="pass-lsp",

@@ -14,10 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pass_lsp.cli.options import sentence
 from pass_lsp.config import Settings
 from pass_lsp.domain import Engine, Reason
-from pass_lsp.errors import PassLspError
+from pass_lsp.errors import PassLspError, sentence
 from pass_lsp.metrics.ledger import read
 from pass_lsp.metrics.percentiles import percentile
 

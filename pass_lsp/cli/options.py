@@ -11,7 +11,7 @@ import typer
 
 from pass_lsp.config import Settings
 from pass_lsp.domain import STRATEGIES, Strategy
-from pass_lsp.errors import ConfigError, EngineError, PassLspError
+from pass_lsp.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine
@@ -101,15 +101,3 @@ def temperature(value: float | list[float] | None) -> float | list[float] | None
 def given(**named: Any) -> dict[str, Any]:
     """Of the options those that were given: a number may be 0, but nothing else may be nothing."""
     return {name: value for name, value in named.items() if value not in (None, "") and value is not False}
-
-
-def sentence(error: Exception) -> str:
-    """What to tell the user of any error, with the remedy."""
-    if isinstance(error, PassLspError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "There is not enough memory; close other programs or choose a smaller model."
-    if isinstance(error, OSError) and error.strerror:
-        where = f" for {error.filename}" if error.filename else ""
-        return f"The system says {error.strerror!r}{where}; check the path, its permissions and the free space."
-    return f"This is a bug in pass-lsp ({type(error).__name__}: {error}); please report it with the command you ran."

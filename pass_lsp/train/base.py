@@ -28,7 +28,7 @@ from pass_lsp.decoding.model import choose_device
 from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
 from pass_lsp.train.average import MeanWeights, half_way
-from pass_lsp.train.checkpoint import Progress, State, read_progress, recover, restore, save
+from pass_lsp.train.checkpoint import Progress, State, read_progress, recover, restore, save, whole
 from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.feed import Feed
 from pass_lsp.train.fim import Batch, Examples, Packer
@@ -201,7 +201,8 @@ def _model(
     past = start_facts(plan.start_from, tokenizer) if plan.start_from is not None else None
     checkpoint = plan.out / "checkpoint"
     if progress := read_progress(checkpoint):
-        return saved_model(checkpoint, device), progress
+        with whole(checkpoint):
+            return saved_model(checkpoint, device), progress
     if plan.start_from is not None and past is not None:
         begun = Progress(next_example=past["next_example"], earlier_tokens=past["tokens"])
         return started(plan.start_from, size, device), begun

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
+from pass_lsp.errors import TrainError
 from pass_lsp.train.average import MeanWeights
 
 
@@ -66,16 +70,31 @@ def recover(folder: Path) -> None:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far the checkpoint in `folder` is; None when there is none."""
+    """How far the checkpoint in `folder` is; None when there is none. Raises `TrainError`."""
     found = folder / "progress.json"
-    return Progress(**json.loads(found.read_text())) if found.exists() else None
+    with whole(folder):
+        return Progress(**json.loads(found.read_text())) if found.exists() else None
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Reading what is in `folder` ends in a `TrainError` where it is damaged."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise  # the system's, not the file's
+        raise TrainError(
+            f"{folder} is damaged ({type(error).__name__}); put back a copy of it, or delete it to begin anew."
+        ) from error
 
 
 def restore(folder: Path, state: State) -> None:
-    """Give the optimizers their momenta back, and the mean what it knew."""
+    """Give the optimizers their momenta back, and the mean what it knew. Raises `TrainError`."""
     if not state.progress.step or not (folder / "optimizer.safetensors").exists():
         return
-    tensors = load_file(folder / "optimizer.safetensors")
+    with whole(folder):
+        tensors = load_file(folder / "optimizer.safetensors")
     for i, optimizer in enumerate((*state.optimizers, state.mean)):
         kept: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():

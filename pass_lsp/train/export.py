@@ -13,6 +13,7 @@ from transformers import LlamaForCausalLM
 
 from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
+from pass_lsp.train.checkpoint import read_progress, whole
 from pass_lsp.train.tokenizer import characters_per_token, read_tokenizer
 
 MAX_HISTORY = 12
@@ -23,7 +24,7 @@ def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[st
 
     `corpus` may be the folder of the corpus, or one that holds its manifest alone.
     """
-    progress = manifest.read(run / "checkpoint" / "progress.json")
+    progress = read_progress(run / "checkpoint")
     if progress is None:
         raise TrainError(f"{run} holds no checkpoint; run `pass-lsp train base` first.")
     text = read_tokenizer(tokenizer)
@@ -32,19 +33,20 @@ def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[st
     known = manifest.read(corpus / "manifest.json")
     if known is None:
         raise TrainError(f"{corpus} holds no manifest.json; give the folder that `pass-lsp train corpus` wrote.")
-    model = LlamaForCausalLM.from_pretrained(str(run / "checkpoint"), dtype=torch.float32)
+    with whole(run / "checkpoint"):
+        model = LlamaForCausalLM.from_pretrained(str(run / "checkpoint"), dtype=torch.float32)
     begun = manifest.read(run / "run.json") or {}
     facts = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "tokens": progress["tokens"] + progress["earlier_tokens"],
-        "next_example": progress["next_example"],
+        "tokens": progress.tokens + progress.earlier_tokens,
+        "next_example": progress.next_example,
         "heldout_loss": evaluations[-1]["loss"],
         "heldout_middle_loss": evaluations[-1]["middle_loss"],
         "characters_per_token": characters_per_token(text, corpus),
         "corpus_sha256": known["train"]["sha256"],
         "corpus": _corpus(known),
         "history": _history(evaluations),
-        "run": {"seconds": progress["seconds"]}
+        "run": {"seconds": progress.seconds}
         | {key: begun[key] for key in ("size", "plan", "versions") if key in begun},
     }
     out.mkdir(parents=True, exist_ok=True)

@@ -29,14 +29,24 @@ def versions() -> dict[str, str]:
 
 
 def corpus_hash(corpus: Path) -> str | None:
-    """The hash of the text that `corpus` trains on, as its manifest states it; None for a plain folder."""
-    found = corpus / "manifest.json"
-    return json.loads(found.read_text("utf-8"))["train"]["sha256"] if found.exists() else None
+    """The hash of the text that `corpus` trains on, as its manifest states it; None for a plain folder.
+
+    Raises `TrainError` where `train corpus` has not come to its end.
+    """
+    found = read(corpus / "manifest.json")
+    if found is None and (corpus / "train.jsonl.gz").exists():
+        raise TrainError(f"The corpus {corpus} is unfinished; run `pass-lsp train corpus` again.")
+    return (found or {}).get("train", {}).get("sha256")
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """A manifest, or None where there is none."""
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+    """A manifest, or None where there is none. Raises `TrainError` for a damaged one."""
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise TrainError(f"{path} is damaged ({error}); delete it and run the step that writes it again.") from error
 
 
 def write(path: Path, facts: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-from pass_lsp.errors import TrainError
+from pass_lsp.errors import TrainError, sentence
 from pass_lsp.train import manifest
 from pass_lsp.train.base import Plan, train_base
 from pass_lsp.train.checkpoint import read_progress, recover
@@ -89,6 +89,11 @@ def more(args: argparse.Namespace) -> dict[str, Any]:
         raise TrainError(f"{folder} holds no state; run a slice first.")
     paths = [folder / f"{STATE}.json", *(folder / part["file"] for part in statement["parts"])]
     chosen = select(paths, args.first, args.max_files, int(args.max_mib * MIB))
+    if paths[1 + args.first :] and len(chosen) == 1:
+        raise TrainError(
+            f"Not one part may travel with --max-files {args.max_files} and --max-mib {args.max_mib:g}; "
+            "give larger limits, or run a slice with a smaller --part-mib."
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     for path in chosen:
         shutil.copyfile(path, args.out / path.name)
@@ -191,8 +196,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         sys.stdout.write(json.dumps(args.run_command(args)) + "\n")
-    except TrainError as error:
-        sys.stderr.write(f"{error}\n")
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        sys.stderr.write(f"{sentence(error)}\n")
         return 1
     return 0
 

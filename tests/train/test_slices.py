@@ -242,15 +242,42 @@ def test_installed_packages_are_added_by_the_same_rules(
     assert installed.add_installed(mine, 10**6) == added
 
 
-def test_failures_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    empty = tmp_path / "empty"
+def test_failures_are_one_sentence(box: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty, damaged = tmp_path / "empty", tmp_path / "damaged"
     empty.mkdir()
+    (damaged / "work" / "box").mkdir(parents=True)
+    (damaged / "work" / "box" / "state.json").write_text('{"bytes": ')
     given: list[list[str]] = [
         ["pack", *paths(corpus=empty, tokenizer=empty, out=tmp_path / "box")],
         [*slice_options(tmp_path, empty)],
         ["more", *paths(work=empty, out=tmp_path / "out"), "--first", "0"],
         ["join", "--parts", str(empty), "--run", str(tmp_path / "run")],
+        [*slice_options(tmp_path / "other", box), "--device", "nowhere"],
+        [*slice_options(damaged, box)],
     ]
     for arguments in given:
         assert slices.main(arguments) == 1
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_limits_under_which_nothing_would_ever_travel_are_refused(
+    box: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*slice_options(tmp_path, box), "--slice-minutes", "0"]
+    assert slices.main([*given, "--max-files", "1"]) == 1
+    assert "Not one part may travel" in capsys.readouterr().err
+    more = ["more", *paths(work=tmp_path / "work", out=tmp_path / "out"), "--first"]
+    assert slices.main([*more, "0", "--max-mib", "0.01"]) == 1
+    assert "Not one part may travel" in capsys.readouterr().err
+    assert slices.main([*more, "999", "--max-files", "1"]) == 0, "none is left to travel"
+
+
+def test_ctrl_c_ends_a_slice_quietly(
+    box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(slices, "train_base", interrupted)
+    assert slices.main(slice_options(tmp_path, box)) == 130
+    assert capsys.readouterr().err == ""

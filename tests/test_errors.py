@@ -1,0 +1,32 @@
+"""What a user is told of errors that are not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models
+
+from pass_lsp.errors import TrainError, sentence
+
+
+def test_the_system_is_quoted_also_through_other_languages(tmp_path: Path) -> None:
+    gone = tmp_path / "gone" / "file"
+    with pytest.raises(SafetensorError) as tensors:
+        save_file({"w": torch.zeros(1)}, gone)
+    with pytest.raises(Exception, match="os error") as tokens:
+        Tokenizer(models.BPE()).save(str(gone))
+    with pytest.raises(OSError) as opened:  # each system has its own words
+        gone.open()
+    for error in (tensors.value, tokens.value, opened.value):
+        assert sentence(error).startswith("The system says '")
+        assert sentence(error).endswith("check the path, its permissions and the free space.")
+
+
+def test_what_is_ours_is_said_as_it_is() -> None:
+    assert sentence(TrainError("There is no text; give some.")) == "There is no text; give some."
+    assert "memory" in sentence(MemoryError())
+    assert sentence(KeyError("x")).startswith("This is a bug in pass-lsp (KeyError")
