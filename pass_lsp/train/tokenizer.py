@@ -38,9 +38,9 @@ def train_tokenizer(corpus: Path, out: Path, vocab_size: int, max_bytes: int = 4
     What is there already is kept, and refused if it was made from other inputs. Raises `TrainError`.
     """
     inputs = {"vocab_size": vocab_size, "corpus_sha256": manifest.corpus_hash(corpus), "max_bytes": max_bytes}
-    if (out / "tokenizer.json").exists():
+    if manifest.read(out / "manifest.json") is not None:
         manifest.same_inputs(out / "manifest.json", inputs)
-        return PreTrainedTokenizerFast.from_pretrained(str(out))
+        return read_tokenizer(out)
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
     bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -81,7 +81,12 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """What `train_tokenizer` wrote into `folder`. Raises `TrainError`."""
     if not (folder / "tokenizer.json").exists():
         raise TrainError(f"{folder} holds no tokenizer.json; run `pass-lsp train tokenizer` first.")
-    return PreTrainedTokenizerFast.from_pretrained(str(folder))
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(str(folder))
+    except Exception as error:  # the library's reader raises nothing narrower
+        raise TrainError(
+            f"{folder} holds a damaged tokenizer.json; run `pass-lsp train tokenizer` again, without its manifest.json."
+        ) from error
 
 
 def _texts(corpus: Path, max_bytes: int) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
-from pass_lsp.train.tokenizer import SPECIAL_TOKENS, train_tokenizer
+from pass_lsp.train.tokenizer import SPECIAL_TOKENS, read_tokenizer, train_tokenizer
 
 CODE = "def f(self, x1):\n        return x[12]  # two\n\n\n    y = 'ä'\n"
 
@@ -36,3 +36,16 @@ def test_it_is_made_for_code(tokenizer_dir: Path, corpus: Path) -> None:
     assert "1" in pieces and "12" not in pieces, "digits stand alone"
     for marker in SPECIAL_TOKENS:
         assert len(tokenizer(marker, add_special_tokens=False)["input_ids"]) == 1
+
+
+def test_what_a_kill_left_is_made_again(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = train_tokenizer(corpus, out, 500)
+    whole = (out / "tokenizer.json").read_bytes()
+    (out / "tokenizer.json").write_bytes(whole[:1000])
+    with pytest.raises(TrainError, match=r"damaged tokenizer\.json"):
+        read_tokenizer(out)
+    (out / "manifest.json").unlink()
+    assert train_tokenizer(corpus, out, 500).get_vocab() == made.get_vocab()
+    assert (out / "tokenizer.json").read_bytes() == whole
+    assert json.loads((out / "manifest.json").read_text())["tokens"] == len(made)
