@@ -120,6 +120,8 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
         ["bench", "infill", "--holes", "0"],
         *(["bench", "decode", "--temperature", "0", "--temperature", odd] for odd in ("nan", "inf", "-1")),
         ["train", "base"],
+        ["train", "base", "--corpus", ".", "--tokenizer", ".", "--out", "out", "--minutes", "-1"],
+        ["train", "lookahead", "--model", ".", "--data", ".", "--out", "out", "--length", "0"],
     ],
     ids=" ".join,
 )

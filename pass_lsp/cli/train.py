@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Train the embedded model, or look-
 Out = Annotated[Path, typer.Option(help="The folder to write; an unfinished run there goes on.")]
 Corpus = Annotated[Path, typer.Option(help="The folder that `train corpus` wrote.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
-Minutes = Annotated[float, typer.Option(help="How long to train.")]
+Minutes = Annotated[float, typer.Option(min=0.0, help="How long to train.")]
 Rate = Annotated[float, typer.Option(min=0.0, help="Times the usual learning rates; going on needs less.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare text beside the main one.")]
 Tokenizer = Annotated[Path, typer.Option(help="The folder that `train tokenizer` wrote.")]
@@ -31,10 +31,12 @@ def corpus(
 ) -> None:
     """Step 1: collect, filter and split Python source."""
     from pass_lsp.train.corpus import build_corpus
+    from pass_lsp.train.manifest import alone
 
-    manifest = build_corpus(out, wheels, int(source_cap_mb * 1e6), seed, workers)
+    with alone(out):
+        facts = build_corpus(out, wheels, int(source_cap_mb * 1e6), seed, workers)
     told = ("train", "heldout", "dropped", "overlap")
-    typer.echo(json.dumps({key: manifest[key] for key in told if key in manifest}))
+    typer.echo(json.dumps({key: facts[key] for key in told if key in facts}))
 
 
 @app.command()
@@ -56,7 +58,7 @@ def base(
     out: Out,
     size: Annotated[str, typer.Option(help="A row of sizes.json: toy, cpu, small, base.")] = "cpu",
     minutes: Minutes = 60.0,
-    million_tokens: Annotated[float | None, typer.Option(help="The length of the run in tokens instead.")] = None,
+    million_tokens: Annotated[float | None, typer.Option(min=0.0, help="The run's length in tokens instead.")] = None,
     slice_minutes: Annotated[float | None, typer.Option(help="Stop after so long; the next call goes on.")] = None,
     start_from: Annotated[Path | None, typer.Option(help="An exported model to go on from.")] = None,
     rate: Rate = 1.0,
@@ -68,10 +70,13 @@ def base(
 ) -> None:
     """Step 3: train the model."""
     from pass_lsp.train.base import Plan, train_base
+    from pass_lsp.train.manifest import alone
 
     plan = Plan(corpus, tokenizer, out, size, minutes, start_from, threads, seed, device, compiled)
     plan = replace(plan, million_tokens=million_tokens, slice_minutes=slice_minutes, workers=workers, rate=rate)
-    typer.echo(json.dumps(train_base(plan)))
+    with alone(out):
+        last = train_base(plan)
+    typer.echo(json.dumps(last))
 
 
 @app.command()
@@ -92,7 +97,7 @@ def lookahead(
     model: Annotated[str, typer.Option(help="A Hugging Face causal LM directory; it stays as it is.")],
     data: Annotated[Path, typer.Option(help="A corpus folder, or any folder of Python files.")],
     out: Out,
-    length: Annotated[int, typer.Option(help="L, the number of look-ahead embeddings.")] = 4,
+    length: Annotated[int, typer.Option(min=1, max=64, help="L, the number of look-ahead embeddings.")] = 4,
     head: Annotated[bool, typer.Option(help="Also a head that knows the token before.")] = True,
     rank: Annotated[int, typer.Option(min=0, help="Rank of a LoRA that look-ahead rows alone see; 0: none.")] = 16,
     minutes: Minutes = 10.0,

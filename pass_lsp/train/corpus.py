@@ -96,11 +96,10 @@ def _with_overlap(out: Path, facts: dict[str, object]) -> dict[str, object]:
 def read_corpus(path: Path) -> list[tuple[str, str]]:
     """(path, text) of every file in a `.jsonl.gz` of the corpus, or of every `.py` below a folder."""
     if path.is_dir() and not (path / "train.jsonl.gz").exists():
-        found = [(str(p.relative_to(path)), p.read_text("utf-8", "replace")) for p in sorted(path.rglob("*.py"))]
+        files = [file for file in sorted(path.rglob("*.py")) if file.is_file()]
+        found = [(str(file.relative_to(path)), file.read_text("utf-8", "replace")) for file in files]
         if not found:
-            raise TrainError(
-                f"{path} holds neither train.jsonl.gz nor Python files; run `pass-lsp train corpus` first."
-            )
+            raise TrainError(f"{path} holds neither train.jsonl.gz nor Python; run `pass-lsp train corpus` first.")
         return found
     if path.is_dir():
         path = path / "train.jsonl.gz"
@@ -123,6 +122,9 @@ def installed_files() -> list[SourceFile]:
 
 def _download(wheels: Path) -> None:
     wheels.mkdir(parents=True, exist_ok=True)
+    for path in wheels.glob("*.whl"):
+        if not zipfile.is_zipfile(path):  # pip was killed while it wrote this, and would take it for whole
+            path.unlink()
     have = {_wheel_key(path) for path in wheels.glob("*.whl")}
     missing = [f"{p['name']}=={p['version']}" for p in package_list() if (p["name"], p["version"]) not in have]
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(wheels)]
@@ -168,7 +170,8 @@ def _wheels(folder: Path) -> Iterator[SourceFile]:
 
 def _environment() -> Iterator[SourceFile]:
     listed = {str(p["name"]) for p in package_list()} | {"pass-lsp"}
-    for dist in sorted(metadata.distributions(), key=lambda d: d.metadata["Name"].lower()):
+    named = [dist for dist in metadata.distributions() if "Name" in dist.metadata]  # a killed pip leaves others
+    for dist in sorted(named, key=lambda d: d.metadata["Name"].lower()):
         name = re.sub(r"[-_.]+", "-", dist.metadata["Name"]).lower()
         license_text = _license(dist.metadata)
         if name in listed or not permissive(license_text):

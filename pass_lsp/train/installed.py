@@ -20,7 +20,10 @@ from pass_lsp.train.filters import NearDuplicates
 def add_installed(corpus: Path, source_cap: int, workers: int = 1, seed: int = 0) -> dict[str, Any]:
     """Add the installed packages to `corpus`, once; returns what was added. `source_cap` is in bytes."""
     facts = manifest.read(corpus / "manifest.json") or {}
+    fresh = corpus / "train.new.jsonl.gz"
     if "installed" in facts:
+        if fresh.exists():  # a kill came between the last two steps
+            fresh.replace(corpus / "train.jsonl.gz")
         return facts["installed"]
     known = NearDuplicates()
     for name in ("train", "heldout"):
@@ -29,12 +32,12 @@ def add_installed(corpus: Path, source_cap: int, workers: int = 1, seed: int = 0
     files = [file for file in installed_files() if not file.held_out]
     kept, dropped = filter_files(files, source_cap, random.Random(seed), known, workers)
     rows = [SourceFile(row["source"], "", row["path"], row["text"], False) for row in _rows(corpus / "train.jsonl.gz")]
-    fresh = corpus / "train.new.jsonl.gz"
     facts["train"] = write_files(fresh, [*rows, *kept])
-    fresh.replace(corpus / "train.jsonl.gz")
     added = sum(len(file.text) for file in kept)
     facts["installed"] = {"files": len(kept), "bytes": added, "dropped": dict(dropped), "sources": summary(kept)}
+    # First what says where the text is from: text that no manifest names would be taken for the corpus's own.
     manifest.write(corpus / "manifest.json", facts)
+    fresh.replace(corpus / "train.jsonl.gz")
     return facts["installed"]
 
 

@@ -261,13 +261,36 @@ def test_pip_is_asked_for_what_is_missing_only(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(corpus, "package_list", lambda: listed)
     monkeypatch.setattr(corpus.subprocess, "run", run)
-    (tmp_path / "a_b-1.0-py3-none-any.whl").touch()
+    whole = zipped(tmp_path / "a_b-1.0-py3-none-any.whl")
     with pytest.raises(TrainError, match="network"):
         corpus._download(tmp_path)
     assert asked[0][-1] == "c==2.0" and "a-b==1.0" not in asked[0]
-    (tmp_path / "c-2.0-cp311-abi3-linux_x86_64.whl").touch()
+    zipped(tmp_path / "c-2.0-cp311-abi3-linux_x86_64.whl")
     corpus._download(tmp_path)
     assert len(asked) == 1
+
+    # What a kill of pip left of a wheel: pip would take it for a whole one.
+    whole.write_bytes(whole.read_bytes()[:-10])
+    with pytest.raises(TrainError, match=r"a-b==1\.0"):
+        corpus._download(tmp_path)
+    assert len(asked) == 2 and not whole.exists()
+
+
+def zipped(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("module.py", "x = 1\n")
+    return path
+
+
+def test_packages_that_a_killed_pip_left_without_a_name_are_passed_over(machine: Path) -> None:
+    nameless = Installed(machine.parent / "site", "nameless", {"module.py": code("nameless")}, **MIT)
+    del nameless.metadata["Name"]
+    installed = [*corpus.metadata.distributions(), nameless]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus.metadata, "distributions", lambda: installed)
+        _, facts = built(machine, "with it")
+    _, without = built(machine, "without it")
+    assert facts == without
 
 
 # --- reading ------------------------------------------------------------------
@@ -279,6 +302,9 @@ def test_read_corpus_takes_a_corpus_a_file_of_it_or_any_folder(machine: Path) ->
     found = read_corpus(machine.parent / "stdlib")
     assert [path for path, _ in found] == sorted(path for path, _ in found)
     assert ("bisect.py", code("stdlib_bisect")) in found
+    (machine.parent / "stdlib" / "folder.py").mkdir()
+    (machine.parent / "stdlib" / "gone.py").symlink_to(machine / "nowhere.py")
+    assert read_corpus(machine.parent / "stdlib") == found, "what is no file is passed over"
 
 
 def test_read_corpus_explains_what_it_cannot_read(tmp_path: Path) -> None:

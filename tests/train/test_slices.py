@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from pass_lsp.cli.train import app
 from pass_lsp.errors import TrainError
 from pass_lsp.train import installed, manifest, slices
 from pass_lsp.train.average import MeanWeights
@@ -240,6 +244,46 @@ def test_installed_packages_are_added_by_the_same_rules(
     assert manifest.corpus_hash(mine) != manifest.corpus_hash(corpus)
     monkeypatch.setattr(installed, "installed_files", lambda: pytest.fail("added once"))
     assert installed.add_installed(mine, 10**6) == added
+
+
+def test_a_kill_while_installed_packages_are_added_loses_no_licence(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "corpus"
+    collect([corpus], mine)
+    fresh = "".join(f"def fresh_{n}(value):\n    return value + fresh_constant_{n}\n\n\n" for n in "abcdefgh")
+    monkeypatch.setattr(installed, "installed_files", lambda: [SourceFile("lib==1.0", "MIT", "a.py", fresh, False)])
+    write, replace = manifest.write, Path.replace
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def killed_at_the_text(path: Path, target: Path) -> Path:
+        return killed() if path.name == "train.new.jsonl.gz" else replace(path, target)  # type: ignore[return-value]
+
+    for where, name, broken in ((manifest, "write", killed), (Path, "replace", killed_at_the_text)):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, broken)
+            with pytest.raises(KeyboardInterrupt):
+                installed.add_installed(mine, 10**6)
+    assert manifest.write is write
+    added = installed.add_installed(mine, 10**6)
+    assert [source["license"] for source in added["sources"]] == ["MIT"]
+    assert dict(read_corpus(mine))["a.py"] == fresh
+    lines = gzip.decompress((mine / "train.jsonl.gz").read_bytes())
+    assert sha256(lines).hexdigest() == manifest.corpus_hash(mine)
+
+
+def test_two_at_once_do_not_share_a_folder(box: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with manifest.alone(tmp_path / "work"):
+        assert slices.main(slice_options(tmp_path, box)) == 1
+        assert "Another command writes" in capsys.readouterr().err
+        out = str(tmp_path / "work")
+        for step in (["corpus"], ["base", "--corpus", out, "--tokenizer", out, "--minutes", "0"]):
+            result = CliRunner().invoke(app, [*step, "--out", out])
+            assert isinstance(result.exception, TrainError) and "Another command writes" in str(result.exception)
+    with manifest.alone(tmp_path / "work"):
+        pass
 
 
 def test_failures_are_one_sentence(box: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
