@@ -81,10 +81,12 @@ def random_lookahead(embedding: torch.Tensor, length: int = RANDOM_LENGTH, seed:
 
 
 def save_lookahead(folder: Path, lookahead: Lookahead, facts: dict[str, Any]) -> None:
-    """Write the artifact; `facts` say what it was trained for and on."""
+    """Write the artifact; `facts` say what it was trained for and on. A kill leaves each file whole."""
     folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / "new"
     plain = {name: t.detach().float().cpu().contiguous() for name, t in lookahead.tensors().items()}
-    save_file(plain, folder / "lookahead.safetensors")
+    save_file(plain, fresh)
+    fresh.replace(folder / "lookahead.safetensors")
     manifest = {
         "format": FORMAT,
         "length": lookahead.length,
@@ -93,7 +95,8 @@ def save_lookahead(folder: Path, lookahead: Lookahead, facts: dict[str, Any]) ->
         "acceptance": [round(value, 4) for value in lookahead.acceptance],
         **facts,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    fresh.write_text(json.dumps(manifest, indent=1) + "\n")
+    fresh.replace(folder / "manifest.json")
 
 
 def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:

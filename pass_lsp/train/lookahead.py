@@ -98,7 +98,8 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(_groups(student.lookahead, plan), weight_decay=0.0)
     earlier = int((manifest.read(plan.out / "manifest.json") or {}).get("steps", 0))
     training, held_out = _sequences(plan, load_tokenizer(plan.model, trust_remote_code=False), earlier)
-    facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": earlier}
+    facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": earlier, "inputs": _inputs(plan)}
+    facts["versions"] = manifest.versions()
     # Measured, not read: what went well with other weights of the model is no mark to be judged by.
     best, step, loss = _snapshot(student, held_out), 0, torch.zeros(())
 
@@ -127,7 +128,7 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
     bar.close()
     best = better() if step % plan.evaluate_every else best
     save_lookahead(plan.out, best, facts)
-    return {**facts, "acceptance": best.acceptance}
+    return {"base_model": facts["base_model"], "steps": facts["steps"], "acceptance": best.acceptance}
 
 
 def group_loss(student: Student, ids: torch.Tensor, anchors: int, seed: int) -> torch.Tensor:
@@ -268,6 +269,16 @@ def _sequences(plan: Plan, tokenizer: Any, first: int) -> tuple[Iterator[torch.T
     if not held_out or not any(True for text in texts for _ in windows(text)):
         raise TrainError(f"{plan.data} holds too little text; give files of at least {plan.sequence} tokens.")
     return batches(), torch.stack(held_out)
+
+
+def _inputs(plan: Plan) -> dict[str, Any]:
+    """What the artifact is made from: hashes where there are any, and the options that matter."""
+    weights = Path(plan.model) / "model.safetensors"
+    return {
+        "model_sha256": manifest.file_hash(weights) if weights.exists() else None,
+        "corpus_sha256": manifest.corpus_hash(plan.data) if plan.data.is_dir() else None,
+        **{key: getattr(plan, key) for key in ("minutes", "rate", "seed")},
+    }
 
 
 def _log(out: Path, step: int, loss: float, accepted: tuple[float, ...]) -> None:

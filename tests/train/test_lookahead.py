@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from pass_lsp.decoding import lookahead
 from pass_lsp.decoding.lookahead import Head, Lookahead, load_lookahead, random_lookahead, save_lookahead
 from pass_lsp.decoding.lora import targets
 from pass_lsp.decoding.model import load_tokenizer
@@ -21,6 +22,7 @@ from pass_lsp.engines.local import engine_of, load_engine
 from pass_lsp.errors import LookaheadError
 from pass_lsp.train import lookahead as trainer
 from pass_lsp.train.lookahead import Plan, Student, acceptance, group_loss, train_lookahead
+from pass_lsp.train.manifest import file_hash
 from pass_lsp.train.sizes import deepened, saved_model
 from tests.decoding.families import tiny_model
 
@@ -117,6 +119,39 @@ def test_training_writes_an_artifact_that_loads_and_goes_on(model_dir: Path, sou
     assert engine.lookahead.head is not None
     params = SamplingParams(max_new_tokens=8)
     assert len({tuple(engine.generate([5, 6, 7], params).token_ids) for _ in range(2)}) == 1
+
+
+def test_an_artifact_states_what_it_was_made_from(model_dir: Path, corpus: Path, tmp_path: Path) -> None:
+    plan = Plan(str(model_dir), corpus, tmp_path / "out", 2, 0.001, sequence=64, batch=1, seed=3, device="cpu")
+    train_lookahead(plan)
+    stated = json.loads((plan.out / "manifest.json").read_text())
+    assert stated["inputs"] == {
+        "model_sha256": file_hash(model_dir / "model.safetensors"),
+        "corpus_sha256": "abc",
+        "minutes": 0.001,
+        "rate": 1.0,
+        "seed": 3,
+    }
+    assert stated["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("kept", ["tensors", "manifest"])
+def test_a_kill_while_saving_leaves_an_artifact(kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = random_lookahead(torch.randn(9, 8), 2)
+    save_lookahead(tmp_path, good, {"steps": 1})
+
+    def torn(*given: Any) -> None:
+        (given[1] if kept == "tensors" else given[0]).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    where, name = (lookahead, "save_file") if kept == "tensors" else (Path, "write_text")
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, torn)
+        with pytest.raises(KeyboardInterrupt):
+            save_lookahead(tmp_path, good, {"steps": 2})
+    assert torch.equal(load_lookahead(tmp_path, 8).embeddings, good.embeddings)
+    save_lookahead(tmp_path, good, {"steps": 3})
+    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "lookahead.safetensors"}
 
 
 def test_the_last_step_is_judged_wherever_it_falls(
