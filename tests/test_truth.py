@@ -56,6 +56,13 @@ OWN_LINE = [
      "    def readinto1(self, b):\n        return self._file.readinto1(b)\n"),
 ]  # fmt: skip
 
+AGAIN = [
+    # What ends a block may stand again, also where nothing is indented.
+    ("a.html", "<div>\n<div>\n</div>\n<CURSOR>", "</div>", "<div>\n<div>\n</div>\n</div>"),
+    ("a.sh", "if a; then\nif b; then\nc\nfi\n<CURSOR>", "fi", "if a; then\nif b; then\nc\nfi\nfi"),
+    ("a.sh", "while a; do\nwhile b; do\nc\ndone\n<CURSOR>", "done", "while a; do\nwhile b; do\nc\ndone\ndone"),
+]
+
 SPACED = [
     ("a.js", "import {<CURSOR>}\n", " b ", "import { b }\n"),
     ("a.js", "import { <CURSOR>}\n", "b ", "import { b }\n"),
@@ -104,6 +111,6 @@ CLOSED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "source", "text", "expected"), OWN_LINE + SPACED + SHELL + INDENTED + CLOSED)
+@pytest.mark.parametrize(("name", "source", "text", "expected"), OWN_LINE + AGAIN + SPACED + SHELL + INDENTED + CLOSED)
 def test_nearly_the_truth_is_shown(name: str, source: str, text: str, expected: str | Reason) -> None:
     assert accepted(source, text, path=f"/p/{name}") == expected

@@ -15,7 +15,8 @@ from pass_lsp.domain import Context, Mode, Prompt
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _MIXED = 8
 """Where one way of indenting has not so many times as many lines as the other, both are meant: GNU's tabs of eight."""
-COMMON_LINE = re.compile(r"\W*(?:(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end)\b\W*)*")
+_COMMON_WORD = r"(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end|fi|done|esac)\b"
+COMMON_LINE = re.compile(rf"\s*</[^<>]*>\s*|\W*(?:{_COMMON_WORD}\W*)*")
 """Lines that may well stand several times in good code."""
 
 
