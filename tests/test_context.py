@@ -10,12 +10,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pass_lsp.context import build_context, outline, syntax
+from pass_lsp.context import build_context, errors_in, outline, syntax
 from pass_lsp.context.exclusions import is_secret, refusal
 from pass_lsp.context.outline import Outline
 from pass_lsp.context.syntax import WINDOW_LINES, Trees, grammar, one_byte_each
@@ -436,6 +437,26 @@ def test_huge_files_are_parsed_near_the_cursor_only() -> None:
     context = build_context(document, document.line_end(49_001), budget=6000)
     assert context.mode is Mode.SINGLE_LINE
     assert len(context.prefix) + len(context.suffix) <= 6300
+
+
+def test_a_key_in_a_huge_file_changes_little_of_what_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = Document("file:///é.py", "def f(é):\n    é\n    return é\n" * 4_000, 1, "python", "/é.py")
+    offset, changed, edit = document.line_end(10_000), list[int](), syntax._edit
+
+    def noted(tree: Any, old: bytes, new: bytes) -> None:
+        changed.append(abs(len(new) - len(old)))
+        edit(tree, old, new)
+
+    monkeypatch.setattr(syntax, "_edit", noted)
+    made: list[int] = []
+    for _ in range(3):
+        context = build_context(document, offset, budget=6000)
+        errors = errors_in(document, offset, context)
+        assert errors is not None and errors("x", 0) == 0 < errors("(", 0)
+        made.append(syntax._kept.cache_info().misses)
+        document, offset = document.edited(offset, offset, "x"), offset + 1
+    assert len(changed) > 6 and max(changed) < 20
+    assert made[0] == made[-1]
 
 
 def test_a_text_that_takes_too_long_to_parse_is_trimmed_by_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tree_sitter import QueryCursor
 
-from pass_lsp.context.syntax import Trees, knows, one_byte_each, query
+from pass_lsp.context.syntax import Trees, knows, one_byte_each, query, sides_of
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import row_of
 
@@ -20,10 +20,12 @@ def errors_at(document: Document, offset: int, language: str, trees: Trees) -> E
     if not knows(language):
         return None
     row, name = document.line_at(offset), row_of(language).grammar
-    before, after = one_byte_each(document.text[:offset]), one_byte_each(document.text[offset:])
+    above, below = sides_of(document, row)
+    before = above + one_byte_each(document.text[document.line_start(row) : offset])
+    after = one_byte_each(document.text[offset : document.line_end(row)]) + below
 
-    def errors(text: str, replaced: int) -> int:
-        source = before + one_byte_each(text) + after[replaced:]
+    def errors(answer: str, replaced: int) -> int:
+        source = before + one_byte_each(answer) + after[replaced:]
         root = trees.root(document.uri, language, source)
         if root is None or not root.has_error:
             return 0

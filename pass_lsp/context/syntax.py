@@ -96,18 +96,8 @@ class Trees(threading.local):
         window. None if parsing takes too long. `language` must be one that `knows` knows.
         """
         filler = row_of(language).filler
-        text = document.text
-        start = max((line - WINDOW_LINES) // _WINDOW_STEP * _WINDOW_STEP, 0)
-        stop = -(-(line + WINDOW_LINES) // _WINDOW_STEP) * _WINDOW_STEP
-        head = min(_HEAD_LINES, start)
-        end = document.line_start(stop) if stop < document.line_count else len(text)
-        source = b"".join((
-            one_byte_each(text[: document.line_start(head)]),
-            b"\n" * (start - head),
-            one_byte_each(text[document.line_start(start) : document.line_start(line)]),
-            (lead + filler).encode() if filler else b"",
-            one_byte_each(text[document.line_end(line) : end]),
-        ))  # fmt: skip
+        above, below = sides_of(document, line)
+        source = above + ((lead + filler).encode() if filler else b"") + below
         return self.root(document.uri, language, source)
 
     def root(self, key: str, language: str, source: bytes) -> tree_sitter.Node | None:
@@ -119,6 +109,19 @@ class Trees(threading.local):
         while len(self._trees) > _CAPACITY:
             self._trees.popitem(last=False)
         return known.tree.root_node if known.tree else None
+
+
+def sides_of(document: Document, line: int) -> tuple[bytes, bytes]:
+    """What a tree sees above and below `line`; of a huge file the head, empty lines up to a window, and that."""
+    text = document.text
+    start = max((line - WINDOW_LINES) // _WINDOW_STEP * _WINDOW_STEP, 0)
+    stop = -(-(line + WINDOW_LINES) // _WINDOW_STEP) * _WINDOW_STEP
+    head = min(_HEAD_LINES, start)
+    end = document.line_start(stop) if stop < document.line_count else len(text)
+    above = _standing(text[document.line_start(start) : document.line_start(line)])
+    if start:
+        above = _standing(text[: document.line_start(head)]) + b"\n" * (start - head) + above
+    return above, _standing(text[document.line_end(line) : end])
 
 
 def parsed_once(language: str, source: bytes) -> tree_sitter.Node | None:
@@ -167,13 +170,16 @@ def one_byte_each(text: str) -> bytes:
     """A text as the parser gets it: one byte for each character, lines ended by `\\n`."""
     if "\r" in text:
         text = _LONE_RETURN.sub("\n", text)
-    return text.encode("ascii") if text.isascii() else _encoded(text)
-
-
-@lru_cache(maxsize=4)
-def _encoded(text: str) -> bytes:
-    """What stands above and below the line stays while one types on it."""
     return text.encode("ascii", "pass-lsp-letters")
+
+
+def _standing(text: str) -> bytes:
+    """`one_byte_each` of what stays while one types on the cursor's line."""
+    return one_byte_each(text) if text.isascii() else _kept(text)
+
+
+_kept = lru_cache(maxsize=3)(one_byte_each)
+"""The three pieces of a huge file."""
 
 
 def _letters(error: UnicodeError) -> tuple[str, int]:
