@@ -14,7 +14,7 @@ from pass_lsp.documents.document import Document
 from pass_lsp.documents.store import DocumentStore
 from pass_lsp.domain import CancelToken, Completion
 from pass_lsp.metrics.ledger import Ledger
-from pass_lsp.server import ahead, rhythm, session, usage
+from pass_lsp.server import ahead, rhythm, usage
 from pass_lsp.server.app import create_server
 from pass_lsp.server.flow import with_a_second_try
 from pass_lsp.server.notebooks import Cell, Notebooks
@@ -227,16 +227,16 @@ def test_retained_characters(text: str, start: int, accepted: str, kept: int) ->
 
 def test_a_ledger_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        here = create_server(lambda settings, report: None).session
-        here.ledger.path = tmp_path / "file" / "ledger"
+        session = create_server(lambda settings, report: None).session
+        session.ledger.path = tmp_path / "file" / "ledger"
         for _ in range(3):
-            here.ledger.note("shown")
-            here.write_later()
-        here.write_later()
+            session.ledger.note("shown")
+            session.write_later()
+        session.write_later()
 
     (tmp_path / "file").touch()
     asyncio.run(main())
-    assert [record.message for record in caplog.records if record.name == session.__name__] == [
+    assert [record.message for record in caplog.records] == [
         "The ledger cannot be written (File exists); its events are lost."
     ]
 
