@@ -42,8 +42,8 @@ OWNERS = {
     **dict.fromkeys(("torch", "transformers"), HEAVY),
     **dict.fromkeys(("starlette", "uvicorn", "fastapi", "prometheus_client", "pydantic", "ray"), ("serving/",)),
 }
-BARE_MACHINE = {"torch", "transformers", "tokenizers", "safetensors", "numpy", "tqdm", "filelock"}
-"""What a GPU machine has for `decoding/` and `train/` (tqdm comes with transformers, filelock with torch)."""
+BARE_MACHINE = {"torch", "transformers", "tokenizers", "safetensors", "numpy", "tqdm"}
+"""What a GPU machine has for `decoding/` and `train/` (tqdm comes with transformers)."""
 
 
 @cache

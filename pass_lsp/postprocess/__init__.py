@@ -47,10 +47,10 @@ def finish(
         text = apply(text, frame)
         if not text.strip():
             return reason
-    if generation.finish in ("eos", "stop") and leaves_open(text, frame):
-        return Reason.EMPTY
     replaced = overlap(text, frame)
     if text == context.line_suffix[:replaced]:
+        return Reason.EMPTY
+    if generation.finish in ("eos", "stop") and leaves_open(text, replaced, frame):
         return Reason.EMPTY
     crlf = "\r\n" in context.prefix or "\r\n" in context.suffix
     text = text.replace("\n", "\r\n") if crlf else text

@@ -231,14 +231,15 @@ def closing_apart(text: str, frame: Frame) -> str:
     return text.rstrip() + "\n" + indentation(frame.context.line_prefix)
 
 
-def leaves_open(text: str, frame: Frame) -> bool:
+def leaves_open(text: str, replaced: int, frame: Frame) -> bool:
     """Whether an answer opens a bracket or a string that nothing closes, where the document lacks nothing without it.
 
-    Only where blocks are indented: the head of a callback opens brackets too, and an answer may end behind it.
+    It replaces so many characters right of the cursor. Only where blocks are indented: the head of a
+    callback opens brackets too, and an answer may end behind it.
     """
     if frame.errors is None or not frame.lexis.indented:
         return False
-    rest, replaced = frame.context.line_suffix, overlap(text, frame)
+    rest = frame.context.line_suffix
     before, after = (scan(line, frame.lexis, frame.state) for line in (rest, text + rest[replaced:]))
     if not after.brackets.removeprefix(before.brackets) and not (after.string and not before.string):
         return False
