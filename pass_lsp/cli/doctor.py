@@ -30,15 +30,9 @@ def doctor(
     from pass_lsp.server.settings import Layers
 
     named = options.given(
-        model=model,
-        device=device,
-        dtype=dtype,
-        lookahead=lookahead,
-        trust_remote_code=trust_remote_code,
-        engine=engine,
-        engine_kind=engine_kind,
-        engine_template=engine_template,
-    )
+        model=model, device=device, dtype=dtype, lookahead=lookahead, trust_remote_code=trust_remote_code,
+        engine=engine, engine_kind=engine_kind, engine_template=engine_template,
+    )  # fmt: skip
     layers = Layers(named)
     layers.read_files([])
     checks = list(checks_of(layers.resolved()))

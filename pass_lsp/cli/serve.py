@@ -48,15 +48,9 @@ def serve(
         )
     logs.configure(log_level, log_file)
     named = options.given(
-        model=model,
-        device=device,
-        dtype=dtype,
-        lookahead=lookahead,
-        trust_remote_code=trust_remote_code,
-        engine=engine,
-        engine_kind=engine_kind,
-        engine_template=engine_template,
-    )
+        model=model, device=device, dtype=dtype, lookahead=lookahead, trust_remote_code=trust_remote_code,
+        engine=engine, engine_kind=engine_kind, engine_template=engine_template,
+    )  # fmt: skip
     settings, _ = Settings().updated(named)
     server = app.create_server(load, settings, pinned=set(named))
     raise typer.Exit(app.serve(server, tcp=address, client_pid=client_process_id))
