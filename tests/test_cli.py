@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import pass_lsp
 from pass_lsp import cli
@@ -204,6 +205,16 @@ def test_no_server_without_pipes(
 )
 def test_a_failure_is_one_sentence_with_a_remedy(run: Run, arguments: list[str], says: str) -> None:
     assert says in explained(run(*arguments))
+
+
+@pytest.mark.parametrize("step", [["corpus"], ["base", "--corpus", "nowhere", "--tokenizer", "nowhere"]])
+def test_two_commands_do_not_write_one_folder(run: Run, tmp_path: Path, step: list[str]) -> None:
+    with FileLock(tmp_path / ".lock"):
+        assert "Another command writes" in explained(run("train", *step, "--out", str(tmp_path)))
+    # It is free again, also behind a command that failed.
+    for _ in range(2):
+        told = explained(run("train", "base", "--corpus", ".", "--tokenizer", "nowhere", "--out", str(tmp_path)))
+        assert "train tokenizer" in told
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
+
+from pass_lsp.errors import TrainError
 
 app = typer.Typer(no_args_is_help=True, help="Train the embedded model, or look-ahead embeddings for any model.")
 
@@ -31,9 +35,8 @@ def corpus(
 ) -> None:
     """Step 1: collect, filter and split Python source."""
     from pass_lsp.train.corpus import build_corpus
-    from pass_lsp.train.manifest import alone
 
-    with alone(out):
+    with _alone(out):
         facts = build_corpus(out, wheels, int(source_cap_mb * 1e6), seed, workers)
     told = ("train", "heldout", "dropped", "overlap")
     typer.echo(json.dumps({key: facts[key] for key in told if key in facts}))
@@ -70,11 +73,10 @@ def base(
 ) -> None:
     """Step 3: train the model."""
     from pass_lsp.train.base import Plan, train_base
-    from pass_lsp.train.manifest import alone
 
     plan = Plan(corpus, tokenizer, out, size, minutes, start_from, threads, seed, device, compiled)
     plan = replace(plan, million_tokens=million_tokens, slice_minutes=slice_minutes, workers=workers, rate=rate)
-    with alone(out):
+    with _alone(out):
         last = train_base(plan)
     typer.echo(json.dumps(last))
 
@@ -150,3 +152,17 @@ def sources(
     from pass_lsp.train.sources import write_sources
 
     typer.echo(json.dumps(write_sources(corpus, model, out)))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep every other command out of `folder`, until this one ends or is killed. Raises `TrainError`."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout as error:
+        raise TrainError(f"Another command writes {folder}; wait for its end, or give another folder.") from error
+    with held:
+        yield

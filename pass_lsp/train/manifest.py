@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from pass_lsp.errors import TrainError
 
@@ -68,16 +64,3 @@ def same_inputs(path: Path, facts: dict[str, Any]) -> None:
             raise TrainError(
                 f"{path.parent} was made with {key} {begun[key]}, not {value}; give another --out, or the same inputs."
             )
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep every other process that asks for it out of `folder`, until this one ends. Raises `TrainError`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise TrainError(f"Another command writes {folder}; wait for its end, or give another folder.") from error
-    with lock:
-        yield

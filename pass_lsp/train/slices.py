@@ -48,11 +48,7 @@ def pack(args: argparse.Namespace) -> dict[str, Any]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Away: one slice; leaves as much of its state as may travel."""
-    with manifest.alone(args.work):
-        return _slice(args, time.monotonic())
-
-
-def _slice(args: argparse.Namespace, began: float) -> dict[str, Any]:
+    began = time.monotonic()
     box, corpus, run = args.work / "box", args.work / "corpus", args.work / "run"
     collect(args.box, box)
     if not (corpus / "manifest.json").exists():

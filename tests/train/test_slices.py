@@ -15,9 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
 
-from pass_lsp.cli.train import app
 from pass_lsp.errors import TrainError
 from pass_lsp.train import installed, manifest, slices
 from pass_lsp.train.average import MeanWeights
@@ -272,18 +270,6 @@ def test_a_kill_while_installed_packages_are_added_loses_no_licence(
     assert dict(read_corpus(mine))["a.py"] == fresh
     lines = gzip.decompress((mine / "train.jsonl.gz").read_bytes())
     assert sha256(lines).hexdigest() == manifest.corpus_hash(mine)
-
-
-def test_two_at_once_do_not_share_a_folder(box: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with manifest.alone(tmp_path / "work"):
-        assert slices.main(slice_options(tmp_path, box)) == 1
-        assert "Another command writes" in capsys.readouterr().err
-        out = str(tmp_path / "work")
-        for step in (["corpus"], ["base", "--corpus", out, "--tokenizer", out, "--minutes", "0"]):
-            result = CliRunner().invoke(app, [*step, "--out", out])
-            assert isinstance(result.exception, TrainError) and "Another command writes" in str(result.exception)
-    with manifest.alone(tmp_path / "work"):
-        pass
 
 
 def test_failures_are_one_sentence(box: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
