@@ -41,7 +41,8 @@ class Answer:
     def _begin(self) -> None:
         self.ids: list[int] = []
         self._said: list[int] = []
-        self._rule = postprocess.Stop(self.context, self.question, self.tokenizer)
+        line = self.settings.single_line_tokens * getattr(self.tokenizer, "ids_per_token", 1)
+        self._rule = postprocess.Stop(self.context, self.question, self.tokenizer, line)
         self._commit = self.on_commit and prompt.Unhealed(self.question, self.tokenizer, self.on_commit)
 
     def __call__(self, run: list[int]) -> None:
@@ -88,9 +89,10 @@ class Answer:
             return Reason.CANCELLED
         if self._unsure(generation):
             return Reason.UNSURE
-        if self.deadline.passed:
-            return self._finished(replace(generation, finish="length"), postprocess.closed_part)
-        return self._finished(generation, None)
+        cut = postprocess.closed_part if self.deadline.passed else None
+        if self.deadline.passed or self._rule.cut_off:
+            generation = replace(generation, finish="length")
+        return self._finished(generation, cut)
 
     def _unsure(self, generation: Generation) -> bool:
         least, log_prob = self.least_log_prob, generation.log_prob

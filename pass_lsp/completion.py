@@ -70,6 +70,7 @@ def complete_document(
     """
     laps, engine = Laps(), _of_document(engine, document, workspace)
     offset = _in_text(document, offset)
+    settings = settings if params is None else replace(settings, single_line_tokens=params.max_new_tokens)
     context, question = _question(document, offset, engine, settings, workspace)
     laps.lap("context")
     if question is None:
@@ -278,5 +279,7 @@ def _generations(
 def _params(params: SamplingParams | None, settings: Settings, mode: Mode, stop_ids: tuple[int, ...]) -> SamplingParams:
     if params is not None:
         return replace(params, stop_ids=params.stop_ids + stop_ids)
-    longest = settings.single_line_tokens if mode is Mode.SINGLE_LINE else settings.multi_line_tokens
+    longest = settings.multi_line_tokens
+    if mode is Mode.SINGLE_LINE:  # a line that begins a block goes on; any other ends by the stop rule
+        longest = max(longest, settings.single_line_tokens)
     return SamplingParams(max_new_tokens=longest, strategy=settings.strategy, stop_ids=stop_ids)

@@ -166,7 +166,7 @@ def test_the_prompt_is_fill_in_the_middle_and_the_parameters_are_greedy(tokenize
     [(prompt, params)] = engine.asked
     assert prompt == ("<|file|>project/app/example.py\n<|fim_suffix|>\nc = 3\n<|fim_prefix|>a = 1\nb = <|fim_middle|>")
     stops = template_for(tokenizer).stop_ids
-    assert params == SamplingParams(max_new_tokens=Settings().single_line_tokens, strategy="auto", stop_ids=stops)
+    assert params == SamplingParams(max_new_tokens=Settings().multi_line_tokens, strategy="auto", stop_ids=stops)
     assert (params.temperature, params.seed, params.top_k, params.top_p) == (0.0, 0, 0, 1.0)
 
 
@@ -258,8 +258,31 @@ def test_lengths_and_strategy_come_from_the_settings(tokenizer: Any) -> None:
     found = outcome(engine, "x = <CURSOR>\n", settings=settings)
     assert found.completion is not None and found.completion.text == "abc"
     outcome(engine, "def f():\n    <CURSOR>\n", settings=settings)
-    assert [params.max_new_tokens for _, params in engine.asked] == [3, 5]
+    assert [params.max_new_tokens for _, params in engine.asked] == [5, 5]
     assert {params.strategy for _, params in engine.asked} == {"autoregressive"}
+    found = outcome(engine, "x = <CURSOR>\n", settings=replace(settings, single_line_tokens=7))
+    assert found.completion is not None and found.completion.text == "abcdefg"
+
+
+def test_a_line_that_begins_a_block_goes_on_to_its_end(tokenizer: Any) -> None:
+    engine = ScriptedEngine(tokenizer, "(a):\n    return a\n\n\nx = f(1)\n")
+    settings = replace(Settings(), single_line_tokens=len("(a):\n"))
+    found = outcome(engine, "def f<CURSOR>\n", settings=settings)
+    assert found.completion is not None and found.completion.text == "(a):\n    return a"
+    assert len(engine.asked) == 1
+    few = replace(settings, multi_line_tokens=len("(a):\n    ret"))  # the block is cut off
+    found = outcome(engine, "def f<CURSOR>\n", settings=few)
+    assert found.completion is not None and found.completion.text == "(a):"
+
+
+def test_a_line_that_is_cut_off_is_not_taken_for_complete(tokenizer: Any) -> None:
+    engine = ScriptedEngine(tokenizer, "g(abcdef)\n")
+    settings = replace(Settings(), single_line_tokens=len("g(abc"))
+    found = outcome(engine, "x = <CURSOR>\n", settings=settings)
+    assert found.completion is not None and found.completion.text == "g(abc"
+    given = SamplingParams(max_new_tokens=9)
+    found = outcome(engine, "x = <CURSOR>\n", settings=settings, params=given)
+    assert found.completion is not None and found.completion.text == "g(abcdef)"
 
 
 def test_given_parameters_stay_and_gain_the_stop_ids_of_the_family(tokenizer: Any) -> None:

@@ -46,6 +46,21 @@ def test_what_is_open_at_the_cursor_may_stay_open() -> None:
     assert closed_part("some words ", frame_of('x = """<CURSOR>\n')) == "some words"
 
 
+@pytest.mark.parametrize(
+    ("source", "text", "part"),
+    [
+        ("for a in <CURSOR>\n", "b:\n    c(", "b:\n"),
+        ("for a in <CURSOR>\n", "b:\n    c()\n    d", "b:\n    c()\n"),
+        ("def f(<CURSOR>\n", "a):\n    c(", "a):\n"),
+        ("def f(<CURSOR>)\n", "a):\n    c()\n    d", "a):\n    c()\n"),
+        ("a = <CURSOR>\n", "b + c(\n    d", "b"),
+        ("a = b(<CURSOR>)\n", "\n    c\n", "\n    c\n"),
+    ],
+)
+def test_a_line_that_goes_on_is_closed_where_it_could_end(source: str, text: str, part: str) -> None:
+    assert closed_part(text, frame_of(source).begun(text)) == part
+
+
 class Rule:
     """A stop that never stops, with a text."""
 

@@ -47,7 +47,7 @@ CUT = [
     ("init(<CURSOR>)\n", "a, a, init(b", "init(a, a)\n", "py"),
     ("f(<CURSOR>)\n", "a, 'b", "f(a)\n", "py"),
     ("f(<CURSOR>)\n", "'a = b", Reason.EMPTY, "py"),
-    ("f([<CURSOR>])\n", "(0,\n 1)", Reason.EMPTY, "py"),
+    ("f([<CURSOR>])\n", "(0,\n 1)", "f([(0,\n 1)])\n", "py"),
     ("x = [a, str(<CURSOR>),\n     b]\n", "c)]", "x = [a, str(c),\n     b]\n", "py"),
     ("def f(a=(<CURSOR>),\n      b=1): pass\n", "), c=2):", "def f(a=(), c=2,\n      b=1): pass\n", "py"),
     ("if (a and b <= <CURSOR>):\n    pass\n", "0:", "if (a and b <= 0):\n    pass\n", "py"),

@@ -111,6 +111,66 @@ CLOSED = [
 ]
 
 
+GOES_ON = [
+    # A line that is the header of a block goes on to the block's end,
+    ("a.py", "def f<CURSOR>\n", "(a):\n    b()\n\n\nc = 1\n", "def f(a):\n    b()\n"),
+    ("a.py", "def f(<CURSOR>\n", "a):\n    b()\n\n\nc = 1\n", "def f(a):\n    b()\n"),
+    ("a.py", "def f(<CURSOR>):\n", "a):\n    b()\nc = 1\n", "def f(a):\n    b()\n"),
+    ("a.py", "with a(<CURSOR>)\n", "b) as c:\n    d()\nc = 1\n", "with a(b) as c:\n    d()\n"),
+    ("a.py", "if a:\n    b()\nel<CURSOR>\n", "se:\n    c()\nd()\n", "if a:\n    b()\nelse:\n    c()\n"),
+    ("a.js", "a(<CURSOR>);\n", "() => {\n  b();\n});\nc();\n", "a(() => {\n  b();\n});\n"),
+    ("a.js", "if (<CURSOR>)\n", "a) {\n  b();\n} else {\n  c();\n}\nd();\n",
+     "if (a) {\n  b();\n} else {\n  c();\n}\n"),
+    ("a.go", "func f<CURSOR>\n", "(a int) {\n\tb()\n}\n\nfunc g() {}\n", "func f(a int) {\n\tb()\n}\n"),
+    ("a.rb", "def f<CURSOR>\n", "(a)\n  b\nend\n\nc\n", "def f(a)\n  b\nend\n"),
+    ("a.lua", "local f = <CURSOR>\n", "function(a)\n  b()\nend\nc()\n", "local f = function(a)\n  b()\nend\n"),
+    ("a.py", "def f(\n    a,\n    <CURSOR>\n", "b,\n):\n    c()\n\n\nd()\n", "def f(\n    a,\n    b,\n):\n    c()\n"),
+    ("a.py", "def f(\n    a,\n    b<CURSOR>\n", "):\n    c()\nd()\n", "def f(\n    a,\n    b):\n    c()\n"),
+    ("a.py", "x = [\n    a\n    if b\n<CURSOR>\n", "]:\n    c()\n", "x = [\n    a\n    if b\n]:\n"),
+    ("a.yaml", "on<CURSOR>\n", ":\n  push: 1\na: 2\n", "on:\n  push: 1\n"),
+    # with all its parts,
+    ("a.py", "try<CURSOR>\n", ":\n    a()\nexcept B:\n    c()\nd()\n", "try:\n    a()\nexcept B:\n    c()\n"),
+    ("a.py", "if a:\n    if <CURSOR>\n", "b:\n        c()\nelse:\n    d()\n", "if a:\n    if b:\n        c()\n"),
+    ("a.lua", "if <CURSOR>\n", "a then\n  b()\nelse\n  c()\nend\nd()\n", "if a then\n  b()\nelse\n  c()\nend\n"),
+    ("a.sh", "if <CURSOR>\n", "a; then\n  b\nelse\n  c\nfi\nd\n", "if a; then\n  b\nelse\n  c\nfi\n"),
+    # unless it has one,
+    ("a.py", "if <CURSOR>\n    c()\n", "a:\n    b()\n", "if a:\n    c()\n"),
+    ("a.js", "if <CURSOR>\n  c();\n}\n", "(a) {\n  b();\n}\n", "if (a) {\n  c();\n}\n"),
+    ("a.js", "if <CURSOR>\n{\n}\n", "(a) {\n  b();\n}\n", "if (a) {\n{\n}\n"),
+    # or the model indents nothing.
+    ("a.py", "if <CURSOR>\n", "a:\nb()\n", "if a:\n"),
+    # A bracket is closed,
+    ("a.py", "a = <CURSOR>\n", "b(\n    c,\n    d,\n)\ne = 2\n", "a = b(\n    c,\n    d,\n)\n"),
+    ("a.py", "a = <CURSOR>\n", "b(c,\n      d)\ne = 2\n", "a = b(c,\n      d)\n"),
+    ("a.py", "a = b(c, <CURSOR>\n", "d,\n      e)\nf = 2\n", "a = b(c, d,\n      e)\n"),
+    ("a.py", "a = b([<CURSOR>\n", "c,\n       d],\n      e)\nf = 2\n", "a = b([c,\n       d],\n      e)\n"),
+    # also before those that the editor has put.
+    ("a.py", "a = b(<CURSOR>)\n", "\n    c,\n    d,\n)\ne = 2\n", "a = b(\n    c,\n    d,\n)\n"),
+    ("a.py", "a = b(<CURSOR>)\n", "\n    c,\n    d,\n", "a = b(\n    c,\n    d,\n)\n"),
+    ("a.py", "a = b(<CURSOR>)\n", "c,\n      d)\n", "a = b(c,\n      d)\n"),
+    ("a.py", "a = b(<CURSOR>)\n", "c, [\n    d])\n", "a = b(c, [\n    d])\n"),
+    ("a.py", "a = b([<CURSOR>])\n", "\n    c,\n], d=2)\n", "a = b([\n    c,\n], d=2)\n"),
+    ("a.py", "a = {<CURSOR>}\n", "\n    'b': 1,\n}\n", "a = {\n    'b': 1,\n}\n"),
+    ("a.json", '{\n  "a": [<CURSOR>]\n}\n', "\n    1,\n    2\n  ]\n}\n", '{\n  "a": [\n    1,\n    2\n  ]\n}\n'),
+    ("a.py", "a((<CURSOR>)\nd()\n", "b,\n   c))\nd()\n", "a((b,\n   c))\nd()\n"),
+    ("a.py", "a = b[<CURSOR>]\n", "1]  # one\nc = 2\n", "a = b[1]  # one\n"),
+    # Any other line ends with itself.
+    ("a.py", "a = <CURSOR>\n", "b(c)\nif d:\n    e()\n", "a = b(c)\n"),
+    ("a.py", "a = b(<CURSOR>)\n", "c)\nif d:\n    e()\n", "a = b(c)\n"),
+    ("a.py", "a = b(c)<CURSOR>\n", "\nif d:\n    e()\n", Reason.EMPTY),
+    ("a.py", "# a (<CURSOR>\n", "b\nc = 1\n", "# a (b\n"),
+    ("a.md", "A <CURSOR>\n", "b (\nc\n", "A b (\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("finish", ["eos", "length"])
+@pytest.mark.parametrize(("name", "source", "text", "expected"), GOES_ON)
+def test_an_answer_of_one_line_goes_on_to_the_end_of_what_it_begins(
+    name: str, source: str, text: str, expected: str | Reason, finish: str
+) -> None:
+    assert accepted(source, text, finish, f"/p/{name}") == expected
+
+
 @pytest.mark.parametrize(("name", "source", "text", "expected"), OWN_LINE + AGAIN + SPACED + SHELL + INDENTED + CLOSED)
 def test_nearly_the_truth_is_shown(name: str, source: str, text: str, expected: str | Reason) -> None:
     assert accepted(source, text, path=f"/p/{name}") == expected

@@ -90,6 +90,7 @@ _PYTHON = Lexis(
     indented=True,
     opens=r"^\s*(?:def|class|if|elif|else|for|while|with|try|except|finally|async|match|case)\b[\s\S]*:$",
     defines=r"async\s+def|def|class",
+    parts="elif|else|except|finally",
 )
 _RUBY = Lexis(
     ("#",), (*_QUOTES, *_REGEXES), long=frozenset("\"'"),
@@ -98,6 +99,7 @@ _RUBY = Lexis(
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
     defines="def|class|module",
     closes="end",
+    parts="else|elsif|when|in|rescue|ensure",
 )  # fmt: skip
 _SQL = Lexis(
     ("--",), _QUOTES, _SLASHES, opens=r"(?i)\b(?:as|begin|select|from|where|values|set|then|else|loop|declare)$"
@@ -190,7 +192,7 @@ LANGUAGES = (
         "lua", "lua", "", "tree_sitter_lua",
         Lexis(("--",), (("[[", "]]"), *_QUOTES), (("--[[", "]]"),), frozenset(("[[",)),
               opens=r"\b(?:then|do|else|repeat)$|\bfunction\s*+[\w.:]*\s*\([^()]*\)$", defines=r"(?:local\s+)?function",
-              closes="end|until"),
+              closes="end|until", parts="else|elseif"),
         "", "function_declaration function_definition", "",
         modules=Modules(r"""require\s*+\(?\s*["'](?P<path>[\w.]+)["']""", ".", ("{}.lua", "{}/init.lua", "lua/{}.lua")),
     ),
@@ -198,7 +200,7 @@ LANGUAGES = (
         "shellscript", "sh bash zsh ksh", "sh bash zsh", "tree_sitter_bash",
         Lexis(("#",), _QUOTES, long=frozenset("\"'"), raw=frozenset("'"), apart=True, heredoc=r"(?<!<)<<-?",
               opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
-              defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac"),
+              defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac", parts="then|else|elif|do"),
         "", "function_definition", "",
         modules=Modules(r"^\s*(?:source|\.)\s+[\"']?(?P<path>[\w./\-]+)", "/", ("{}",)),
     ),

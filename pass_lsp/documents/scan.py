@@ -24,7 +24,7 @@ class Lexis:
     `indented` that indentation alone delimits blocks. `heredoc` matches what comes before the word
     that ends a text which begins on the next line.
     `opens` finds, at the end of a line of code, what a block begins with; `closes` matches the
-    words that end one, `defines` those that begin a definition.
+    words that end one, `parts` those that begin its next part (`else`), `defines` those that begin a definition.
     """
 
     comments: tuple[str, ...] = ()
@@ -39,6 +39,7 @@ class Lexis:
     opens: str = r"[{(\[]$"
     defines: str = r"(?!)"
     closes: str = r"(?!)"
+    parts: str = r"(?!)"
 
     def opens_block(self, code: str) -> bool:
         """Whether a block or a list begins at the end of a line of code."""
@@ -51,6 +52,10 @@ class Lexis:
     def closes_block(self, code: str) -> bool:
         """Whether a line of code begins with a word that ends a block."""
         return re.match(rf"(?:{self.closes})\b", code.lstrip()) is not None
+
+    def parts_block(self, code: str) -> bool:
+        """Whether a line of code begins with a word that begins the next part of a block."""
+        return re.match(rf"(?:{self.parts})\b", code.lstrip()) is not None
 
     @property
     def elision(self) -> str:

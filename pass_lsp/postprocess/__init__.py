@@ -34,11 +34,11 @@ def finish(
     cut: Cut | None = None,
 ) -> Completion | Reason:
     """The completion to show at `offset`, or the reason why none is left; see `Frame` for `errors`."""
-    frame = Frame.of(context, errors)
     text = _before_markers(_text(generation, prompt, tokenizer), tokenizer)
     if generation.finish in ("eos", "stop") and text.strip():
         # Its last line is complete: nothing more was coming.
         text += "\n"
+    frame = Frame.of(context, errors).begun(text)
     if cut is not None and not (text := cut(text, frame)):
         return Reason.DEADLINE
     for apply, reason in FILTERS:

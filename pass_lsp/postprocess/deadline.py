@@ -8,11 +8,12 @@ import time
 
 from pass_lsp.documents.scan import scan
 from pass_lsp.postprocess.frame import Frame
+from pass_lsp.postprocess.overlap import fits
 from pass_lsp.postprocess.stop import Stop
 
 _WORD_ENDS = re.compile(r"(?<=[\w)\]}\"'`])(?![\w\"'`(\[.])(?=.)")
 """Where a line may end before its end: after a name, a value or a closer that nothing yet seen goes on with."""
-_OPENS = tuple("([{,\\:")
+_OPENS = tuple("([{,\\")
 
 
 def closed_part(text: str, frame: Frame) -> str:
@@ -24,7 +25,9 @@ def closed_part(text: str, frame: Frame) -> str:
     lines = text.split("\n")
     for count in range(len(lines) - 1, 0, -1):
         part = "\n".join(lines[:count])
-        if part.strip() and _closed(part, frame) and not part.rstrip().endswith(_OPENS):
+        # A header may end the line that the user has begun.
+        header = part.rstrip().endswith(":") and not (count == 1 and frame.context.line_prefix.strip())
+        if part.strip() and fits(part, frame) and not header and not part.rstrip().endswith(_OPENS):
             return part + "\n"
     cuts = [match.start() for match in _WORD_ENDS.finditer(lines[0])]
     return next((lines[0][:cut] for cut in reversed(cuts) if _closed(lines[0][:cut], frame)), "")

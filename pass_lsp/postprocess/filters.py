@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import SequenceMatcher
 
-from pass_lsp.documents.scan import indentation, scan
+from pass_lsp.documents.scan import CLOSERS, indentation, scan
 from pass_lsp.domain import Reason
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
 from pass_lsp.postprocess.overlap import fits, overlap
@@ -211,7 +211,7 @@ def _unit(lines: list[str], own: int, frame: Frame) -> int:
 def closed_before_closers(text: str, frame: Frame) -> str:
     """The longest part that opens and closes nothing too much before what stands right of the cursor (`call(|),`)."""
     rest, kept = frame.context.line_suffix, text.rstrip()
-    if frame.many or not rest.strip():
+    if not rest.strip():
         return text
     # The lexer does not know every literal; a grammar may.
     if not fits(kept, frame) and frame.errors is not None and frame.errors(kept, overlap(kept, frame)):
@@ -224,11 +224,14 @@ def closed_before_closers(text: str, frame: Frame) -> str:
 
 
 def closing_apart(text: str, frame: Frame) -> str:
-    """With a line end before the brace that the editor has put right of the cursor (`{|}`)."""
-    rest = frame.context.line_suffix.lstrip()
-    if not frame.many or not rest.startswith("}") or "\n" not in text.rstrip() or overlap(text, frame):
+    """With a line end before the closer that the editor has put right of the cursor: before the brace of a block
+    (`{|}`), and where the answer begins with a line end, too.
+    """
+    closer = frame.context.line_suffix.lstrip()[:1]
+    if closer not in CLOSERS or "\n" not in text.rstrip() or overlap(text, frame):
         return text
-    return text.rstrip() + "\n" + indentation(frame.context.line_prefix)
+    block = closer == "}" and not frame.lexis.indented
+    return text.rstrip() + "\n" + indentation(frame.context.line_prefix) if block or text[0] == "\n" else text
 
 
 def leaves_open(text: str, replaced: int, frame: Frame) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pass_lsp.documents.languages import lexis_of
@@ -27,7 +27,8 @@ class Frame:
     `state` is what is open at the cursor, `below` are the first lines below the cursor's that
     are not blank, `above` the last ones over it. `tabs` says whether the document is indented
     with tabs, None if it is not indented, or in both ways. `errors` counts the errors of syntax that a text
-    makes which replaces so many characters right of the cursor.
+    makes which replaces so many characters right of the cursor. `many` says whether the answer may have several
+    lines: by its context, or because of how it began (`begun`).
     """
 
     context: Context
@@ -37,6 +38,7 @@ class Frame:
     above: tuple[str, ...]
     tabs: bool | None = None
     errors: Callable[[str, int], int] | None = None
+    many: bool = False
 
     @staticmethod
     def of(context: Context, errors: Callable[[str, int], int] | None = None) -> Frame:
@@ -48,17 +50,28 @@ class Frame:
         above = [line for line in lines if line.strip()]
         lexis = lexis_of(context.language)
         tabs = _tabs([*above, context.line_prefix, *below])
-        return Frame(context, lexis, state, tuple(below[:3]), tuple(above[-8:]), tabs, errors)
+        many = context.mode is Mode.MULTI_LINE
+        return Frame(context, lexis, state, tuple(below[:3]), tuple(above[-8:]), tabs, errors, many)
 
     @property
     def next_line(self) -> str:
         """The first line below the cursor's that is not blank, or ""."""
         return self.below[0] if self.below else ""
 
-    @property
-    def many(self) -> bool:
-        """Whether the answer may have several lines."""
-        return self.context.mode is Mode.MULTI_LINE
+    def begun(self, text: str) -> Frame:
+        """The frame of an answer that is known to begin with `text`: of several lines if its first one needs them."""
+        first, _, rest = text.partition("\n")
+        return replace(self, many=True) if not self.many and rest.strip() and opens(first, self) else self
+
+    def behind(self, text: str) -> Frame:
+        """The frame of what goes on behind `text`, as if that stood before the cursor; see `opens`."""
+        state = scan(text, self.lexis, self.state)
+        whole, header = self.whole(0, text), _header(text, self, state)
+        # What is indented no deeper than a header is no block of it.
+        indent = self.width(header) + 1 if header else self.width(whole)
+        line_prefix = whole[whole.rfind("\n") + 1 :]
+        context = replace(self.context, mode=Mode.MULTI_LINE, line_prefix=line_prefix, indent=indent)
+        return replace(self, context=context, state=state, many=True)
 
     @property
     def in_code(self) -> bool:
@@ -144,15 +157,41 @@ class Decoded:
 def missing_block(text: str, frame: Frame) -> str:
     """The indentation of the block that the header at the end of `text` lacks; "" where none is missing."""
     text = text.rstrip()
-    state = scan(text, frame.lexis, frame.state)
-    header = frame.whole(text.count("\n", 0, state.statement), text[state.statement :])
-    if not (frame.lexis.indented and frame.lexis.opens_block(header) and state.plain):
-        return ""
-    if frame.width(frame.next_line) > frame.width(header):
+    header = _header(text, frame, scan(text, frame.lexis, frame.state))
+    if not (header and frame.lexis.indented) or frame.width(frame.next_line) > frame.width(header):
         return ""
     context = frame.context
     deeper = frame.width(header) + block_step(_LINE_END.split(context.prefix), context.tab_size)
     return "\t" * -(-deeper // context.tab_size) if frame.tabs else " " * deeper
+
+
+def _header(text: str, frame: Frame, state: Scan) -> str:
+    """The statement at the end of `text`, behind which `state` is, if a block must follow it; else ""."""
+    header = frame.whole(text.count("\n", 0, state.statement), text[state.statement :])
+    if frame.lexis.opens_block(header) and (state.plain or not frame.lexis.indented):
+        return header
+    if not (frame.lexis.indented and frame.state.brackets and state.plain and header.rstrip().endswith(":")):
+        return ""
+    # It may begin above the cursor's line, with the bracket that is open there.
+    wholes = ("\n".join((*frame.above[start:], header)) for start in range(len(frame.above) - 1, -1, -1))
+    return next((each for each in wholes if frame.lexis.opens_block(each) and scan(each, frame.lexis) == Scan()), "")
+
+
+def opens(text: str, frame: Frame) -> bool:
+    """Whether `text`, up to the end of a line, makes one that the document lacks the rest of: it is the header of a
+    block, or leaves open a bracket of its own. An answer of one line goes on behind it.
+    """
+    state = scan(text, frame.lexis, frame.state)
+    if state.string or state.comment:
+        return False
+    left = frame.context.line_prefix
+    outer = frame.state.brackets.removesuffix(scan(left, frame.lexis).brackets)
+    open_yet = state.brackets != outer and state.brackets.startswith(outer)
+    header = _header(text, frame, state) if text.strip() else ""
+    if not (header or open_yet):
+        return False
+    below, own = frame.next_line, frame.width(header or left)
+    return not below or frame.width(below) < own or (frame.width(below) == own and below.strip()[0] not in ")]}{")
 
 
 def repeats(line: str, frame: Frame) -> bool:

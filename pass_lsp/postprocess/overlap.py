@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pass_lsp.documents.scan import CLOSERS, Scan, scan, scan_lines
 from pass_lsp.postprocess.frame import Frame
@@ -21,30 +21,47 @@ def overlap(text: str, frame: Frame) -> int:
     rest = frame.context.line_suffix
     if not rest.strip():
         return len(rest)
-    cut = next(_same_brackets(text, frame), 0)
-    if cut and _closes_the_line(text + rest, frame):
+    cut = next(_same_brackets(text, frame), None)
+    if cut is None:
+        cut = next(_closing(text, frame), 0)
+    elif cut and _closes_the_line(text + rest, frame):
         # Lines below may close what this one has opened.
         cut = cut if frame.errors is not None and frame.errors(text, cut) < frame.errors(text, 0) else 0
     cut += _uncounted(text.rstrip(), rest[cut:], frame)
     mark = rest[cut:].lstrip()[:1]
-    if mark and mark in ":,;{" and text.rstrip().endswith(mark):
+    first = text.partition("\n")[0].rstrip()
+    header = mark == ":" and frame.lexis.opens_block(frame.whole(0, first))
+    if mark and mark in ":,;{" and (text.rstrip().endswith(mark) or (header and first.endswith(mark))):
         cut = rest.index(mark, cut) + 1
     return cut
 
 
 def fits(text: str, frame: Frame) -> bool:
     """Whether brackets and quotes are left as the user left them, or the line is closed by the text."""
-    closes = _closes_the_line(text + frame.context.line_suffix, frame)
-    return closes or next(_same_brackets(text, frame), None) is not None
+    return any(True for cuts in (_closing, _same_brackets) for _ in cuts(text, frame))
 
 
 def _same_brackets(text: str, frame: Frame) -> Iterator[int]:
     """How many characters right of the cursor may go for `text` so that as much is open as before, the fewest first."""
     rest = frame.context.line_suffix
     left = _open_after(rest, frame)
-    # A run of quotes is one mark, which is replaced whole or not at all.
-    marks = [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
-    return (cut for cut in marks if _open_after(text + rest[cut:], frame) == left)
+    return (cut for cut in _cuts(text, frame) if _open_after(text + rest[cut:], frame) == left)
+
+
+def _closing(text: str, frame: Frame) -> Iterator[int]:
+    """How many may go so that the line is closed, which it was not before."""
+    rest = frame.context.line_suffix
+    return (cut for cut in _cuts(text, frame) if _closes_the_line(text + rest[cut:], frame))
+
+
+def _cuts(text: str, frame: Frame) -> Iterable[int]:
+    """How many characters right of the cursor might go. A run of quotes is one mark, which goes whole or not at all;
+    behind a comment that `text` ends with nothing can stay.
+    """
+    rest = frame.context.line_suffix
+    if not frame.state.comment and scan(text, frame.lexis, frame.state).comment:
+        return [len(rest)]
+    return [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
 
 
 def _open_after(text: str, frame: Frame) -> tuple[str, str, str]:

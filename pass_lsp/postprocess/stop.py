@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
 from pass_lsp.documents.scan import CLOSERS, scan
-from pass_lsp.domain import Context, Prompt
-from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, missing_block, repeats, special_tokens
+from pass_lsp.domain import Context, Mode, Prompt
+from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, missing_block, opens, repeats, special_tokens
 
 _MAX_PERIOD = 12
 _MIN_CYCLE = 10
@@ -19,10 +20,14 @@ _TIMES_A_LINE = 3
 
 
 class Stop:
-    """Says after how many tokens an answer is over: call it with all committed ids, get that number or None."""
+    """Says after how many tokens an answer is over: call it with all committed ids, get that number or None.
 
-    def __init__(self, context: Context, prompt: Prompt, tokenizer: Any) -> None:
+    An answer of one line, where the context asks for one, is `cut_off` after `line_tokens`.
+    """
+
+    def __init__(self, context: Context, prompt: Prompt, tokenizer: Any, line_tokens: float = math.inf) -> None:
         self.frame, self._prompt, self._tokenizer = Frame.of(context), prompt, tokenizer
+        self._longest = line_tokens if context.mode is Mode.SINGLE_LINE else math.inf
         self._special = frozenset((*special_tokens(tokenizer), *prompt.stop_ids))
         self._decoded, self._keep = Decoded(tokenizer, prompt), None
 
@@ -43,9 +48,14 @@ class Stop:
         return self._keep
 
     @property
+    def cut_off(self) -> bool:
+        """Whether the line had become too long."""
+        return self._keep == len(self._decoded.ids) >= self._longest
+
+    @property
     def block(self) -> str:
         """The indentation of the block that the answer so far lacks, if it has not ended by this rule; else ""."""
-        open_yet = self._keep is None and self.frame.many and self._decoded.healed
+        open_yet = self._keep is None and self.frame.begun(self.text).many and self._decoded.healed
         return missing_block(self._decoded.text, self.frame) if open_yet else ""
 
     @property
@@ -64,7 +74,8 @@ class Stop:
         if "\n" in decoded.text[length:] or "\r" in decoded.text[length:]:
             cut = answer_end(decoded.text, self.frame)
         if cut is None:
-            return cycle_in(decoded)
+            too_long = len(decoded.ids) >= self._longest and "\n" not in decoded.text
+            return len(decoded.ids) if too_long else cycle_in(decoded)
         # Where nothing would be left, what there is stays, for `finish` to tell the reason from.
         nothing = not decoded.text[:cut].strip()
         return len(decoded.ids) if nothing and self.frame.many else bisect_left([0, *decoded.ends], cut)
@@ -91,10 +102,15 @@ def cycle_in(decoded: Decoded) -> int | None:
 
 def answer_end(text: str, frame: Frame) -> int | None:
     """Where the complete lines of `text` show that the answer has ended, else None."""
-    if frame.many:
-        return _Block(frame).end(text)
-    match = re.search(r"[\r\n]", text)
-    return match.start() if match else None
+    if frame.context.mode is Mode.MULTI_LINE:
+        end = _Block(frame).end(text)
+    else:
+        match = re.search(r"[\r\n]", text)
+        end = match.start() if match else None
+    if end is None or text[end : end + 1] != "\n" or not opens(text[:end], frame):
+        return end
+    rest = answer_end(text[end:], frame.behind(text[:end]))
+    return None if rest is None else end + rest
 
 
 class _Block:
@@ -151,7 +167,8 @@ class _Block:
             # The answer's own step of indentation counts, where it opens the block.
             self._indent = min(self._indent, width)
         self._first = False
-        if width < self._indent:
+        part = header.strip() and width == self._frame.width(header) and self._frame.lexis.parts_block(whole)
+        if width < self._indent and not part:
             if not self._closes(whole):
                 return at
             self._ended = self._frame.lexis.closes_block(whole)
