@@ -63,19 +63,23 @@ async def serve_tcp(server: Server, host: str, port: int) -> int:
         busy = True
         frames = Frames()
         server.protocol.connect(writer.write)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.CancelledError):  # cancelled: the server has ended before its client
             while data := await reader.read(_CHUNK):
                 _feed(server, frames, data)
                 await writer.drain()  # a client that does not read is not read from
+        writer.close()
         server.finish(server.protocol.exit_code)
 
     try:
         listener = await asyncio.start_server(client, host, port)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise ConfigError(f"Cannot listen on {host}:{port} ({error}); choose another address.") from error
-    async with listener:
-        log.info("Listening on %s:%d.", *listener.sockets[0].getsockname()[:2])
+    # Not `async with`: from Python 3.12 on its end waits for a client that may be waiting for ours.
+    log.info("Listening on %s:%d.", *listener.sockets[0].getsockname()[:2])
+    try:
         return await asyncio.wrap_future(server.finished)
+    finally:
+        listener.close()
 
 
 def take_standard_streams() -> tuple[int, int]:

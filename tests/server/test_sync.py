@@ -105,6 +105,21 @@ def test_an_address_in_use_is_said() -> None:
         asyncio.run(main(taken.getsockname()[1]))
 
 
+def test_an_address_that_is_none_is_said() -> None:
+    with pytest.raises(ConfigError, match=r"Cannot listen on a\.\.b:80"):
+        asyncio.run(serve_tcp(Server("x", "0"), "a..b", 80))
+
+
+def test_tcp_ends_although_its_client_stays(start_tcp: Start, log: Any) -> None:
+    client = start_tcp()
+    client.initialize()
+    client.ready()
+    client.call("shutdown")
+    client.notify("exit")
+    assert client.exit_code(5) == 0
+    assert "Traceback" not in log.read_text()
+
+
 def test_tcp_ends_with_its_client(start_tcp: Start) -> None:
     client = start_tcp()
     client.initialize()
