@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -620,3 +622,20 @@ def test_whoever_can_start_an_engine_does_so_when_nobody_listens(connect: Connec
         with pytest.raises(EngineError, match="being started again"):
             said(engine)
     assert calls == [0]
+
+
+def test_an_engine_that_is_forgotten_lets_go_in_whatever_thread_the_collector_finds_it() -> None:
+    wishes: Any = None
+    engine = RemoteEngine(Address.of("http://127.0.0.1:1"), wishes)
+    runner = engine._runner
+    runner.get_loop()
+    engine.itself = engine  # type: ignore[attr-defined]  # so that only the collector ends it
+    del engine
+
+    async def main() -> None:
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    with pytest.raises(RuntimeError, match="closed"):
+        runner.get_loop()

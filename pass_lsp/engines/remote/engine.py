@@ -216,8 +216,14 @@ class Session:
 
 
 def _close(runner: asyncio.Runner, client: httpx2.AsyncClient) -> None:
-    with contextlib.suppress(RuntimeError):  # closed already
-        # In the middle of a request it is the process that ends, and with it everything.
-        if not runner.get_loop().is_running():
-            runner.run(client.aclose())
-            runner.close()
+    # The collector finds an engine in any thread, also in one whose own loop runs just then.
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        with contextlib.suppress(RuntimeError):  # closed already
+            # In the middle of a request it is the process that ends, and with it everything.
+            if not runner.get_loop().is_running():
+                runner.run(client.aclose())
+                runner.close()
+    finally:
+        asyncio._set_running_loop(running)
