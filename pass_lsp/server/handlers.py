@@ -122,6 +122,7 @@ def _ask(
     chosen: types.SelectedCompletionInfo | None,
 ) -> asyncio.Future[Any]:
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    session.usage.overtaken()
     document = session.documents.get(params.text_document.uri)
     obstacle = session.obstacle(document, manual)
     if document is None or obstacle is not None:

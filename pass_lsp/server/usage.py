@@ -64,6 +64,7 @@ class Usage:
         self._answer: object = None
         self._items: list[str] = []
         self._before: list[Offer] = []
+        self._standing = ""
         self._client_tells = False
 
     def offer(self, key: str, start: int, text: str, log_prob: float | None = None, answer: object = None) -> str:
@@ -83,8 +84,13 @@ class Usage:
             self._offers.popitem(last=False)
         self._items.append(name)
         if name == self._items[0] and self.ledger.path is not None and not self._client_tells:
+            self._standing = name
             asyncio.get_running_loop().call_later(_SHOWN_AFTER_S, self._stood, name)
         return name
+
+    def overtaken(self) -> None:
+        """A request came in, or the text changed: what stands on the screen does not any more, or is offered anew."""
+        self._standing = ""
 
     def shown(self, item: Any) -> str | None:
         """The client says that it shows `item`; the document's key."""
@@ -122,6 +128,7 @@ class Usage:
 
     def edited(self, key: str, start: int, end: int, inserted: int) -> None:
         """`[start, end)` of a document became `inserted` characters: what was accepted behind it moves."""
+        self.overtaken()
         for span in self._spans:
             if span.key == key and end <= span.start:
                 span.start += inserted - (end - start)
@@ -155,7 +162,7 @@ class Usage:
 
     def _stood(self, name: str) -> None:
         offer = self._offers.get(name)
-        if offer is not None and name == self._items[0]:
+        if offer is not None and name == self._standing:
             self._see(offer)
 
     def _keep_an_eye_on(self, offer: Offer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -134,6 +135,37 @@ def test_a_suggestion_that_stands_was_seen_if_the_client_says_nothing(monkeypatc
         made = Usage(book, lambda key: None)
         made.offer("u", 0, "overtaken")
         made.offer("u", 0, "stands")
+        await asyncio.sleep(0.01)
+        assert book.events == [("shown", 6)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("textDocument/didChange", {"contentChanges": [{"text": "typed over"}]}),
+        ("textDocument/inlineCompletion", {"position": {"line": 0, "character": 0}}),  # by nothing: nothing is loaded
+    ],
+)
+def test_what_was_typed_over_or_answered_anew_did_not_stand(
+    monkeypatch: pytest.MonkeyPatch, method: str, more: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(usage, "_SHOWN_AFTER_S", 0.0)
+
+    async def main() -> None:
+        server, book = create_server(lambda settings, report: None), Book()
+        server.protocol.receive(b'{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"capabilities": {}}}')
+        made = server.session.usage = Usage(book, lambda key: None)
+        server.session.open("u", "x", 1, "python")
+        made.offer("u", 0, "gone")
+        params = {"textDocument": {"uri": "u", "version": 2}, **more}
+        numbered = {"id": 2} if method.endswith("Completion") else {}
+        message = {"jsonrpc": "2.0", "method": method, "params": params, **numbered}
+        server.protocol.receive(json.dumps(message).encode())
+        await asyncio.sleep(0.01)
+        assert book.events == []
+        made.offer("u", 1, "stands")
         await asyncio.sleep(0.01)
         assert book.events == [("shown", 6)]
 
