@@ -43,7 +43,11 @@ class DocumentStore:
 
     def get(self, uri: str) -> Document | None:
         """The latest version of an open document, else None."""
-        return self._documents.get(key_of(uri))
+        return self.of_key(key_of(uri))
+
+    def of_key(self, key: str) -> Document | None:
+        """The same by what `key_of` makes of the URI, once: in what it gives, a `%` is one."""
+        return self._documents.get(key)
 
     def open(self, uri: str, text: str, version: int = 0, language: str = "") -> Document:
         """Begin to follow a document; opening it again replaces its text."""

@@ -82,6 +82,7 @@ def notebook_did_change(ls: PassServer, params: types.DidChangeNotebookDocumentP
         )
         for closed in structure.did_close or ():
             session.close(closed.uri)
+    session.notebooks.renew(params.notebook_document.uri, _cells(cells.data or ()))
     for content in cells.text_content or ():
         changes = [change_of(event) for event in content.changes]
         session.change(content.document.uri, changes, content.document.version)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.store import DocumentStore, key_of, path_of
@@ -17,12 +18,17 @@ CODE = 2
 _BETWEEN = "\n\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cell:
     """One cell: the URI of its document, and LSP's kind of it."""
 
     uri: str
     kind: int
+
+    @cached_property
+    def key(self) -> str:
+        """What its document goes by."""
+        return key_of(self.uri)
 
 
 class Notebooks:
@@ -42,26 +48,33 @@ class Notebooks:
             start = max(0, min(start, len(known)))
             known[start : start + max(0, delete)] = cells
 
+    def renew(self, uri: str, cells: Sequence[Cell]) -> None:
+        """Take in what is new of `cells`, such as their kind; their order stays."""
+        new = {cell.key: cell for cell in cells}
+        if (known := self._cells.get(uri)) is not None:
+            known[:] = [new.get(cell.key, cell) for cell in known]
+
     def close(self, uri: str) -> None:
         """Forget a notebook."""
         self._cells.pop(uri, None)
 
     def around(self, document: Document) -> tuple[Document, int]:
         """The text of the notebook that `document` is a cell of, and where in it the cell begins."""
+        key = key_of(document.uri)
         for uri, cells in self._cells.items():
-            if any(key_of(cell.uri) == key_of(document.uri) for cell in cells):
-                return self._joined(uri, cells, document)
+            if any(cell.key == key for cell in cells):
+                return self._joined(uri, cells, document, key)
         return document, 0
 
-    def _joined(self, uri: str, cells: Sequence[Cell], document: Document) -> tuple[Document, int]:
+    def _joined(self, uri: str, cells: Sequence[Cell], document: Document, key: str) -> tuple[Document, int]:
         before: list[str] = []
         after: list[str] = []
         side = before
         for cell in cells:
-            if key_of(cell.uri) == key_of(document.uri):
+            if cell.key == key:
                 side = after
                 continue
-            other = self._documents.get(cell.uri)
+            other = self._documents.of_key(cell.key)
             if other is not None and cell.kind == CODE and other.language == document.language:
                 side.append(other.text)
         head = "".join(text + _BETWEEN for text in before)

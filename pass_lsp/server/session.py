@@ -63,7 +63,7 @@ class Session:
         self.worker = Worker()
         self.ledger = Ledger(None)
         self.answers = Answers(self.ledger)
-        self.usage = Usage(self.ledger, self.documents.get)
+        self.usage = Usage(self.ledger, self.documents.of_key)
         self.completer = Completer(self.worker, self.status, self.answers, self._the_flow)
         self.completer.workspace, self.completer.least_log_prob = self._around, self._least_log_prob
         self.layers = layers

@@ -130,6 +130,10 @@ def test_cells_of_a_notebook_are_context_for_each_other(client: RawClient) -> No
     assert seen(client.complete(1, 8, cells[2]["uri"]))["text"] == "import re\n\n\nx = os.p\n\nprint(x)"
     assert client.complete(uri=cells[0]["uri"]) == {"items": []}
 
+    no_code_now = {"cells": {"data": [{"kind": 1, "document": new["uri"]}]}}
+    client.notify("notebookDocument/didChange", {"notebookDocument": place, "change": no_code_now})
+    assert seen(client.complete(1, 8, cells[2]["uri"]))["text"] == "\nx = os.p\n\nprint(x)"
+
     client.notify(
         "notebookDocument/didClose",
         {"notebookDocument": {"uri": place["uri"]}, "cellTextDocuments": [{"uri": cells[3]["uri"]}]},

@@ -12,7 +12,7 @@ import pytest
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.store import DocumentStore
+from pass_lsp.documents.store import DocumentStore, key_of
 from pass_lsp.domain import CancelToken, Completion
 from pass_lsp.metrics.ledger import Ledger
 from pass_lsp.server import ahead, rhythm, usage
@@ -226,6 +226,22 @@ def test_accepted_text_is_followed_through_edits_and_looked_at_again(monkeypatch
         made.closed("u")
         await asyncio.sleep(0.05)
         assert len([event for event in book.events if event[0] == "kept"]) == 2
+
+    asyncio.run(main())
+
+
+def test_accepted_text_is_found_again_in_a_file_with_a_percent_sign_in_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(usage, "KEPT_AFTER_S", (0.0,))
+
+    async def main() -> None:
+        session, book = create_server(lambda settings, report: None).session, Book()
+        session.usage.ledger = book
+        session.open("file:///50%2525.py", "value", 1, "python")
+        session.usage.accepted(session.usage.offer(key_of("file:///50%2525.py"), 0, "value"))
+        await asyncio.sleep(0.01)
+        assert book.events[-1] == ("kept", 0.0, 5, 5)
 
     asyncio.run(main())
 
