@@ -62,6 +62,8 @@ class Completer:
             self._take_off(ask, next(iter(recalled.completions), None))
         elif not self._join(ask):
             self._later(ask, self._rhythms.delay_s(ask), self._take_off)
+        if (flight := self._flights.get(ask.key)) is not None and flight.ask is not ask:
+            self._release(flight)
         if ask.settings.manual_deadline_ms and not ask.answer.done():
             self._later(ask, ask.settings.manual_deadline_ms / 1000, self._give_up)
         return ask.answer
@@ -127,11 +129,7 @@ class Completer:
 
     def _stop_unless_it_leads_to(self, ask: Ask) -> None:
         flight = self._flights.get(ask.key)
-        if flight is None:
-            return
-        if flight.leads_to(ask.document, ask.offset):
-            self._release(flight)
-        else:
+        if flight is not None and not flight.leads_to(ask.document, ask.offset):
             del self._flights[ask.key]
             flight.cancel()
 

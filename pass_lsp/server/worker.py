@@ -90,16 +90,17 @@ class Worker:
         with self._wake:
             self._end(job for job in self._jobs() if job.key == key)
 
-    def drop_ahead(self, key: str) -> None:
-        """Supersede the work ahead for document `key`."""
-        with self._wake:
-            self._end(job for job in self._jobs() if job.key == key and job.ahead)
-
     def set_ahead(self, answer: asyncio.Future[Any], ahead: bool) -> None:
-        """From now on somebody waits for the running job of this `answer`, or nobody does."""
+        """From now on somebody waits for the job of this `answer`, or nobody does: then it gives way to who waits."""
+        here, there = (self._waiting, self._ahead) if ahead else (self._ahead, self._waiting)
         with self._wake:
-            if self._running is not None and self._running.answer is answer:
-                self._running.ahead = ahead
+            for job in (job for job in self._jobs() if job.answer is answer):
+                job.ahead = ahead
+                if here.get(job.key) is job:
+                    self._end(other for other in (there.get(job.key),) if other is not None)
+                    there[job.key] = here.pop(job.key)
+                elif ahead and self._waiting and job is self._running:
+                    self._end([job])
 
     def close(self, patience_s: float) -> bool:
         """Cancel everything and wait for the thread; whether it ended. Any thread may call this."""

@@ -207,6 +207,20 @@ def test_whole_lines_are_the_answer_when_the_first_text_is_due(start: Start, tmp
     typist.client.close()
 
 
+def test_whoever_waits_comes_before_what_more_there_is_for_who_has_lines_already(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, firstTextMs=1)
+    asked = typist.ask()
+    typist.say(1)
+    typist.client.open("# do: brief", "file:///other")
+    typist.client.send(other := typist.client.inline(0, 0, "file:///other"))
+    typist.overdue()
+    typist.say(len("alpha = beta\n"))
+    assert typist.texts(asked) == ["alpha = beta"]
+    assert typist.texts(other["id"])
+    assert (typist.count("spelt"), typist.count("cancelled")) == (0, 1)
+    typist.client.close()
+
+
 def test_an_edit_far_above_moves_the_decode_that_is_under_way(start: Start, tmp_path: Path) -> None:
     far = "# do: spell\n" + "".join(f"line_{number} = {number}\n" for number in range(60)) + "x = "
     typist = Typist(start, tmp_path, far)

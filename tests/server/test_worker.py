@@ -73,6 +73,28 @@ def test_cancelling_the_future_cancels_the_job() -> None:
     on_loop(check)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_what_nobody_waits_for_comes_after_who_waits_and_so_for_who_waits_again(ahead: bool) -> None:
+    async def check(worker: Worker) -> None:
+        order, begun = list[str](), threading.Event()
+
+        def run(engine: Engine, token: CancelToken) -> None:
+            begun.set()
+            until_cancelled(engine, token)
+
+        running = worker.submit("a", run)
+        first, second = (
+            worker.submit(key, lambda engine, token, key=key: order.append(key), ahead=ahead) for key in "bc"
+        )
+        await asyncio.to_thread(begun.wait, 10)
+        worker.set_ahead(second if ahead else first, not ahead)
+        worker.set_ahead(running, True)
+        assert await asyncio.gather(running, first, second) == [None] * 3
+        assert order == ["c", "b"]
+
+    on_loop(check)
+
+
 def test_dropping_a_document_ends_its_jobs() -> None:
     async def check(worker: Worker) -> None:
         first, other = worker.submit("a", until_cancelled), worker.submit("b", gives(1))
