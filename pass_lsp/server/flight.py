@@ -26,6 +26,8 @@ Closed = Callable[[bool], Completion | None]
 """Makes a completion of what is decoded so far and closed; told whether of whole lines alone."""
 Shape = Callable[[Sequence[Completion]], Any]
 """Makes the client's answer of completions."""
+_NEVER = (math.inf, math.inf)
+"""When whole lines are due, and when any closed part is."""
 
 
 @dataclass(eq=False, slots=True)
@@ -118,8 +120,7 @@ class Flight:
         self._place = suggestion_at(document, offset)
         self._text, self._typed = "", ""
         self._part: Completion | None = None
-        self._lines_at_s = ask.first_text_s() if ask else math.inf
-        self._part_at_s = math.inf
+        self._due = (ask.first_text_s() if ask else math.inf, math.inf)
         self._loop = asyncio.get_running_loop()
 
     def is_at(self, ask: Ask) -> bool:
@@ -132,7 +133,7 @@ class Flight:
         if typed is None:
             return False
         self.ask, self._typed = ask, typed
-        self._lines_at_s, self._part_at_s = ask.first_text_s(), ask.deadline_s()
+        self._due = ask.first_text_s(), ask.deadline_s()
         return True
 
     def leads_to(self, document: Document, offset: int) -> bool:
@@ -141,7 +142,7 @@ class Flight:
 
     def let_go(self) -> None:
         """Nobody waits any more."""
-        self.ask, self._lines_at_s, self._part_at_s = None, math.inf, math.inf
+        self.ask, self._due = None, _NEVER
 
     def _agreeing(self, document: Document, offset: int) -> str | None:
         # The model's lines end as in `_text`, whatever those of the document do.
@@ -193,12 +194,14 @@ class Flight:
         return Landing(found, reason, outcome.generation, outcome.taken_ms)
 
     def _heard(self, text: str, closed: Closed, token: CancelToken) -> None:
-        self._text, now = text, time.monotonic()
+        self._text, now, due = text, time.monotonic(), self._due
         if not agree(text, self._typed):
             self.diverged = True
             token.cancel()
-        elif now >= min(self._lines_at_s, self._part_at_s) and (part := closed(now < self._part_at_s)) is not None:
-            self._lines_at_s, self._part_at_s, self._part = math.inf, math.inf, part
+        elif now >= min(due) and (part := closed(now < due[1])) is not None:
+            self._part = part
+            if self._due is due:  # else another request waits by now, and its time is still to come
+                self._due = _NEVER
             post(self._loop, self.early, self, Landing((part,)))
 
 

@@ -17,6 +17,7 @@ from pass_lsp.domain import CancelToken, Completion
 from pass_lsp.metrics.ledger import Ledger
 from pass_lsp.server import ahead, rhythm, usage
 from pass_lsp.server.app import create_server
+from pass_lsp.server.flight import Ask, Flight
 from pass_lsp.server.flow import with_a_second_try
 from pass_lsp.server.notebooks import Cell, Notebooks
 from pass_lsp.server.rhythm import Rhythm
@@ -287,6 +288,33 @@ def test_a_ledger_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: py
     assert [record.message for record in caplog.records] == [
         "The ledger cannot be written (File exists); its events are lost."
     ]
+
+
+# --- flights ----------------------------------------------------------------------
+
+
+def test_who_joins_while_a_part_is_made_for_another_has_a_time_of_its_own() -> None:
+    async def main() -> None:
+        def ask(document: Document, offset: int, first_text_ms: int) -> Ask:
+            answer = asyncio.get_running_loop().create_future()
+            settings = Settings(first_text_ms=first_text_ms, deadline_ms=0)
+            return Ask("u", document, offset, settings, False, lambda completions: None, answer, arrived_s=0.0)
+
+        first, second = Document("u", "x = \n"), Document("u", "x = alp\n")
+        flight, heard = Flight("u", first, 4, Settings(), ask(first, 4, 1)), list[str]()
+
+        def closed(whole_lines: bool) -> Completion:
+            heard.append("a part")
+            if len(heard) == 1:  # this takes a moment, and the user types on in it
+                flight.let_go()
+                assert flight.follow(ask(second, 7, 2))
+            return Completion("alpha", 4, 4)
+
+        for text in ("alpha", "alpha = ", "alpha = beta"):
+            flight._heard(text, closed, CancelToken())
+        assert heard == ["a part"] * 2
+
+    asyncio.run(main())
 
 
 # --- notebooks ------------------------------------------------------------------------
