@@ -95,6 +95,16 @@ def test_alternatives_stay_as_long_as_they_agree() -> None:
     assert recalled(memory, "x = foo<CURSOR>\n") == ["x = foo()\n"]
 
 
+def test_how_sure_the_model_was_is_known_of_the_first_alone() -> None:
+    document, offset = parse("x = <CURSOR>\n")
+    memory = Suggestions()
+    answers = [Completion("foo()", offset, offset, log_prob=-2.0), Completion("bar", offset, offset)]
+    memory.remember("u", document, offset, answers)
+    for typed, log_probs in (("", [-2.0, None]), ("f", [-2.0]), ("b", [None])):
+        found = memory.recall("u", *parse(f"x = {typed}<CURSOR>\n"))
+        assert found is not None and [each.log_prob for each in found.completions] == log_probs
+
+
 def test_what_is_on_screen_stays_there() -> None:
     memory = remembering("r<CURSOR>\n", "eturn first")
     document, offset = parse("re<CURSOR>\n")

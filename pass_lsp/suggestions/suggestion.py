@@ -47,7 +47,8 @@ class Suggestion:
             for text in self.texts:
                 rest = text[len(typed) :]
                 if text.startswith(typed) and rest.strip() and (end := _end(rest, right, self.over)) is not None:
-                    found.append(Completion(rest, offset, offset + end, log_prob=self.log_prob))
+                    log_prob = self.log_prob if text is self.texts[0] else None
+                    found.append(Completion(rest, offset, offset + end, log_prob=log_prob))
             if found:
                 break
         return tuple(found)
