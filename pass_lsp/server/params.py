@@ -14,10 +14,10 @@ _USED_CAPABILITIES = {
     "general": ("positionEncodings",),
     "window": ("workDoneProgress",),
     "workspace": ("configuration",),
-    "notebookDocument": ("synchronization",),
-    "textDocument": ("inlineCompletion",),
 }
-_USED_BY_INITIALIZE = ("processId", "clientInfo", "rootPath", "rootUri", "initializationOptions", "workspaceFolders")
+_NAMED_CAPABILITIES = {"notebookDocument": "synchronization", "textDocument": "inlineCompletion"}
+"""Of these only that the client has them is used."""
+_USED_BY_INITIALIZE = ("processId", "rootPath", "rootUri", "initializationOptions")
 
 
 def make_converter() -> Converter:
@@ -63,15 +63,36 @@ def _as_is(params: dict[str, Any]) -> dict[str, Any]:
 
 def _initialize(params: dict[str, Any]) -> dict[str, Any]:
     """Only the members that are used: a client may be newer than our types, and that must not shut it out."""
-    capabilities = params.get("capabilities", {})
-    if isinstance(capabilities, dict):
-        capabilities = {
-            room: {key: value for key, value in capabilities[room].items() if key in used}
-            for room, used in _USED_CAPABILITIES.items()
-            if isinstance(capabilities.get(room), dict)
-        }
     used = {key: params[key] for key in _USED_BY_INITIALIZE if params.get(key) is not None}
-    return {"processId": None, "rootUri": None, **used, "capabilities": capabilities}
+    used |= {"workspaceFolders": _folders(params.get("workspaceFolders"))}
+    return {"processId": None, "rootUri": None, **used, "capabilities": _capabilities(params.get("capabilities", {}))}
+
+
+def _capabilities(given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    rooms = {room: value for room, value in given.items() if isinstance(value, dict)}
+    used = {
+        room: {key: value for key, value in rooms[room].items() if key in keys}
+        for room, keys in _USED_CAPABILITIES.items()
+        if room in rooms
+    }
+    named = {room: key for room, key in _NAMED_CAPABILITIES.items() if room in rooms}
+    return used | {room: {key: {}} for room, key in named.items() if rooms[room].get(key) not in (None, False)}
+
+
+def _did_change_folders(params: dict[str, Any]) -> dict[str, Any]:
+    event = params.get("event")
+    if isinstance(event, dict):
+        event = {key: _folders(event.get(key) or []) for key in ("added", "removed")}
+    return {"event": event}
+
+
+def _folders(folders: Any) -> Any:
+    """Their names are for people, and some clients leave them out."""
+    if not isinstance(folders, list):
+        return folders
+    return [{**folder, "name": ""} if isinstance(folder, dict) else folder for folder in folders]
 
 
 def _inline_completion(params: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +129,7 @@ def _change(change: Any) -> Any:
 
 _TIDY: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     types.INITIALIZE: _initialize,
+    types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: _did_change_folders,
     types.TEXT_DOCUMENT_INLINE_COMPLETION: _inline_completion,
     types.TEXT_DOCUMENT_COMPLETION: _completion,
     types.TEXT_DOCUMENT_DID_CHANGE: _did_change,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pass_lsp.server.app import create_server
 from tests.server.conftest import Start
 from tests.server.rawlsp import URI, RawClient, span
 from tests.server.test_protocol import CAPABILITIES
@@ -58,6 +59,28 @@ def test_each_client_gets_the_request_that_it_knows_and_gets_an_answer(start: St
         assert item["filterText"] == "abxyz" and item["insertTextFormat"] == 1
     client.call("workspace/executeCommand", item["command"])
     client.close()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"clientInfo": {}},
+        {"workspaceFolders": [{"uri": "file:///work"}]},
+        {"capabilities": {"notebookDocument": {}}},
+        {"capabilities": {"notebookDocument": {"synchronization": None}, "textDocument": {"inlineCompletion": None}}},
+        {"capabilities": {"textDocument": {"inlineCompletion": True}}},
+    ],
+)
+def test_a_client_that_says_little_is_not_shut_out(params: dict[str, Any]) -> None:
+    sent: list[bytes] = []
+    server = create_server(lambda settings, report: None)
+    server.protocol.connect(sent.append)
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"capabilities": {}, **params}}
+    server.protocol.receive(json.dumps(message).encode())
+    answer = json.loads(sent[0].partition(b"\r\n\r\n")[2])
+    inline = params.get("capabilities", {}).get("textDocument", {}).get("inlineCompletion")
+    assert ("completionProvider" in answer["result"]["capabilities"]) is (inline is not True)
+    assert [str(folder) for folder in server.session.layers.workspace] == ["/work"] * ("workspaceFolders" in params)
 
 
 def test_menus_and_inline_requests_of_one_document_supersede_each_other(start: Start) -> None:
@@ -150,7 +173,7 @@ def test_each_workspace_folder_has_its_own_settings(start: Start, tmp_path: Path
     for number, folder in enumerate(folders):
         folder.mkdir()
         (folder / ".pass-lsp.toml").write_text(f"multi_line_tokens = {number + 1}\nmodel = 'evil'\n")
-    named = [{"uri": folder.as_uri(), "name": folder.name} for folder in folders]
+    named = [{"uri": folder.as_uri()} for folder in folders]
     client = start()
     client.initialize("utf-16", workspaceFolders=named[:2])
     client.ready()
