@@ -18,6 +18,9 @@ def configure(level: str = "info", file: str | Path | None = None) -> None:
         handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler()
     except OSError as error:
         raise ConfigError(f"The log file {file} cannot be written ({error.strerror}); choose another.") from error
+    if level.lower() != "debug":
+        # A disk that is full, or an editor that reads no more, costs the line; not a traceback on stderr for each.
+        handler.handleError = lambda record: None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("pass_lsp")
     logger.handlers[:] = [handler]

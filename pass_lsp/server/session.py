@@ -73,6 +73,7 @@ class Session:
         self._load, self._flow = load, flow
         self._in_folder: dict[Path | None, Settings] = {}
         self._said: set[str] = set()
+        self._ledger_failure = ""
         self._cancel_load = False
 
     # --- settings -------------------------------------------------------------
@@ -260,10 +261,10 @@ class Session:
 
     def write_later(self) -> None:
         """Write the ledger every now and then, as long as the server lives."""
-        before = self.ledger.failure
         self.ledger.flush()
-        if self.ledger.failure not in ("", before):
+        if self.ledger.failure not in ("", self._ledger_failure):
             log.warning("The ledger cannot be written (%s); its events are lost.", self.ledger.failure)
+        self._ledger_failure = self.ledger.failure
         with contextlib.suppress(RuntimeError):  # the loop has ended
             asyncio.get_running_loop().call_later(_WRITE_EVERY_S, self.write_later)
 

@@ -274,12 +274,16 @@ def test_retained_characters(text: str, start: int, accepted: str, kept: int) ->
     assert retained(text, start, accepted) == kept
 
 
-def test_a_ledger_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("events", [1, 300], ids=["a few", "more than wait for their time"])
+def test_a_ledger_that_cannot_be_written_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, events: int
+) -> None:
     async def main() -> None:
         session = create_server(lambda settings, report: None).session
         session.ledger.path = tmp_path / "file" / "ledger"
         for _ in range(3):
-            session.ledger.note("shown")
+            for _ in range(events):
+                session.ledger.note("shown")
             session.write_later()
         session.write_later()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import subprocess
@@ -134,3 +135,19 @@ def test_a_log_that_cannot_be_is_said(tmp_path: Path, logger: logging.Logger) ->
         logs.configure("loud")
     with pytest.raises(ConfigError, match="cannot be written"):
         logs.configure("info", tmp_path / "no" / "log")
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_a_log_that_breaks_off_says_so_to_who_wants_to_know(
+    level: str, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    logs.configure(level)
+    [handler] = logger.handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(Full())
+    logger.warning("lost")
+    assert ("Traceback" in capsys.readouterr().err) is (level == "debug")
