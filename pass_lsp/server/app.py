@@ -15,7 +15,6 @@ import pass_lsp
 from pass_lsp.config import Settings
 from pass_lsp.documents.store import path_of
 from pass_lsp.heap import share_one_arena
-from pass_lsp.server import progress
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.handlers import HANDLERS, Handler, PassServer, execute_command
 from pass_lsp.server.protocol import Server
@@ -117,8 +116,7 @@ def did_change_folders(ls: PassServer, params: types.DidChangeWorkspaceFoldersPa
 
 def cancel_progress(ls: PassServer, params: types.WorkDoneProgressCancelParams) -> None:
     """The user does not want to wait for the model."""
-    if params.token == progress.TOKEN:
-        ls.session.cancel_loading()
+    ls.session.cancel_loading(params.token)
 
 
 def ignore(params: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -9,21 +10,22 @@ from lsprotocol import types
 
 from pass_lsp.server.protocol import Protocol
 
-TOKEN = "pass-lsp/load"
 _SHORTEST_PAUSE_S = 0.1
+_numbers = itertools.count(1)
 
 
 class Progress:
-    """Begin, report and end, in this order, once the client has agreed to the token."""
+    """Begin, report and end, in this order, once the client has agreed to the `token`, which serves this work alone."""
 
     def __init__(self, protocol: Protocol, title: str, supported: bool) -> None:
+        self.token = f"pass-lsp/{next(_numbers)}"
         self._protocol = protocol
         self._title = title
         self._open = False
         self._ended = False
         self._last_s = 0.0
         if supported:
-            protocol.ask(types.WINDOW_WORK_DONE_PROGRESS_CREATE, {"token": TOKEN}, self._agreed)
+            protocol.ask(types.WINDOW_WORK_DONE_PROGRESS_CREATE, {"token": self.token}, self._agreed)
 
     def report(self, message: str) -> None:
         """Show `message`; drops what comes faster than anyone reads."""
@@ -44,4 +46,4 @@ class Progress:
             self._send({"kind": "begin", "title": self._title, "cancellable": True})
 
     def _send(self, value: dict[str, Any]) -> None:
-        self._protocol.notify(types.PROGRESS, {"token": TOKEN, "value": value})
+        self._protocol.notify(types.PROGRESS, {"token": self.token, "value": value})

@@ -74,7 +74,7 @@ class Session:
         self._in_folder: dict[Path | None, Settings] = {}
         self._said: set[str] = set()
         self._ledger_failure = ""
-        self._cancel_load = False
+        self._cancel_load, self._token = False, ""
 
     # --- settings -------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Session:
     def _start_loading(self) -> None:
         loop, settings, ledger = asyncio.get_running_loop(), self.settings, self.ledger.path
         progress = Progress(self._protocol, "pass-lsp: loading the model", self.shows_progress)
-        self._cancel_load = False
+        self._cancel_load, self._token = False, progress.token
 
         def report(message: str) -> None:
             if self._cancel_load:
@@ -168,9 +168,10 @@ class Session:
         self.status.engine_is(Model.LOADING)
         self.worker.start(load, loaded)
 
-    def cancel_loading(self) -> None:
-        """The user ends loading; it stops at its next step."""
-        self._cancel_load = self.status.model is Model.LOADING
+    def cancel_loading(self, token: str | int) -> None:
+        """The user ends the loading that goes by this token of a progress; it stops at its next step."""
+        if token == self._token:
+            self._cancel_load = self.status.model is Model.LOADING
 
     def _loaded(self, failure: BaseException | None) -> None:
         if failure is None:

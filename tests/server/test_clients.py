@@ -240,6 +240,10 @@ def test_loading_can_be_cancelled_and_begun_again_by_hand(start: Start) -> None:
     client.send(message)
     assert client.wait(message["id"])["result"] == {"items": []}
     client.until(lambda: client.noted("didChangeStatus")[-1]["reason"] == "model-loading")
+    client.notify("window/workDoneProgress/cancel", {"token": begin["token"]})  # that one is over
+    client.until(lambda: len(client.requests) == 2 and client.noted("$/progress")[-1]["value"]["kind"] == "report")
+    first, second = (request["params"]["token"] for request in client.requests)
+    assert first != second == client.noted("$/progress")[-1]["token"]
     client.close()
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pass_lsp.server.progress import TOKEN, Progress
+from pass_lsp.server.progress import Progress
 
 
 class Wire:
@@ -12,13 +12,14 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.answer: Callable[[Any, bool], None] | None = None
+        self.token = ""
 
     def ask(self, method: str, params: Any, answered: Callable[[Any, bool], None]) -> None:
-        assert (method, params) == ("window/workDoneProgress/create", {"token": TOKEN})
-        self.answer = answered
+        assert method == "window/workDoneProgress/create"
+        self.answer, self.token = answered, params["token"]
 
     def notify(self, method: str, params: Any) -> None:
-        assert method == "$/progress" and params["token"] == TOKEN
+        assert method == "$/progress" and params["token"] == self.token
         self.sent.append(params["value"])
 
 
