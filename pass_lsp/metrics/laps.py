@@ -6,7 +6,7 @@ import time
 
 
 class Laps:
-    """A stopwatch; `taken` maps the name of each part to its milliseconds."""
+    """A stopwatch; `taken` maps the name of each part to its milliseconds, those of each time together."""
 
     def __init__(self) -> None:
         self.taken: dict[str, float] = {}
@@ -19,5 +19,5 @@ class Laps:
     def lap(self, name: str) -> None:
         """The part called `name` ends now, and the next begins."""
         now = time.perf_counter()
-        self.taken[name] = (now - self._last) * 1000
+        self.taken[name] = self.taken.get(name, 0.0) + (now - self._last) * 1000
         self._last = now
