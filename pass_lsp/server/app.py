@@ -19,7 +19,7 @@ from pass_lsp.server.flow import Flow
 from pass_lsp.server.handlers import HANDLERS, Handler, PassServer, execute_command
 from pass_lsp.server.protocol import Server
 from pass_lsp.server.session import Load, Session
-from pass_lsp.server.settings import SECTION, Layers, section
+from pass_lsp.server.settings import SECTION, Layers, pushed, section
 from pass_lsp.server.transport import GRACE_S, serve_stdio, serve_tcp, take_standard_streams
 from pass_lsp.server.usage import COMMAND
 from pass_lsp.server.watch import exit_after, watch
@@ -96,7 +96,7 @@ def did_change_configuration(ls: PassServer, params: types.DidChangeConfiguratio
     """Settings pushed by the client; one that sends none wants to be asked."""
     workspace = ls.protocol.client_capabilities.workspace
     if params.settings is not None or not (workspace and workspace.configuration):
-        ls.session.reconfigure(section(params.settings))
+        ls.session.reconfigure(pushed(params.settings))
         return
 
     def told(settings: Any, ok: bool) -> None:

@@ -101,6 +101,16 @@ def section(settings: Any) -> Mapping[str, Any]:
     return {key: value for key, value in settings.items() if key not in _OF_THE_CLIENT}
 
 
+def pushed(settings: Any) -> Mapping[str, Any]:
+    """`section` of what a client pushes: eglot sends to each server those of all. No setting of ours is an object."""
+    ours = section(settings).items()
+    return {key: value for key, value in ours if not isinstance(value, dict) or _letters(key) == _letters(SECTION)}
+
+
+def _letters(key: str) -> str:
+    return "".join(filter(str.isalpha, key)).lower()
+
+
 def needs_restart(old: Settings, new: Settings) -> list[str]:
     """The settings that choose the engine, as far as they differ."""
     return sorted(key for key in OF_THE_ENGINE if getattr(old, key) != getattr(new, key))

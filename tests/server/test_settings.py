@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pass_lsp.config import Settings
-from pass_lsp.server.settings import Layers, needs_restart, section
+from pass_lsp.server.settings import Layers, needs_restart, pushed, section
 from tests.server.conftest import Start
 from tests.server.rawlsp import RawClient
 
@@ -121,6 +121,19 @@ def test_a_section_may_be_named_or_bare(sent: Any, taken: Any) -> None:
     assert section(sent) == taken
 
 
+@pytest.mark.parametrize(
+    ("sent", "taken"),
+    [
+        ({"pylsp": {"plugins": {}}}, {}),
+        ({"pylsp": {"plugins": {}}, "pass-lsp": {"model": "m"}}, {"model": "m"}),
+        ({"pylsp": {"plugins": {}}, "model": "m"}, {"model": "m"}),
+        ({"pass_lsp": {"model": "m"}}, {"pass_lsp": {"model": "m"}}),  # of which the user is told
+    ],
+)
+def test_what_a_client_pushes_may_be_for_other_servers(sent: Any, taken: Any) -> None:
+    assert pushed(sent) == taken
+
+
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
     made = layers(tmp_path, "\ufeffdeadline_ms = 1", "\ufeffprompt_tokens = 2")
     assert made.resolved(tmp_path / "root") == Settings(deadline_ms=1, prompt_tokens=2)
@@ -162,6 +175,7 @@ def test_settings_live(start: Start, tmp_path: Path) -> None:
     configure(client, multiLineTokens=88, enabled="yes")
     assert seen(client)["lines"] == 88 and len(said(client)) == 3
     configure(client, enabled="yes")
+    client.notify("workspace/didChangeConfiguration", {"settings": {"pylsp": {"plugins": {}}}})
     assert len(said(client)) == 3
     configure(client, enabled=False)
     assert client.call("pass-lsp/status")["result"]["reason"] == "disabled"
