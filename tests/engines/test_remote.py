@@ -409,6 +409,18 @@ def test_a_prompt_that_was_too_long_is_followed_by_shorter_ones(connect: Connect
         assert sum(each.path == "/v1/models" for each in fake.asked) == 1, "a refused prompt is no reason to look again"
 
 
+def test_that_it_was_too_long_may_be_said_in_the_stream(connect: Connect) -> None:
+    message = "Trying to keep the first 3000 tokens when context the overflows."  # as LM Studio words it
+    with serving(answers({"error": {"message": message}}, done=False)) as fake:
+        engine = connect(fake.url).session("file:///r/a.py")
+        ids = engine.tokenizer("x" * 3000)["input_ids"]
+        with pytest.raises(EngineError, match=r"Trying to keep.*; the next one is shorter"):
+            engine.generate(ids)
+        assert engine.context_length == 600
+        fake.routes["/v1/completions"] = lambda exchange: exchange.stream(fakes.openai_events())
+        assert engine.generate(ids).finish == "eos", "the engine is not left alone"
+
+
 def test_a_cancel_ends_a_silent_server_within_milliseconds(connect: Connect) -> None:
     began = threading.Event()
 

@@ -13,7 +13,8 @@ import httpx2
 from pass_lsp.domain import Judged
 from pass_lsp.engines.remote.answer import Answer, figures_of, values_of
 from pass_lsp.engines.remote.discovery import Peer
-from pass_lsp.engines.remote.wire import DONE, Address, events, failure, refusal, trouble
+from pass_lsp.engines.remote.objects import DONE
+from pass_lsp.engines.remote.wire import Address, events, failure, refusal, trouble
 from pass_lsp.errors import EngineError
 
 TAIL_S = 0.05
@@ -81,7 +82,7 @@ async def _sent(
 
 
 def _hear(event: dict[str, Any], peer: Peer, answer: Answer) -> None:
-    if (error := trouble(event)) is not None:
+    if (error := trouble(event, bool(answer.ids))) is not None:
         raise error
     text, over = peer.adapter.heard(event)
     ids = peer.adapter.ids(event)

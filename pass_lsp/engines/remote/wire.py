@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from pass_lsp.engines.remote.objects import DONE, Objects
 from pass_lsp.errors import ConfigError, EngineError
 
 TOKEN = "PASS_LSP_TOKEN"
@@ -32,9 +33,9 @@ _MAX_BYTES = 8 << 20
 _MAX_FACTS = 64 << 20
 """A large vocabulary is 10 MB."""
 _MAX_ERROR = 1 << 16
-DONE: dict[str, Any] = {}
 _TOO_LONG = re.compile(r"context|too (long|many tokens)|longer than", re.IGNORECASE)
 """In how servers say that a prompt does not fit: each in words of its own."""
+_LONGER_THAN_FITS = "The prompt is longer than the engine's context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,35 +113,20 @@ async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
             "give --engine the base address of one.",
             rest_s=REST_S,
         )
-    rest, total, done = b"", 0, False
+    found, total, done = Objects(by_line="json" in kind), 0, False
     async for chunk in response.aiter_bytes():
         if done:
             continue
         total += len(chunk)
-        *lines, rest = (rest + chunk).split(b"\n")
-        if total > _MAX_BYTES or len(rest) > _MAX_LINE:
-            raise EngineError("The engine sends more than an answer can have; restart it.", rest_s=REST_S)
-        for line in lines:
-            if line.strip() == b"data: [DONE]" or line.strip() == b"data:[DONE]":
-                done, rest = True, b""
-                yield DONE
+        for event in found.read(chunk):
+            yield event
+            if done := event is DONE:
                 break
-            if (event := _event(line)) is not None:
-                yield event
-    if (event := _event(rest)) is not None:
-        yield event
-
-
-def _event(line: bytes) -> dict[str, Any] | None:
-    """What a line holds: comments, names of events and half a line hold nothing."""
-    line = line.strip().removeprefix(b"data:").strip()
-    if not line.startswith(b"{"):
-        return None
-    try:
-        found = json.loads(line.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+        if total > _MAX_BYTES or found.held > _MAX_LINE:
+            raise EngineError("The engine sends more than an answer can have; restart it.", rest_s=REST_S)
+    if not done:
+        for event in found.rest():
+            yield event
 
 
 async def body_of(response: httpx2.Response) -> Any:
@@ -161,9 +147,7 @@ async def refusal(response: httpx2.Response, address: Address) -> EngineError:
     code, rest = response.status_code, _retry_after(response.headers.get("retry-after", ""))
     said = await _said(response)
     if code in (400, 413) and _TOO_LONG.search(said):
-        return EngineError(
-            f"The prompt is longer than the engine's context ({code}{said}); the next one is shorter.", too_long=True
-        )
+        return EngineError(f"{_LONGER_THAN_FITS} ({code}{said}); the next one is shorter.", too_long=True)
     if code in (401, 403):
         sentence = f"The engine refuses access ({code}); set {TOKEN} to its token."
     elif code == 429:
@@ -195,11 +179,14 @@ def failure(error: Exception, address: Address) -> EngineError:
     return EngineError(f"What {where} sends is no HTTP ({type(error).__name__}); check --engine.", rest_s=REST_S)
 
 
-def trouble(event: dict[str, Any]) -> EngineError | None:
-    """The failure that an event in the middle of a stream reports, if it does."""
+def trouble(event: dict[str, Any], begun: bool) -> EngineError | None:
+    """The failure that an event in the middle of a stream reports, if it does; `begun` says that text came before."""
     if event.get("error") is None and event.get("object") != "error":
         return None
-    return EngineError(f"The engine gave up on an answer{_quoted(event)}; see its log.", rest_s=REST_S)
+    said = _quoted(event)
+    if not begun and _TOO_LONG.search(said):  # LM Studio and llama.cpp before 2026 begin the stream before they look
+        return EngineError(f"{_LONGER_THAN_FITS} ({said.lstrip(': ')}); the next one is shorter.", too_long=True)
+    return EngineError(f"The engine gave up on an answer{said}; see its log.", rest_s=REST_S)
 
 
 async def _said(response: httpx2.Response) -> str:
