@@ -38,6 +38,7 @@ _LOAD_S = 600.0
 """A large model is converted at its first load."""
 _AGAIN_S = 60.0
 _POLL_S = 0.05
+_HEALTHY, _NOBODY = 200, 0
 _BIRTH_S = 10.0
 _LONGEST_SOCKET = 100
 """Bytes of a socket's path; systems allow 104 or 108."""
@@ -78,9 +79,6 @@ class SharedEngine:
         report("Waiting for the shared engine")
         try:
             with self._lock:
-                if not self._listens() and not self._alive():
-                    report("Starting the shared engine")
-                    self._start()
                 self._wait(report)
         except filelock.Timeout:
             raise EngineError(f"The shared engine is not ready after {_LOAD_S:.0f} s; see {self._log}.") from None
@@ -135,37 +133,41 @@ class SharedEngine:
         threading.Thread(target=process.wait, daemon=True).start()
 
     def _wait(self, report: Report) -> None:
-        end = time.monotonic() + _LOAD_S
-        while not self._healthy():
-            if not self._alive() and not self._healthy():
-                raise EngineError(
-                    f"The shared engine did not start{self._last_words()}; see {self._log}.", rest_s=_AGAIN_S
-                )
+        """Under the lock: until it answers. It is started once, also where one was still there but about to end."""
+        end, started = time.monotonic() + _LOAD_S, False
+        while (status := self._status()) != _HEALTHY:
+            if status == _NOBODY and not self._alive():
+                if started:
+                    raise EngineError(
+                        f"The shared engine did not start{self._last_words()}; see {self._log}.", rest_s=_AGAIN_S
+                    )
+                report("Starting the shared engine")
+                self._start()
+                started = True
             if time.monotonic() > end:
                 raise EngineError(f"The shared engine is not ready after {_LOAD_S:.0f} s; see {self._log}.")
             time.sleep(_POLL_S)
             report("The shared engine loads its model")
 
     def _healthy(self) -> bool:
-        return self._status() == 200
-
-    def _listens(self) -> bool:
-        return self._status() != 0
+        return self._status() == _HEALTHY
 
     def _status(self) -> int:
-        """What `/health` says; 0 if nobody is there."""
+        """What `/health` says; `_NOBODY` if nobody is there."""
         try:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(str(self.socket))
         except OSError:
-            return 0
+            return _NOBODY
+        # No certificates: reading those of the system takes longer than all else here, and this is asked many times.
+        door = httpx2.HTTPTransport(uds=str(self.socket), verify=False)
         try:
-            with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(self.socket)), timeout=2.0) as client:
+            with httpx2.Client(transport=door, timeout=2.0) as client:
                 return client.get("http://localhost/health").status_code
         except httpx2.TimeoutException:
             return 503
         except httpx2.HTTPError:
-            return 0
+            return _NOBODY
 
     def _alive(self) -> bool:
         """Whether the process that was started last still runs; a number used again has another birth."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
+import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -120,6 +123,35 @@ def test_a_stale_socket_is_removed(share: Share, lives: Path) -> None:
         dead.bind(str(engine.socket))
     engine.ensure()
     assert len(started(lives)) == 1
+
+
+def test_one_that_is_about_to_end_is_followed_by_another(share: Share, lives: Path) -> None:
+    """It was idle: it listens no more, and its process is there for a moment longer."""
+    engine = share()
+    old = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    born = psutil.Process(old.pid).create_time()
+    engine.socket.with_suffix(".pid").write_text(json.dumps([old.pid, born]))
+    said: list[str] = []
+
+    def report(what: str) -> None:
+        said.append(what)
+        if "loads" in what and old.returncode is None:
+            assert "Starting the shared engine" not in said
+            old.communicate()
+
+    engine.ensure(report)
+    assert len(started(lives)) == 1 and said.count("Starting the shared engine") == 1
+
+
+def test_asking_how_it_is_reads_no_certificates(share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = share()
+    engine.ensure()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("takes a tenth of a second, twenty times a second")
+
+    monkeypatch.setattr(ssl, "create_default_context", refuse)
+    engine.ensure()
 
 
 def test_a_dead_engine_is_started_again_once(share: Share, lives: Path) -> None:
