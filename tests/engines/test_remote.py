@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpcore2
+import httpx2
 import pytest
 
 from pass_lsp.completion import complete, complete_document
@@ -21,6 +25,7 @@ from pass_lsp.engines.remote import Address, RemoteEngine, wire
 from pass_lsp.engines.remote import engine as remote
 from pass_lsp.engines.remote import stream as streams
 from pass_lsp.engines.remote.stream import TAIL_S
+from pass_lsp.engines.remote.wire import client_for
 from pass_lsp.errors import ConfigError, EngineError
 from tests.engines import fakes
 from tests.engines.fakes import Connect, Exchange, Fake, Route, serving
@@ -204,6 +209,67 @@ def test_addresses_are_bases_and_hold_no_passwords() -> None:
     with pytest.raises(ConfigError, match="PASS_LSP_TOKEN") as caught:
         Address.of("http://user:secret@host")
     assert "secret" not in str(caught.value)
+
+
+def test_certificates_are_read_only_where_one_can_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    for url in ("https://127.0.0.1:1", "https://host"):
+        with pytest.raises(ConfigError, match=r"SSL_CERT_FILE or SSL_CERT_DIR names cannot be read \(.+\); correct"):
+            client_for(Address.of(url))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("takes a tenth of a second")
+
+    monkeypatch.setattr(httpcore2, "default_ssl_context", refuse)
+    for url in ("http://127.0.0.1:1", "unix:///s"):
+        client_for(Address.of(url))
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:s3cret@127.0.0.1:1", "gopher://me:s3cret@127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_said_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(ConfigError, match="add the host to NO_PROXY") as caught:
+        client_for(Address.of("http://host"))
+    assert "s3cret" not in str(caught.value)
+    client_for(Address.of("http://127.0.0.1:1"))
+
+
+def test_a_proxy_that_lets_nobody_through_is_named(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving({}) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(EngineError, match="does not let through to https://host; correct it, or add the host"):
+            said(connect("https://host"))
+
+
+def test_what_is_wrong_with_tls_is_said(connect: Connect) -> None:
+    with serving({}) as plain, pytest.raises(EngineError, match="does not answer in TLS; write http://"):
+        said(connect(plain.url.replace("http:", "https:")))
+    untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    untrusted.verify_message = "self-signed certificate"
+    error = httpx2.ConnectError("?")
+    error.__context__ = untrusted
+    found = wire.failure(error, Address.of("https://host"))
+    assert str(found) == (
+        "https://host has a certificate that is not trusted here (self-signed certificate); "
+        "name a file with its authority in SSL_CERT_FILE."
+    )
+
+
+def test_an_engine_that_is_dropped_where_another_loop_runs_lets_its_connections_go(connect: Connect) -> None:
+    with serving(fakes.vllm()) as fake:
+        engine = connect(fake.url)
+        assert said(engine) == "a + b"
+
+        async def drop() -> None:
+            engine.close()
+
+        asyncio.run(drop())
+        assert engine._client.is_closed
 
 
 def test_the_token_is_sent_and_its_lack_explained(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,6 +537,8 @@ def test_a_deadline_passes_although_the_server_says_nothing_more(connect: Connec
         (acting(fakes.told({"error": "model crashed"}, 500)), r"failed \(500: model crashed\)"),
         (acting(fakes.told({"error": {"message": "Loading model"}}, 503)), r"not ready \(503: Loading model\)"),
         (acting(fakes.told(["?"], 404)), "knows no completions"),
+        (acting(fakes.told({"error": "no such Host"}, 403)), r"refuses access \(403: no such Host\); check --engine"),
+        (acting(fakes.told("<html>", 413)), r"longer than the engine's context \(413\); the next one is shorter"),
     ],
 )
 def test_what_a_server_does_wrong_is_said_in_one_sentence(

@@ -216,14 +216,18 @@ class Session:
 
 
 def _close(runner: asyncio.Runner, client: httpx2.AsyncClient) -> None:
-    # The collector finds an engine in any thread, also in one whose own loop runs just then.
-    running = asyncio._get_running_loop()
-    asyncio._set_running_loop(None)
-    try:
+    def close() -> None:
         with contextlib.suppress(RuntimeError):  # closed already
             # In the middle of a request it is the process that ends, and with it everything.
             if not runner.get_loop().is_running():
                 runner.run(client.aclose())
                 runner.close()
-    finally:
-        asyncio._set_running_loop(running)
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        close()
+    else:  # garbage is collected anywhere, on another loop's thread too, where none but that one can run
+        thread = threading.Thread(target=close)
+        thread.start()
+        thread.join()

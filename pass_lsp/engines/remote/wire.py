@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -91,14 +92,35 @@ def client_for(address: Address) -> httpx2.AsyncClient:
     headers = {"Accept-Encoding": "identity", "User-Agent": "pass-lsp"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    return httpx2.AsyncClient(
-        base_url=address.base,
-        headers=headers,
-        timeout=httpx2.Timeout(SILENCE_S, connect=CONNECT_S),
-        transport=httpx2.AsyncHTTPTransport(uds=address.socket) if address.socket else None,
-        # A proxy of the environment is for hosts elsewhere.
-        trust_env=not address.local,
-    )
+    verify = _certificates(address)
+    try:
+        return httpx2.AsyncClient(
+            base_url=address.base,
+            headers=headers,
+            timeout=httpx2.Timeout(SILENCE_S, connect=CONNECT_S),
+            verify=verify,
+            transport=httpx2.AsyncHTTPTransport(uds=address.socket, verify=verify) if address.socket else None,
+            # A proxy of the environment is for hosts elsewhere.
+            trust_env=not address.local,
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL):  # whose words hold the proxy's address, a password included
+        raise ConfigError(
+            f"The proxy that the environment names for {address.shown} is of a kind that cannot be used; "
+            "name an http one in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or add the host to NO_PROXY."
+        ) from None
+
+
+def _certificates(address: Address) -> ssl.SSLContext | bool:
+    """Those to trust. Reading them takes a tenth of a second, and without TLS nobody looks at them."""
+    if address.local and not address.base.startswith("https:"):
+        return False
+    try:
+        return httpx2.create_ssl_context()
+    except OSError as error:
+        raise ConfigError(
+            f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read ({error.strerror}); "
+            "correct or unset it."
+        ) from error
 
 
 async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
@@ -146,10 +168,12 @@ async def refusal(response: httpx2.Response, address: Address) -> EngineError:
     """What an error status means, in one sentence with the remedy."""
     code, rest = response.status_code, _retry_after(response.headers.get("retry-after", ""))
     said = await _said(response)
-    if code in (400, 413) and _TOO_LONG.search(said):
+    if code == 413 or (code == 400 and _TOO_LONG.search(said)):
         return EngineError(f"{_LONGER_THAN_FITS} ({code}{said}); the next one is shorter.", too_long=True)
-    if code in (401, 403):
+    if code == 401:
         sentence = f"The engine refuses access ({code}); set {TOKEN} to its token."
+    elif code == 403:
+        sentence = f"The engine refuses access ({code}{said}); check --engine, and whether {TOKEN} is its token."
     elif code == 429:
         sentence = "The engine has too much to do; it is asked again shortly, and more replicas would help."
     elif code in (502, 503, 504):
@@ -170,6 +194,13 @@ async def refusal(response: httpx2.Response, address: Address) -> EngineError:
 def failure(error: Exception, address: Address) -> EngineError:
     """What an error of the connection means."""
     where = address.shown
+    if isinstance(error, httpx2.ProxyError):
+        return EngineError(
+            f"The proxy of the environment does not let through to {where}; correct it, or add the host to NO_PROXY.",
+            rest_s=5 * REST_S,
+        )
+    if broken := _in_tls(error):
+        return EngineError(f"{where} {broken}.", rest_s=5 * REST_S)
     if isinstance(error, httpx2.ConnectTimeout | httpx2.ConnectError):
         return EngineError(f"No engine can be reached at {where}; start it there or correct --engine.", rest_s=REST_S)
     if isinstance(error, httpx2.TimeoutException | TimeoutError):
@@ -177,6 +208,16 @@ def failure(error: Exception, address: Address) -> EngineError:
     if isinstance(error, httpx2.TransportError):
         return EngineError(f"The connection to the engine at {where} broke off; see its log.", lost=True)
     return EngineError(f"What {where} sends is no HTTP ({type(error).__name__}); check --engine.", rest_s=REST_S)
+
+
+def _in_tls(error: BaseException | None) -> str:
+    """What failed of TLS, and the remedy; "" if nothing did."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        said = error.verify_message.rstrip(".")
+        return f"has a certificate that is not trusted here ({said}); name a file with its authority in SSL_CERT_FILE"
+    return "does not answer in TLS; write http:// if it has none" if error is not None else ""
 
 
 def trouble(event: dict[str, Any], begun: bool) -> EngineError | None:
