@@ -22,8 +22,8 @@ def check(request: Request, token: str, local: bool) -> None:
     if local and not is_local(request.headers.get("host", "")):
         raise Refused(403, "The Host header names another machine; address this one as localhost.")
     if token and request.url.path != "/health":
-        given = request.headers.get("authorization", "").encode()
-        if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
             raise Refused(401, "The token is missing or wrong; send it as 'Authorization: Bearer TOKEN'.")
 
 

@@ -95,6 +95,8 @@ class Service:
         headers = {"Retry-After": str(error.retry_s)} if error.retry_s else {}
         if error.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        if error.status == 405:
+            headers["Allow"] = "POST" if counted else "GET, HEAD"
         return JSONResponse(error_body(error), error.status, headers)
 
     # --- what the engine is ------------------------------------------------------------
@@ -138,7 +140,7 @@ class Service:
         return Stream(answer, await answer.first(request))
 
     def _answer(self, engine: Engine, ask: Ask, session: str) -> Answer:
-        prompt_ids = spelled(engine, ask)
+        prompt_ids = spelled(engine, ask, self.limits.max_tokens)
         params = ask.params(self.limits.max_tokens, template_of(engine).stop_ids)
         return Answer(self, engine, ask, prompt_ids, session or uuid.uuid4().hex, params)
 
@@ -219,6 +221,7 @@ class Answer:
                 run = await self._runs.get()
             if isinstance(run, Exception):
                 log.error("An answer broke off.", exc_info=run)
+                self._service.gauges.refused(500)
                 yield _event(error_body(Refused(500, "The engine failed at this request; see its log.")))
             else:
                 text = self._words.push([], last=True)
@@ -253,7 +256,9 @@ class Stream(StreamingResponse):
     """An answer as it comes; whatever ends the response ends the decode, even before the first event is sent."""
 
     def __init__(self, answer: Answer, run: _Run | Generation) -> None:
-        super().__init__(answer.events(run), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        # The second is for nginx, which otherwise collects what is to be seen as it comes.
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(answer.events(run), media_type="text/event-stream", headers=headers)
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

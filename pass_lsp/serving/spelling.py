@@ -18,18 +18,21 @@ def context_length(engine: Engine) -> int:
     return getattr(engine, "context_length", 0)
 
 
-def spelled(engine: Engine, ask: Ask) -> list[int]:
-    """Ids for the request's prompt. Raises `Refused`."""
+def spelled(engine: Engine, ask: Ask, longest: int) -> list[int]:
+    """Ids for the request's prompt; its answer has at most `longest` tokens. Raises `Refused`."""
     length = context_length(engine)
     if isinstance(ask.prompt, list):
         ids = ask.prompt
+        if ask.suffix:
+            raise Refused(400, "A suffix goes with a text; give the prompt as one, or both as ids.", param="suffix")
     else:
         template, tokenizer = template_of(engine), tokenizer_of(engine)
-        if ask.suffix is not None:
-            if SUFFIX not in template.family.layout:
-                raise Refused(400, "This model cannot fill in; leave the suffix out.", param="suffix")
+        fills_in = SUFFIX in template.family.layout
+        if ask.suffix and not fills_in:
+            raise Refused(400, "This model cannot fill in; leave the suffix out.", param="suffix")
+        if ask.suffix is not None and fills_in:
             context = Context(ask.prompt, ask.suffix, Mode.MULTI_LINE)
-            room = max(length - ask.max_tokens, length // 2) if length else 2**20
+            room = max(length - min(ask.max_tokens, longest), length // 2) if length else 2**20
             ids = list(render(context, template, tokenizer, room).token_ids)
         else:
             ids = [*template.bos, *encode(tokenizer, template, ask.prompt)]

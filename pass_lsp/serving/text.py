@@ -13,6 +13,9 @@ class Words:
 
     def __init__(self, tokenizer: Any, stops: Sequence[str] = ()) -> None:
         self._tokenizer, self._stops = tokenizer, tuple(stops)
+        # Something stands before, because some tokenizers drop a first space.
+        self._before: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
+        self._begin = len(self._decoded(self._before))
         self._ids: list[int] = []
         self._given = 0
 
@@ -36,6 +39,9 @@ class Words:
         return new
 
     def _text(self, token_ids: list[int]) -> str:
+        return self._decoded([*self._before, *token_ids])[self._begin :]
+
+    def _decoded(self, token_ids: list[int]) -> str:
         return self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _cut(self, text: str) -> int | None:

@@ -50,26 +50,31 @@ class Refused(PassLspError):
         self.status, self.param, self.retry_s = status, param, retry_s
 
 
+# Of a long list that holds no ids the first is enough: an error for each takes a second.
+_Ids = Annotated[list[int], Field(fail_fast=True)]
+_StopText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
 class Ask(BaseModel):
-    """The body of a completion request, checked."""
+    """The body of a completion request, checked; a description is what an error names as the remedy."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    prompt: str | list[int]
+    prompt: Annotated[str | _Ids, Field(description="a text or a list of token ids")]
     suffix: str | None = None
     max_tokens: Annotated[int, Field(ge=0)] = 16
     temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Field(ge=-1, lt=_WORD)] = 0
     seed: Annotated[int, Field(ge=-_WORD, lt=_WORD)] = 0
-    stop: Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=256)]], Field(max_length=16)] = []
-    stop_token_ids: Annotated[list[int], Field(max_length=64)] = []
+    stop: Annotated[list[_StopText], Field(max_length=16, description="up to 16 texts of 1 to 256 characters")] = []
+    stop_token_ids: Annotated[_Ids, Field(max_length=64, description="up to 64 token ids")] = []
     strategy: Strategy = "auto"
     stream: bool = False
-    n: Annotated[int, Field(ge=1, le=1)] = 1
-    best_of: Annotated[int, Field(ge=1, le=1)] = 1
-    echo: Annotated[bool, Field(le=False)] = False
-    logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
+    n: Annotated[int, Field(ge=1, le=1, description="1: there is one answer")] = 1
+    best_of: Annotated[int, Field(ge=1, le=1, description="1: there is one answer")] = 1
+    echo: Annotated[bool, Field(le=False, description="false: the prompt is not said again")] = False
+    logprobs: Annotated[int | None, Field(ge=0, le=0, description="0: of the tokens alone")] = None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -106,7 +111,9 @@ def asked(body: bytes) -> Ask:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "body"
-        raise Refused(400, f"The member {name!r} cannot be used: {first['msg']}.", param=name) from None
+        wanted = getattr(Ask.model_fields.get(name), "description", None)
+        how = f"; give {wanted}" if wanted else f": {first['msg']}"
+        raise Refused(400, f"The member {name!r} cannot be used{how}.", param=name) from None
 
 
 def error_body(error: Refused) -> dict[str, Any]:

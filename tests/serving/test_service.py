@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pass_lsp.domain import CancelToken, Generation, SamplingParams
 from pass_lsp.engines.local import load_engine
@@ -23,7 +25,9 @@ from pass_lsp.serving.process import tcp
 from pass_lsp.serving.scheduler import QUANTUM
 from pass_lsp.serving.service import Limits
 from pass_lsp.serving.text import Words
+from pass_lsp.serving.wire import Ask, Refused, asked
 from tests.serving.conftest import Counting, Serve, log_prob_of, wait_for
+from tests.test_prompt import tokenizer_of
 
 PROMPT = [20, 21, 22]
 
@@ -83,6 +87,14 @@ def test_half_a_character_waits_for_the_other_half(tokenizer: Any) -> None:
     assert "".join([*pieces, words.push([], last=True)]) == "x = 'é→😀'" and not any("\ufffd" in p for p in pieces)
 
 
+def test_a_first_space_is_said_by_tokenizers_that_drop_it_at_the_head_of_a_text() -> None:
+    tokenizer = tokenizer_of("codellama")
+    ids = tokenizer("x = a + b", add_special_tokens=False)["input_ids"]
+    rest = ids[ids.index(tokenizer.convert_tokens_to_ids("=")) + 1 :]
+    words = Words(tokenizer)
+    assert "".join([*(words.push([i]) for i in rest), words.push([], last=True)]) == " a + b"
+
+
 def test_a_suffix_is_spelled_in_the_models_template(tokenizer: Any, serve: Serve) -> None:
     engine = Counting(tokenizer)
     with serve(engine) as here:
@@ -99,6 +111,13 @@ def test_a_suffix_is_spelled_in_the_models_template(tokenizer: Any, serve: Serve
         ]
         assert ids[-1] == told["markers"]["<|fim_middle|>"]
         assert "\nb\n" in theirs.decode(ids) and "a = " in theirs.decode(ids)
+
+
+def test_a_prompt_is_cut_for_the_longest_answer_that_there_can_be(tokenizer: Any, serve: Serve) -> None:
+    engine = Counting(tokenizer)
+    with serve(engine, Limits(max_tokens=10)) as here:
+        assert here.post({"prompt": "a = 1\n" * 500, "suffix": "\nb\n", "max_tokens": 2000})[0] == 200
+    assert 400 < len(engine.calls[-1]) <= engine.context_length - 10
 
 
 def test_the_embedded_model_is_described_without_transformers() -> None:
@@ -123,6 +142,7 @@ def test_a_model_that_cannot_fill_in_says_so(serve: Serve) -> None:
         status, answer = here.post({"prompt": "a", "suffix": "b"})
         assert status == 400 and answer["error"]["param"] == "suffix"
         assert here.post({"prompt": "a", "max_tokens": 2})[0] == 200
+        assert here.post({"prompt": "a", "suffix": "", "max_tokens": 2})[0] == 200, "there is nothing to fill in"
 
 
 BAD: list[tuple[Any, str | None]] = [
@@ -139,6 +159,7 @@ BAD: list[tuple[Any, str | None]] = [
     ({"prompt": [10**30]}, "prompt"),
     ({"prompt": [20] * 513}, "prompt"),
     ({"prompt": PROMPT, "suffix": 3}, "suffix"),
+    ({"prompt": PROMPT, "suffix": "x"}, "suffix"),
     ({"prompt": PROMPT, "max_tokens": "4"}, "max_tokens"),
     ({"prompt": PROMPT, "max_tokens": -1}, "max_tokens"),
     ({"prompt": PROMPT, "temperature": -1}, "temperature"),
@@ -172,6 +193,53 @@ def test_bad_requests_get_one_sentence_and_harm_nobody(tokenizer: Any, serve: Se
         assert here.post({"prompt": PROMPT, **nulls})[1]["usage"]["completion_tokens"] == 16
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"prompt": ["a"] * 100_000}, "The member 'prompt' cannot be used; give a text or a list of token ids."),
+        ({"prompt": "a", "echo": True}, "The member 'echo' cannot be used; give false: the prompt is not said again."),
+        ({"prompt": "a", "n": 2}, "The member 'n' cannot be used; give 1: there is one answer."),
+        ({"prompt": "a", "stop": 5}, "The member 'stop' cannot be used; give up to 16 texts of 1 to 256 characters."),
+    ],
+    ids=["prompt", "echo", "n", "stop"],
+)
+def test_what_cannot_be_used_is_said_with_what_can(body: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Refused, match=re.escape(sentence)):
+        asked(json.dumps(body).encode())
+
+
+def test_of_a_long_list_that_holds_no_ids_one_error_is_enough() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Ask.model_validate({"prompt": ["a"] * 100_000})
+    assert caught.value.error_count() < 5
+
+
+def test_a_method_that_is_not_taken_is_told_which_are(tokenizer: Any, serve: Serve) -> None:
+    with serve(Counting(tokenizer)) as here:
+        assert here.ask("OPTIONS", "/v1/completions").headers["allow"] == "POST"
+        assert here.ask("DELETE", "/v1/models").headers["allow"] == "GET, HEAD"
+
+
+class Failing(Counting):
+    """Says two tokens and breaks."""
+
+    def generate(self, prompt_ids: Any, params: Any = None, *, on_commit: Any = None, **how: Any) -> Generation:
+        on_commit([20])
+        on_commit([21])
+        raise RuntimeError("out of order")
+
+
+def test_an_answer_that_breaks_off_says_so_and_is_counted(tokenizer: Any, serve: Serve) -> None:
+    with serve(Failing(tokenizer)) as here:
+        *runs, last = here.stream({"prompt": PROMPT})
+        assert [run["choices"][0]["token_ids"] for run in runs] == [[20], [21]]
+        assert last["error"]["code"] == 500 and "out of order" not in last["error"]["message"]
+        assert 'pass_lsp_requests_total{status="500"} 1.0' in here.get("/metrics")[1]
+        assert (
+            here.ask("POST", "/v1/completions", {"prompt": PROMPT, "stream": True}).headers["x-accel-buffering"] == "no"
+        )
+
+
 def test_no_web_page_and_nobody_without_the_token(tokenizer: Any, serve: Serve) -> None:
     body = {"prompt": PROMPT, "max_tokens": 1}
     with serve(Counting(tokenizer)) as here:
@@ -181,6 +249,10 @@ def test_no_web_page_and_nobody_without_the_token(tokenizer: Any, serve: Serve) 
     with serve(Counting(tokenizer), Limits(token="s3cret", local=False)) as here:
         assert here.post(body)[0] == 401 and here.post(body, Authorization="Bearer s3cre")[0] == 401
         assert here.get("/v1/engine")[0] == 401 and here.get("/metrics")[0] == 401
+        assert (
+            here.post(body, Authorization="bearer s3cret")[0] == 200
+            and here.post(body, Authorization="s3cret")[0] == 401
+        )
         assert here.get("/health")[0] == 200
         assert here.post(body, Authorization="Bearer s3cret", Host="gpu.example.org")[0] == 200
         assert here.post(body, Authorization="Bearer s3cret", Origin="null")[0] == 403
