@@ -82,9 +82,6 @@ def app_of(service: Service) -> ASGIApp:
 
 
 async def _served(server: uvicorn.Server, service: Service, listener: socket.socket, idle_s: float) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
     idle = asyncio.ensure_future(_idle(server, service, idle_s)) if idle_s else None
     await server.serve(sockets=[listener])
     if idle is not None:
@@ -99,11 +96,20 @@ async def _idle(server: uvicorn.Server, service: Service, idle_s: float) -> None
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to us: uvicorn raises them again at the end, and a clean end is code 0."""
+    """Ends with a signal, and that is a clean end of code 0: uvicorn's own raises it again."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield
+        def end(*_: object) -> None:
+            self.should_exit = True
+
+        # Not by the event loop, which takes none on Windows.
+        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 # --- where to listen -------------------------------------------------------------------
@@ -114,7 +120,8 @@ def tcp(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name != "nt":  # where it means that two may listen on one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():
             if hasattr(socket, name):  # by the system
@@ -130,6 +137,8 @@ def tcp(host: str, port: int) -> socket.socket:
 @contextlib.contextmanager
 def unix(path: Path) -> Iterator[socket.socket]:
     """A listening socket for this user alone, removed afterwards. Raises `ConfigError`."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise ConfigError("Python has no Unix sockets on this system; give --host and --port instead of --uds.")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if _stale(path):

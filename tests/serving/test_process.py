@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,8 @@ from pass_lsp.cli import options
 from pass_lsp.cli.options import remote_engine
 from pass_lsp.config import Settings
 from pass_lsp.domain import SamplingParams
-from pass_lsp.errors import EngineError
+from pass_lsp.engines.remote import Address
+from pass_lsp.errors import ConfigError, EngineError
 from pass_lsp.server import logs
 from pass_lsp.serving import process
 from pass_lsp.serving.process import _idle
@@ -170,6 +172,51 @@ def test_it_does_not_end_in_the_middle_of_an_answer(tokenizer: Any) -> None:
     asyncio.run(look())
     service.scheduler.close()
     assert server.should_exit
+
+
+def test_a_signal_ends_it_where_event_loops_take_none(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+
+    def none(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", none)
+    before = signal.getsignal(signal.SIGTERM)
+    listener = process.tcp("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/health"
+
+    def end() -> None:
+        def healthy() -> bool:
+            with contextlib.suppress(httpx2.HTTPError):
+                return httpx2.get(url, trust_env=False).status_code == 200
+            return False
+
+        wait_for(healthy)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    process.run(listener, Limits(), lambda: Counting(tokenizer))
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_of_two_engines_on_one_port_the_second_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with process.tcp("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"Cannot listen on 127.0.0.1:{port} .*; choose another"):
+            process.tcp("127.0.0.1", port)
+    monkeypatch.setattr(process.os, "name", "nt")  # where SO_REUSEADDR would let both in
+    with process.tcp("127.0.0.1", 0) as alone:
+        assert alone.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 0
+
+
+def test_where_there_are_no_unix_sockets_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ConfigError, match="no Unix sockets on this system; give --host"), process.unix(tmp_path / "s"):
+        pass
+    with pytest.raises(ConfigError, match="no Unix sockets on this system; give the engine an http"):
+        Address.of("unix:///s")
 
 
 def test_a_model_that_cannot_be_loaded_is_one_sentence_and_a_failure(

@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 import re
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -59,6 +60,8 @@ class Address:
             raise ConfigError(f"The engine's address {url!r} has no usable port; {_EXAMPLE}.") from None
         if "@" in parts.netloc:
             raise ConfigError(f"The engine's address holds a password; put the token into {TOKEN} instead.")
+        if parts.scheme == "unix" and not hasattr(socket, "AF_UNIX"):
+            raise ConfigError("Python has no Unix sockets on this system; give the engine an http:// address.")
         if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:
             return cls("http://localhost", parts.path)
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
