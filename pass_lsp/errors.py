@@ -44,12 +44,14 @@ class EngineError(PassLspError):
     """The remote engine is away, busy, or answers as no engine does; `rest_s` is how long to leave it alone.
 
     `lost` says that the connection ended in mid-answer, so that another replica may know the rest; `too_long` that
-    this prompt was, and a shorter one may be sent at once.
+    this prompt was, and a shorter one may be sent at once; `busy` that the engine is well and has too much to do.
     """
 
-    def __init__(self, message: str, *, rest_s: float = 0.0, lost: bool = False, too_long: bool = False) -> None:
+    def __init__(
+        self, message: str, *, rest_s: float = 0.0, lost: bool = False, too_long: bool = False, busy: bool = False
+    ) -> None:
         super().__init__(message)
-        self.rest_s, self.lost, self.too_long = rest_s, lost, too_long
+        self.rest_s, self.lost, self.too_long, self.busy = rest_s, lost, too_long, busy
 
 
 class TrainError(PassLspError):

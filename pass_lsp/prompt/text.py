@@ -17,7 +17,8 @@ from pass_lsp.prompt.families import FAMILIES, LEFT_TO_RIGHT, SPELT_THERE, Famil
 
 _FIRST_MARKER = 0x110000
 """Behind the last character of Unicode."""
-_ANY_MARKER = r"<[|｜][\w▁ -]{1,40}[|｜]>"
+_ANY_MARKER = r"<[|｜][\w▁ -]{1,40}[|｜]>|<\[?fim[-_]\w{1,10}\]?>"
+"""Also of other families: a server that fills in by itself has a model of its own, and names tell not all."""
 _WRITTEN = {"▁<PRE>": "<PRE> ", "▁<SUF>": " <SUF>", "▁<MID>": " <MID>", "▁<EOT>": "<EOT>"}
 """As their models' authors write them, where that is not the token's own text."""
 _NO_TEXT = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0e-\x1f\x7f]")

@@ -147,13 +147,13 @@ def test_a_server_that_fills_in_gets_both_sides_and_other_files(connect: Connect
 
 
 def test_markers_in_a_users_text_reach_no_server(connect: Connect) -> None:
-    text = "x = '<|fim_<|fim_middle|>middle|> <|im_start|>'\ny = "
+    text = "x = '<|fim_<|fim_middle|>middle|> <|im_start|><fim_<fim-suffix>pad><[fim-middle]>'\ny = "
     for routes in (fakes.vllm(), fakes.llama_cpp(), fakes.ollama("odd:1b")):
         with serving(routes) as fake:
             complete(text, 1, 4, engine=connect(fake.url), path="a.py")
             body = only(fake)
             ours = body["prompt"] if "prompt" in body else body["input_prefix"]
-            assert "x = ' '" in ours and "im_start" not in ours and ours.count("fim_middle") <= 1
+            assert "x = ' '" in ours and ours.count("fim_middle") <= 1
 
 
 def test_kind_template_and_model_can_be_set(connect: Connect) -> None:
@@ -168,6 +168,26 @@ def test_kind_template_and_model_can_be_set(connect: Connect) -> None:
     for wrong in ({"engine_kind": "gpt"}, {"engine_template": "gpt"}):
         with pytest.raises(ConfigError, match="'gpt'; use auto or one of"):
             connect("http://127.0.0.1:1", **wrong)
+
+
+def test_a_server_may_be_told_to_fill_in_by_itself(connect: Connect) -> None:
+    for routes, kind in ((fakes.llama_cpp(), "llamacpp"), (fakes.ollama(), "ollama-insert")):
+        with serving(routes) as fake:
+            engine = connect(fake.url, engine_template="infill")
+            assert said(engine) == "a + b" and engine.peer.adapter.name == kind
+            assert "\0" not in str(only(fake))
+    for routes in (fakes.vllm(), fakes.llama_cpp(infills=False), fakes.ollama(inserts=False)):
+        with serving(routes) as fake, pytest.raises(EngineError, match="cannot fill in by itself; set engine_template"):
+            said(connect(fake.url, engine_template="infill"))
+
+
+def test_one_that_answers_to_every_path_is_no_ollama(connect: Connect) -> None:
+    odd = fakes.told({"error": "Unexpected endpoint or method."})  # as LM Studio says with 200
+    with serving(
+        {**dict.fromkeys(("/v1/engine", "/api/version", "/props"), odd), **answers(*fakes.openai_events())}
+    ) as fake:
+        engine = connect(fake.url)
+        assert said(engine) == "a + b" and engine.peer.adapter.name == "openai"
 
 
 def test_a_socket_serves_as_well(connect: Connect, tmp_path: Path) -> None:
@@ -676,6 +696,10 @@ def test_a_busy_engine_is_left_alone_as_long_as_it_says(connect: Connect) -> Non
         assert len(fake.completions) == 1
         at, _ = engine._resting or (0.0, None)
         assert 25 < at - time.monotonic() <= 30
+        engine._resting = None
+        fake.routes["/v1/completions"] = lambda exchange: exchange.stream(fakes.openai_events())
+        assert said(engine) == "a + b"
+        assert sum(each.path == "/v1/models" for each in fake.asked) == 1, "it was asked again what it is"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ DISCOVERY_S = 20.0
 _SILENCE_S = 4.0
 _OLLAMA_CONTEXT = 4096
 """What Ollama gives a model unless it is told otherwise."""
+_INFILL = "infill"
+"""The template of a server that spells the prompt itself."""
 _OWNERS = {"vllm": VLLM, "sglang": SGLANG, "llamacpp": LLAMA_INFILL, "library": OLLAMA, "organization_owner": LM_STUDIO}
 
 
@@ -107,7 +109,8 @@ class _Asked:
         for owner in (str(model.get("owned_by", "")) for model in models):
             if owner in _OWNERS:
                 return _OWNERS[owner]
-        if isinstance(await self.get("/api/version"), dict):
+        # Some answer 200 to any path, with an error.
+        if isinstance(told := await self.get("/api/version"), dict) and "version" in told:
             return OLLAMA
         if isinstance(props := await self.get("/props"), dict) and "default_generation_settings" in props:
             return LLAMA_INFILL
@@ -144,7 +147,7 @@ class _Asked:
         props = props if isinstance(props, dict) else {}
         settings = props.get("default_generation_settings")
         length = _number(settings, "n_ctx") if isinstance(settings, dict) else 0
-        if self.wishes.kind == "auto" and (self.wishes.template != "auto" or not await self.fills_in()):
+        if self.wishes.kind == "auto" and (self.wishes.template not in ("auto", _INFILL) or not await self.fills_in()):
             adapter = LLAMA_RAW
         return self.spelt(adapter, model, f"{model} {props.get('model_path', '')}", length)
 
@@ -167,16 +170,20 @@ class _Asked:
         info, abilities = shown.get("model_info"), shown.get("capabilities")
         lengths = [v for k, v in info.items() if k.endswith(".context_length")] if isinstance(info, dict) else []
         length = min([_OLLAMA_CONTEXT, *(v for v in lengths if isinstance(v, int) and v > 0)])
-        raw = self.spelt(adapter, model, model, length)
-        inserts = isinstance(abilities, list) and "insert" in abilities
-        knows = raw.tokenizer.family.markers
-        if self.wishes.kind == "auto" and not knows and inserts:
-            return self.spelt(OLLAMA_INSERT, model, model, length)
-        return raw
+        inserts = self.wishes.kind == "auto" and isinstance(abilities, list) and "insert" in abilities
+        unknown = self.wishes.template == "auto" and not self.wishes.speller("", model).family.markers
+        if inserts and (unknown or self.wishes.template == _INFILL):
+            adapter = OLLAMA_INSERT
+        return self.spelt(adapter, model, model, length)
 
     def spelt(self, adapter: Adapter, model: str, named: str, length: int) -> Peer:
         """A peer that keeps its tokenizer to itself."""
-        template = "infill" if adapter.infills else self.wishes.template
+        template = _INFILL if adapter.infills else self.wishes.template
+        if template == _INFILL and not adapter.infills:
+            raise EngineError(
+                f"{self.address.shown} cannot fill in by itself; set engine_template to auto or to a family.",
+                rest_s=REST_S,
+            )
         return Peer(adapter, model, length, self.wishes.speller("" if template == "auto" else template, named))
 
     async def get(self, path: str, body: Mapping[str, Any] | None = None) -> Any:

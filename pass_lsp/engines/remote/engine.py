@@ -8,7 +8,7 @@ Cancelling is closing the connection: every server that is known ends its decode
 
 One request at a time. A connection that breaks off in mid-answer is asked for the rest once
 (another replica may answer), at most once a second; a server that is away or busy is left alone
-for as long as it says, and found anew at the first request after that.
+for as long as it says, and one that was away is found anew at the first request after that.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class RemoteEngine:
         except EngineError as error:
             if error.too_long:
                 raise
-            self._peer = None
+            if not error.busy:  # to find it again costs it questions, and of ours the tokenizer
+                self._peer = None
             failed = self._revived(error)
             self._resting = (time.monotonic() + failed.rest_s, failed)
             if failed is error:

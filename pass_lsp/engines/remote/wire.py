@@ -191,7 +191,7 @@ async def refusal(response: httpx2.Response, address: Address) -> EngineError:
         sentence = f"The engine failed ({code}{said}); see its log."
     else:
         sentence = f"The engine refuses the request ({code}{said}); check --model and the setting engine_kind."
-    return EngineError(sentence, rest_s=rest or REST_S)
+    return EngineError(sentence, rest_s=rest or REST_S, busy=code == 429)
 
 
 def failure(error: Exception, address: Address) -> EngineError:
