@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from pass_lsp.bench.load import Plan, bench_load, rated
 from pass_lsp.bench.traces import Edit, Trace
 from pass_lsp.cli.options import wishes_of
 from pass_lsp.config import Settings
+from pass_lsp.engines.remote import Address
+from pass_lsp.engines.remote.wire import client_for
 from pass_lsp.errors import ConfigError, EngineError
 from tests.engines import fakes
 from tests.engines.fakes import Exchange, Fake, serving
@@ -77,6 +81,25 @@ def test_survivors_of_an_overload_are_no_good_service() -> None:
     assert rated([one, four, row(16, 0.02, 150.0)], 500) == 4, "the one that was quick by chance"
     assert rated([one, row(4, 0.6, 600.0), row(8, 0.7, 90.0, failed=1)], 500) == 1
     assert rated([row(1, 0.0, 0.0)], 500) == 0
+
+
+def test_no_typist_waits_for_the_connection_of_another() -> None:
+    many = 130
+    here = threading.Barrier(many)
+
+    async def all_at_once(url: str) -> list[int]:
+        async with client_for(Address.of(url)) as client:
+            client.timeout = 60.0
+            answers = await asyncio.gather(*(client.get("/v1/models") for _ in range(many)))
+        return [answer.status_code for answer in answers]
+
+    def meet(exchange: Exchange) -> None:
+        here.wait(30)
+        exchange.json({})
+
+    with serving({"/v1/models": meet}) as fake:
+        fake.server.socket.listen(many)
+        assert asyncio.run(all_at_once(fake.url)) == [200] * many
 
 
 def test_it_is_bounded_in_time_whatever_the_server_does() -> None:

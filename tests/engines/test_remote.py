@@ -471,6 +471,27 @@ def test_a_kept_connection_that_the_server_has_closed_is_no_failure(connect: Con
             engine.generate(ids, SamplingParams(1))
 
 
+def test_a_new_connection_that_fails_is_a_failure_behind_any_proxy(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SOCKS has a name of its own for it, and was asked for ever."""
+    asked: list[str] = []
+
+    async def refuse(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.path)
+        assert len(asked) < 9
+        await request.extensions["trace"]("socks.connect_tcp.started", {})
+        raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
+
+    with serving(fakes.vllm()) as fake:
+        engine = connect(fake.url)
+        ids = engine.tokenizer("x")["input_ids"]
+        monkeypatch.setattr(engine._client._transport, "handle_async_request", refuse)
+        with pytest.raises(EngineError, match="broke off"):
+            engine.generate(ids)
+    assert len(asked) == 1
+
+
 def test_a_prompt_that_was_too_long_is_followed_by_shorter_ones(connect: Connect) -> None:
     def strict(exchange: Exchange) -> None:
         tokens = len(exchange.body["prompt"])  # one for each character, as in tables of numbers

@@ -66,7 +66,7 @@ async def _sent(
         made: list[str] = []
 
         async def trace(name: str, _: Any, made: list[str] = made) -> None:
-            if name.startswith("connection.connect_"):
+            if ".connect_" in name:  # of the connection, or of a proxy's
                 made.append(name)
 
         request = client.build_request("POST", path, json=body, headers=headers, extensions={"trace": trace})

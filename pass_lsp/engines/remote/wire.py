@@ -30,6 +30,8 @@ SILENCE_S = 20.0
 """How long a server may say nothing in the middle of an answer."""
 REST_S = 1.0
 LONGEST_REST_S = 60.0
+_MANY = httpx2.Limits()
+"""None: an engine has one connection, `bench load` one for each typist, and none may wait for another's here."""
 _MAX_LINE = 1 << 20
 _MAX_BYTES = 8 << 20
 _MAX_FACTS = 64 << 20
@@ -102,7 +104,8 @@ def client_for(address: Address) -> httpx2.AsyncClient:
             headers=headers,
             timeout=httpx2.Timeout(SILENCE_S, connect=CONNECT_S),
             verify=verify,
-            transport=httpx2.AsyncHTTPTransport(uds=address.socket, verify=verify) if address.socket else None,
+            limits=_MANY,
+            transport=httpx2.AsyncHTTPTransport(verify, uds=address.socket, limits=_MANY) if address.socket else None,
             # A proxy of the environment is for hosts elsewhere.
             trust_env=not address.local,
         )
