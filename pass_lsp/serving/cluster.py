@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -85,8 +86,8 @@ class Replica:
         return response
 
     async def figures(self) -> tuple[str, list[Metric]]:
-        """Its process and what it counted."""
-        return str(os.getpid()), self.service.gauges.families()
+        """Its machine and process, for containers number theirs alike, and what it counted."""
+        return f"{socket.gethostname()}:{os.getpid()}", self.service.gauges.families()
 
     async def check_health(self) -> None:
         """Raises where the engine's thread is dead or stuck; Ray then replaces the replica."""
@@ -166,7 +167,7 @@ class Cluster:
         self._serve.start(http_options={"host": plan.host, "port": plan.port})  # once: later plans find it running
         try:
             self._serve.run(application(plan, token), name=NAME, route_prefix="/")
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # the second of options that Ray itself refuses
             raise ModelError(
                 "The replicas did not start; `ray logs` and `pass-lsp doctor` on their machine say why."
             ) from error

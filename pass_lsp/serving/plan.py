@@ -74,6 +74,8 @@ class Plan:
             raise ConfigError(f"port is {self.port}; use one from 1 to 65535.")
         if min(self.gpus, self.max_queue, self.cpus) < 0:
             raise ConfigError("gpus, cpus or max_queue is negative; use 0 or more.")
+        if self.gpus > 1 and self.gpus % 1:
+            raise ConfigError(f"gpus is {self.gpus:g}; Ray gives a share below 1 or whole ones.")
         if min(self.requests_per_replica, self.max_seconds, self.max_tokens) <= 0:
             raise ConfigError("requests_per_replica, max_seconds or max_tokens is 0 or less; use more.")
 

@@ -62,10 +62,10 @@ class Team:
             return json.loads(response.read())["context_length"]
 
     def figure(self, name: str) -> dict[str, float]:
-        """By replica."""
+        """By the process of a replica."""
         with self.ask("/metrics") as response:
             lines = response.read().decode().splitlines()
-        found = [re.fullmatch(rf'{name}{{replica="(\d+)"}} (\S+)', line) for line in lines]
+        found = [re.fullmatch(rf'{name}{{replica="[^"]+:(\d+)"}} (\S+)', line) for line in lines]
         return {each[1]: float(each[2]) for each in found if each}
 
 

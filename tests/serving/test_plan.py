@@ -40,6 +40,7 @@ def test_a_command_beats_the_file_and_the_file_the_defaults(tmp_path: Path) -> N
         ("port = 0", "port is 0"),
         ("port = 70000", "port is 70000"),
         ("gpus = -0.5", "is negative; use 0 or more"),
+        ("gpus = 1.5", "gpus is 1.5; Ray gives a share below 1 or whole ones"),
         ("max_seconds = 0", "is 0 or less"),
         ("max_tokens = 0", "is 0 or less"),
     ],
