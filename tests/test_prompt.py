@@ -19,6 +19,7 @@ from pass_lsp import prompt
 from pass_lsp.config import Settings
 from pass_lsp.domain import Context, Mode, Snippet
 from pass_lsp.prompt.template import encode
+from pass_lsp.prompt.text import family_of
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 BARS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
@@ -203,6 +204,25 @@ def test_every_row_of_the_table_has_a_snapshot() -> None:
 )  # fmt: skip
 def test_every_model_is_in_one_row(model: str) -> None:
     assert len([family for family in prompt.FAMILIES if model in family.models + ","]) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "family"),
+    [
+        ("qwen2.5-coder /home/me/pass-lsp/models/qwen2.5-coder", "qwen-coder"),
+        ("/srv/codegemma-tests/starcoder2-3b.gguf", "starcoder2"),
+        ("/models/qwen2.5-coder/model.gguf", "qwen-coder"),
+        ("C:\\models\\mellum-4b\\m.gguf", "mellum"),
+        ("x /cache/hub/models--Qwen--Qwen2.5-Coder-0.5B/snapshots/a1b2c3", "qwen-coder"),
+        ("/home/me/pass-lsp/models/llama.gguf", "left-to-right"),
+        ("my-refactored-llama", "left-to-right"),
+        ("smallcloudai/Refact-1_6B-fim", "starcoder"),
+        ("embedded", "pass-lsp"),
+        ("", "left-to-right"),
+    ],
+)
+def test_a_name_counts_and_folders_above_it_do_not(named: str, family: str) -> None:
+    assert family_of(named).name == family
 
 
 FILES = (Snippet("/home/me/project/pkg/one.py", "ONE = 1\n", 1), Snippet("two.py", "def two():\n    ...\n", 0))

@@ -148,7 +148,7 @@ FAMILIES = (
         "StarCoder, StableCode, Refact, Granite code",
         _psm(*_UNDERSCORES),
         ("<|endoftext|>", "<|end_of_text|>", "<filename>", "<reponame>"),
-        named=r"star-?coder|stable-?code|refact|granite.*code",
+        named=r"star-?coder|stable-?code|refact(?!or)|granite.*code",
     ),
     Family("santacoder", "SantaCoder", _psm(*_HYPHENS), ("<|endoftext|>",), named=r"santa-?coder"),
     Family(

@@ -21,12 +21,21 @@ _ANY_MARKER = r"<[|｜][\w▁ -]{1,40}[|｜]>|<\[?fim[-_]\w{1,10}\]?>"
 """Also of other families: a server that fills in by itself has a model of its own, and names tell not all."""
 _WRITTEN = {"▁<PRE>": "<PRE> ", "▁<SUF>": " <SUF>", "▁<MID>": " <MID>", "▁<EOT>": "<EOT>"}
 """As their models' authors write them, where that is not the token's own text."""
+_SNAPSHOT = re.compile(r"/snapshots/\w+/?$")
+"""Below a model's folder in the Hugging Face cache."""
 _NO_TEXT = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
 def family_of(model: str) -> Family:
-    """The family that a model belongs to by its name, left to right if by none."""
-    return next((row for row in FAMILIES if row.named and re.search(row.named, model.lower())), LEFT_TO_RIGHT)
+    """The family that a model belongs to by its name, left to right if by none.
+
+    `model` holds names and paths with spaces between. Of a path what is nearest to its end says more, and
+    only the file and its folder say anything: those above are the user's, and may be called `pass-lsp`.
+    """
+    paths = [re.split(r"[/\\]", _SNAPSHOT.sub("", path)) for path in model.lower().split()]
+    names = [parts[-depth:][0] for depth in (1, 2) for parts in paths]
+    rows = (row for name in names for row in FAMILIES if row.named and re.search(row.named, name))
+    return next(rows, LEFT_TO_RIGHT)
 
 
 def family_named(name: str) -> Family:
