@@ -11,10 +11,6 @@ from tokenizers import Tokenizer
 
 from pass_lsp.errors import EngineError
 
-_ODD = EngineError(
-    "The engine's tokenizer cannot be read here; give engine and editor the same version of pass-lsp.", rest_s=10.0
-)
-
 
 @dataclass(frozen=True, slots=True)
 class _Added:
@@ -45,7 +41,10 @@ class Vocabulary:
         try:
             return cls(str(source))
         except Exception as error:  # the library raises bare ones
-            raise _ODD from error
+            raise EngineError(
+                "The engine's tokenizer cannot be read here; give engine and editor the same version of pass-lsp.",
+                rest_s=10.0,
+            ) from error
 
     def __call__(self, text: str, add_special_tokens: bool = False, verbose: bool = False) -> dict[str, list[int]]:
         """Ids of a text."""

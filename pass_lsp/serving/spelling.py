@@ -12,6 +12,9 @@ from pass_lsp.prompt.families import SUFFIX
 from pass_lsp.prompt.template import encode
 from pass_lsp.serving.wire import MODEL_ID, Ask, Refused
 
+_A_TOKEN = 32
+"""Characters that no token of code holds on average."""
+
 
 def context_length(engine: Engine) -> int:
     """Of the model, in tokens; 0 where it has none."""
@@ -31,8 +34,9 @@ def spelled(engine: Engine, ask: Ask, longest: int) -> list[int]:
         if ask.suffix and not fills_in:
             raise Refused(400, "This model cannot fill in; leave the suffix out.", param="suffix")
         if ask.suffix is not None and fills_in:
-            context = Context(ask.prompt, ask.suffix, Mode.MULTI_LINE)
             room = max(length - min(ask.max_tokens, longest), length // 2) if length else 2**20
+            near = room * _A_TOKEN  # what is further away is cut anyway, and a MiB takes seconds to cut
+            context = Context(ask.prompt[-near:], ask.suffix[:near], Mode.MULTI_LINE)
             ids = list(render(context, template, tokenizer, room).token_ids)
         else:
             ids = [*template.bos, *encode(tokenizer, template, ask.prompt)]

@@ -24,7 +24,8 @@ number for each of the ids, by the model's own law at temperature 1. The last ev
 `length`) and `pass_lsp`: `finish`, `forwards`, `drafted`, `accepted`, `cached_tokens`, `prefilled_tokens`.
 
 Errors are `{"error": {"message", "type", "param", "code"}}`: 400 malformed, 401 token, 403 Origin or Host, 404, 405,
-413 too large, 429 queue full and 503 loading (both with Retry-After). A failure in mid-stream is such an event.
+408 a body that does not come, 413 too large, 429 queue full, 500, 503 loading or stuck (this and 429 with Retry-After).
+A failure in mid-stream is such an event.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,16 @@ def test_a_tokenizer_that_cannot_be_read_is_said(connect: Callable[[str], Remote
         fake = serving({"/v1/engine": told({**FACTS, "tokenizer": odd})})
         with fake as there, pytest.raises(EngineError, match="the same version of pass-lsp"):
             assert connect(there.url).tokenizer
+
+
+def test_what_is_said_again_and_again_keeps_nothing() -> None:
+    """An error that was made once grew with each time that it was raised, and held what could not be read."""
+    depths = []
+    for _ in range(3):
+        with pytest.raises(EngineError) as caught:
+            Vocabulary.of({"tokenizer": "no json"})
+        depths.append(len(list(traceback.walk_tb(caught.value.__traceback__))))
+    assert len(set(depths)) == 1
 
 
 def test_it_is_ours_on_a_socket_too(connect: Callable[[str], RemoteEngine], tokenizer: Any, tmp_path: Path) -> None:

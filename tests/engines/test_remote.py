@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpcore2
 import httpx2
 import pytest
+from httpcore2._async import http11
 
 from pass_lsp.completion import complete, complete_document
 from pass_lsp.config import Settings
@@ -448,6 +450,19 @@ def test_answers_that_end_by_themselves_share_a_connection(connect: Connect, mon
         wait_at_most(TAIL_S, monkeypatch)
         assert engine.generate(ids).finish == "eos", "waits for a server that does not end its stream"
         late.set()
+
+
+def test_who_thinks_for_a_moment_finds_the_connection_again(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(answers(*fakes.openai_events())) as fake:
+        engine = connect(fake.url)
+        ids = engine.tokenizer("x")["input_ids"]
+        assert engine.generate(ids).finish == "eos"
+        real = time.monotonic
+        for later_s, connections in ((40.0, 1), (100.0, 2)):
+            clock = SimpleNamespace(monotonic=lambda later_s=later_s: real() + later_s)
+            monkeypatch.setattr(http11, "time", clock)
+            assert engine.generate(ids).finish == "eos"
+            assert len({each.handler.client_address for each in fake.completions}) == connections
 
 
 def test_a_kept_connection_that_the_server_has_closed_is_no_failure(connect: Connect) -> None:

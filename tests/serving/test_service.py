@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pass_lsp.domain import CancelToken, Generation, SamplingParams
+from pass_lsp.domain import CancelToken, Context, Generation, SamplingParams
 from pass_lsp.engines.local import load_engine
-from pass_lsp.serving import scheduler
+from pass_lsp.prompt import render
+from pass_lsp.serving import scheduler, spelling
 from pass_lsp.serving.guard import is_local
 from pass_lsp.serving.process import tcp
 from pass_lsp.serving.scheduler import QUANTUM
@@ -118,6 +119,23 @@ def test_a_prompt_is_cut_for_the_longest_answer_that_there_can_be(tokenizer: Any
     with serve(engine, Limits(max_tokens=10)) as here:
         assert here.post({"prompt": "a = 1\n" * 500, "suffix": "\nb\n", "max_tokens": 2000})[0] == 200
     assert 400 < len(engine.calls[-1]) <= engine.context_length - 10
+
+
+def test_of_a_large_file_what_is_near_the_cursor_is_looked_at(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Context] = []
+
+    def watched(context: Context, *given: Any) -> Any:
+        seen.append(context)
+        return render(context, *given)
+
+    monkeypatch.setattr(spelling, "render", watched)
+    line = "    result = compute(value, other)\n"
+    for count in (1000, 15_000):
+        ask = Ask(prompt=f"{line * count}x = ", suffix=f"\n{line * count}")
+        assert len(spelling.spelled(Counting(tokenizer), ask, 16)) <= Counting.context_length
+    few, many = seen
+    assert len(many.prefix) == len(few.prefix) > 4 * Counting.context_length
+    assert many.prefix.endswith("x = ") and many.suffix == few.suffix
 
 
 def test_the_embedded_model_is_described_without_transformers() -> None:

@@ -30,8 +30,9 @@ SILENCE_S = 20.0
 """How long a server may say nothing in the middle of an answer."""
 REST_S = 1.0
 LONGEST_REST_S = 60.0
-_MANY = httpx2.Limits()
-"""None: an engine has one connection, `bench load` one for each typist, and none may wait for another's here."""
+_MANY = httpx2.Limits(keepalive_expiry=55.0)
+"""As many as there are: `bench load` has one for each typist, and none may wait for another's here. Who thinks for a
+moment finds his again: servers and load balancers close after 60 seconds and more, and then another one is made."""
 _MAX_LINE = 1 << 20
 _MAX_BYTES = 8 << 20
 _MAX_FACTS = 64 << 20
