@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from tqdm import tqdm
 
@@ -137,8 +138,8 @@ class _Desk:
                 await asyncio.sleep(rng.uniform(*_THINK_S) / self.plan.speed)
                 trace = rng.choice(traces)
                 for text, edit, gap_s in _keys(trace, self.plan.speed):
-                    if running is not None:
-                        running.cancel()
+                    if running is not None and not running.cancel() and not running.cancelled():
+                        running.result()  # a fault here is no answer
                     if gap_s > self.plan.wait_ms / 1000:
                         running = asyncio.create_task(self.ask(text, edit.cursor, f"{number} {trace.name}"))
                     await asyncio.sleep(gap_s)
@@ -155,7 +156,7 @@ class _Desk:
         began, heard = time.perf_counter(), list[float]()
         answer = self.answer(heard)
         try:
-            await stream(self.client, self.address, self.peer, ids, answer, session.replace("/", "-"))
+            await stream(self.client, self.address, self.peer, ids, answer, quote(session, safe=""))
         except asyncio.CancelledError:
             self.tally.cancelled += 1
             self.tally.thrown_away += len(answer.pieces)

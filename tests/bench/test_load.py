@@ -7,12 +7,14 @@ import json
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pass_lsp import cli
+from pass_lsp.bench import load
 from pass_lsp.bench.load import Plan, bench_load, rated
 from pass_lsp.bench.traces import Edit, Trace
 from pass_lsp.cli.options import wishes_of
@@ -49,6 +51,22 @@ def test_requests_are_answered_counted_and_carry_a_session_a_typist() -> None:
         assert len({each.headers["x-session-id"] for each in fake.completions}) == 3
         prompt = fake.completions[0].body["prompt"]
         assert "x = a" in prompt and "\ny = 2" in prompt
+
+
+def test_a_trace_may_be_called_as_it_likes() -> None:
+    with serving(fakes.vllm()) as fake:
+        row = measured(fake, replace(SLOW, name="für/é→\n.txt"), seconds=1.4)["rows"][0]
+        assert row["requests"] >= row["answers"] > 0
+        assert len({each.headers["x-session-id"] for each in fake.completions}) == 1
+
+
+def test_a_fault_here_is_not_taken_for_slow_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(load, "stream", broken)
+    with serving(fakes.vllm()) as fake, pytest.raises(ZeroDivisionError):
+        measured(fake, SLOW, seconds=1.4)
 
 
 def test_a_key_cancels_what_the_last_one_asked() -> None:
