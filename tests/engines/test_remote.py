@@ -183,6 +183,13 @@ def test_a_server_may_be_told_to_fill_in_by_itself(connect: Connect) -> None:
             said(connect(fake.url, engine_template="infill"))
 
 
+def test_whoever_gives_no_tokenizer_is_sent_no_ids(connect: Connect) -> None:
+    with serving(fakes.vllm()) as fake:
+        with pytest.raises(EngineError, match="is no engine of pass-lsp; set engine_kind to auto"):
+            said(connect(fake.url, engine_kind="pass-lsp"))
+        assert not fake.completions
+
+
 def test_one_that_answers_to_every_path_is_no_ollama(connect: Connect) -> None:
     odd = fakes.told({"error": "Unexpected endpoint or method."})  # as LM Studio says with 200
     with serving(

@@ -87,6 +87,10 @@ class _Asked:
             ours = await self.get("/v1/engine")
             if isinstance(ours, dict) and "tokenizer" in ours:
                 return await self.ours(ours)
+            if kind == OURS.name:  # which is sent ids, and no other takes those of characters
+                raise EngineError(
+                    f"{self.address.shown} is no engine of pass-lsp; set engine_kind to auto.", rest_s=5 * REST_S
+                )
         models = _models(await self.get("/v1/models"))
         adapter = ADAPTERS[kind] if kind != "auto" else await self.kind_of(models)
         model = self.chosen(models)
