@@ -51,9 +51,11 @@ def test_empty_lines_may_be_missing_between_objects_and_at_the_end() -> None:
     assert read(f"data: {SAID[0]}\ndata: [DONE]", 4) == [ONE, {}]
 
 
-def test_objects_one_a_line_are_read_without_fields() -> None:
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json", "text/event-stream"])
+def test_lines_and_events_are_told_by_what_they_are(kind: str) -> None:
     for end in ("\n", "\r\n"):
-        assert read(f"{SAID[0]}{end}data: x{end}{SAID[1]}", 3, "application/x-ndjson") == [ONE, TWO]
+        assert read(f"{SAID[0]}{end}x{end} {SAID[1]}", 3, kind) == [ONE, TWO]
+        assert read(f"data: {SAID[0]}{end}{end}data: [DONE]{end}{end}", 3, kind) == [ONE, {}]
 
 
 def test_an_error_may_be_a_field_of_its_own() -> None:

@@ -2,6 +2,7 @@
 
 Events are read as the HTML standard says (9.2.6, "Interpreting an event stream"), except that one whose first
 line is a whole object does not wait for the empty line behind it: many servers leave that out at the end, some always.
+Which of the two it is shows in each line: servers are not to be trusted with the type of their content.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Objects:
-    """What came so far and is not yet an object; `by_line` says that there are no events, only lines."""
+    """What came so far and is not yet an object."""
 
-    def __init__(self, *, by_line: bool) -> None:
-        self._by_line, self._first = by_line, True
+    def __init__(self) -> None:
+        self._first = True
         self._bytes = bytearray()
         self._data: list[bytes] = []
 
@@ -49,7 +50,7 @@ class Objects:
     def _in(self, line: bytes) -> Iterator[dict[str, Any]]:
         if self._first:
             self._first, line = False, line.removeprefix(_BYTE_ORDER_MARK)
-        if self._by_line or line.startswith(b"{"):
+        if line.lstrip().startswith(b"{"):
             found = _object(line)
         elif not line:
             found, self._data = _object(b"\n".join(self._data)), []

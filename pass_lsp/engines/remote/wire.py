@@ -142,7 +142,7 @@ async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
             "give --engine the base address of one.",
             rest_s=REST_S,
         )
-    found, total, done = Objects(by_line="json" in kind), 0, False
+    found, total, done = Objects(), 0, False
     async for chunk in response.aiter_bytes():
         if done:
             continue
