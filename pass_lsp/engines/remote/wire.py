@@ -160,7 +160,7 @@ async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
 
 async def body_of(response: httpx2.Response) -> Any:
     """The JSON of a short answer, None if it is none."""
-    read = b""
+    read = bytearray()  # of bytes all would be copied with each chunk: seconds for the tokenizer of a large model
     async for chunk in response.aiter_bytes():
         read += chunk
         if len(read) > _MAX_FACTS:
