@@ -598,6 +598,36 @@ def test_scan(text: str, language: str, expected: tuple[str, str, str, bool]) ->
     assert (state.brackets, state.surplus, state.string, state.comment) == expected
 
 
+@pytest.mark.parametrize(
+    ("language", "line"),
+    [
+        ("c", r"/* C:\dir\*/"),
+        ("html", r"<!-- a \-->"),
+        ("c", "f(10'000);"),
+        ("cpp", 'f(R"(\n{\n)");'),
+        ("csharp", r"""F(@"C:\dir\");"""),
+        ("csharp", r"""F($@"C:\{dir}\", @$"C:\{dir}\");"""),
+        ("dockerfile", "RUN (curl http://a/#b)"),
+        ("haskell", "f' x' = g ('\"')"),
+        ("javascript", r"s.replace(/\(/, s.split(/\"/), /\//g)"),
+        ("julia", "f(A' * x, '(')"),
+        ("julia", "#= it's (\n=# y"),
+        ("less", "a { b: url(http://c) }"),
+        ("lua", r"f([[C:\]], [=[a ]] ' \]=])"),
+        ("lua", "--[=[ it's ]] (\n]=] f()"),
+        ("makefile", r"a = $(shell echo \#)"),
+        ("ruby", r"f(/#{a}\(/)"),
+        ("rust", r"""f(r"C:\", r#"a " b"#, '(', 'a')"""),
+        ("scss", "@import url(//a/b);"),
+        ("shellscript", r"echo 'it'\''s' don\'t \" \( $'it\'s'"),
+        ("toml", r"""a = ['C:\dir\', '''a\''']"""),
+    ],
+)
+def test_what_a_language_spells_in_its_own_way_leaves_nothing_open(language: str, line: str) -> None:
+    state = scan(f"{line}\n", lexis_of(language))
+    assert state.plain and not state.surplus, state
+
+
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(["a", "(", ")", "'", '"', "#", "\n", " ", "[", "]"])).map("".join), st.data())
 def test_scan_can_be_resumed(text: str, data: st.DataObject) -> None:

@@ -7,7 +7,8 @@ row is trimmed by lines and indented like C; text of no language counts as prose
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from pass_lsp.documents.scan import Lexis
@@ -57,14 +58,24 @@ _QUOTES = (('"', '"'), ("'", "'"))
 _DOUBLE = (('"', '"'),)
 _SLASHES = (("/*", "*/"),)
 _CASE = r"|^\s*(?:case\b.*|(?:default|public|private|protected)\s*):$"
-_C = Lexis(("//",), _QUOTES, _SLASHES, opens=r"\{$" + _CASE)
+
+
+def _inert(form: str, marks: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Marks that open nothing where they stand as `form` says: strings that are closed as soon as they are open."""
+    return tuple((form.format(mark), "") for mark in marks)
+
+
+_ESCAPED = _inert("\\{}", "()[]{}\"'`/#")
+"""What a backslash outside strings makes plain, in patterns between slashes and in shells."""
+_REGEXES = _ESCAPED + _inert("/{}/", "\"'`")
+_CHARACTERS = _inert("'{}'", '()[]{}"')
+"""Where an apostrophe alone is no quote."""
+_C = Lexis(("//",), (*_QUOTES, *_inert("{}'", "0123456789")), _SLASHES, opens=r"\{$" + _CASE)  # 10'000
 _HASH = Lexis(("#",), _QUOTES, long=frozenset("\"'"))
 _PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
 _UNKNOWN = Language("", lexis=Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), opens=r"[{:]$"))
 _NOTHING = Language("", lexis=_PROSE)
 
-_REGEXES = tuple((f"/{mark}/", "") for mark in "\"'`")
-"""A quote alone between slashes opens nothing: as a string that is closed as soon as it is open."""
 _JS = Lexis(
     ("//",), (*_QUOTES, ("`", "`"), *_REGEXES), _SLASHES, frozenset("`"), opens=r"\{$|=>$" + _CASE,
     defines=r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?(?:function|class|interface|enum|namespace)",
@@ -93,7 +104,7 @@ _PYTHON = Lexis(
     parts="elif|else|except|finally",
 )
 _RUBY = Lexis(
-    ("#",), (*_QUOTES, *_REGEXES), long=frozenset("\"'"),
+    ("#",), (*_QUOTES, *_REGEXES), long=frozenset("\"'"), apart=True,  # no comment is in /#{name}/
     heredoc=r"(?<!<)<<(?:[-~]|(?=[A-Z\"']))",  # `class <<self` begins none
     opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
@@ -140,9 +151,10 @@ LANGUAGES = (
         "type_declaration", modules=Modules(r'^\s*(?:import\s+)?(?:\w+\s+)?"(?P<path>[\w.\-/]+)"', "/", ("{}/*.go",)),
     ),
     Language(
-        # An apostrophe is a lifetime in Rust far more often than it is a character that needs care, as `'"'` does.
+        # An apostrophe is a lifetime in Rust far more often than it is a character that needs care.
         "rust", "rs", "rs", "tree_sitter_rust",
-        Lexis(("//",), (*_DOUBLE, ("'\"'", "")), _SLASHES, frozenset('"'), opens=r"\{$|=>$",
+        Lexis(("//",), (*_DOUBLE, ('r"', '"'), ('r#"', '"#'), *_CHARACTERS), _SLASHES,
+              frozenset(('"', 'r"', 'r#"')), frozenset(('r"', 'r#"')), opens=r"\{$|=>$",
               defines=r"(?:pub(?:\([^)]*\))?\s+)?(?:async\s+)?(?:unsafe\s+)?(?:fn|impl|struct|enum|trait|mod)"),
         "use_declaration extern_crate_declaration", "function_item macro_definition",
         "impl_item trait_item mod_item struct_item enum_item",
@@ -162,13 +174,15 @@ LANGUAGES = (
         modules=_C_MODULES,
     ),
     Language(
-        "cpp", "cc cpp cxx hpp hh hxx", "c++ cuda-cpp", "tree_sitter_cpp", _C,
+        "cpp", "cc cpp cxx hpp hh hxx", "c++ cuda-cpp", "tree_sitter_cpp",
+        replace(_C, strings=(*_C.strings, ('R"(', ')"')), long=frozenset(('R"(',)), raw=frozenset(('R"(',))),
         "preproc_include using_declaration", "function_definition lambda_expression",
         "class_specifier struct_specifier namespace_definition", "template_declaration", modules=_C_MODULES,
     ),
     Language(
-        "csharp", "cs", "c#", "tree_sitter_c_sharp", Lexis(("//",), (('"""', '"""'), *_QUOTES), _SLASHES,
-                                                         frozenset(('"""',)), opens=r"\{$|=>$" + _CASE),
+        "csharp", "cs", "c#", "tree_sitter_c_sharp",
+        Lexis(("//",), (('"""', '"""'), *_QUOTES, ('@"', '"'), ('@$"', '"')), _SLASHES,
+              frozenset(('"""', '@"', '@$"')), frozenset(('@"', '@$"')), opens=r"\{$|=>$" + _CASE),
         "using_directive file_scoped_namespace_declaration",
         "method_declaration constructor_declaration property_declaration local_function_statement lambda_expression",
         "class_declaration interface_declaration struct_declaration record_declaration enum_declaration "
@@ -190,7 +204,8 @@ LANGUAGES = (
     ),
     Language(
         "lua", "lua", "", "tree_sitter_lua",
-        Lexis(("--",), (("[[", "]]"), *_QUOTES), (("--[[", "]]"),), frozenset(("[[",)),
+        Lexis(("--",), (("[[", "]]"), ("[=[", "]=]"), *_QUOTES), (("--[[", "]]"), ("--[=[", "]=]")),
+              frozenset(("[[", "[=[")), frozenset(("[[", "[=[")),
               opens=r"\b(?:then|do|else|repeat)$|\bfunction\s*+[\w.:]*\s*\([^()]*\)$", defines=r"(?:local\s+)?function",
               closes="end|until", parts="else|elseif"),
         "", "function_declaration function_definition", "",
@@ -198,7 +213,8 @@ LANGUAGES = (
     ),
     Language(
         "shellscript", "sh bash zsh ksh", "sh bash zsh", "tree_sitter_bash",
-        Lexis(("#",), _QUOTES, long=frozenset("\"'"), raw=frozenset("'"), apart=True, heredoc=r"(?<!<)<<-?",
+        Lexis(("#",), (*_QUOTES, ("$'", "'"), *_ESCAPED), long=frozenset(('"', "'", "$'")), raw=frozenset("'"),
+              apart=True, heredoc=r"(?<!<)<<-?",
               opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
               defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac", parts="then|else|elif|do"),
         "", "function_definition", "",
@@ -213,7 +229,8 @@ LANGUAGES = (
         "css", "css", "", "tree_sitter_css", Lexis((), _QUOTES, _SLASHES, opens=r"\{$"),
         "import_statement charset_statement", "rule_set keyframes_statement", "media_statement supports_statement",
     ),
-    Language("scss", "scss", "", "", Lexis(("//",), _QUOTES, _SLASHES, opens=r"\{$")),
+    *(Language(name, name, "", "", Lexis(("//",), _QUOTES, _SLASHES, apart=True, opens=r"\{$"))  # url(http://…)
+      for name in ("scss", "less")),
     Language("sql", "sql", "", "tree_sitter_sql", _SQL, "", "statement", flat=True),
     Language("json", "json", "", "tree_sitter_json", Lexis((), _DOUBLE, opens=r"[{\[]$"), folds="object array"),
     Language("jsonc", "jsonc json5", "", "tree_sitter_json", Lexis(("//",), _DOUBLE, _SLASHES), folds="object array"),
@@ -225,7 +242,7 @@ LANGUAGES = (
     Language(
         "toml", "toml", "", "tree_sitter_toml",
         Lexis(("#",), (('"""', '"""'), ("'''", "'''"), *_QUOTES), long=frozenset(('"""', "'''")),
-              opens=r"^\s*\[.*\]$"),
+              raw=frozenset(("'''", "'")), opens=r"^\s*\[.*\]$"),
         folds="table table_array_element", flat=True,
     ),
     Language(
@@ -233,16 +250,20 @@ LANGUAGES = (
                                                                  opens=r"^\s*(?:```|~~~)\S*$"),
         folds="section fenced_code_block", flat=True,
     ),
-    Language("makefile", "mk /makefile /gnumakefile", "", "", Lexis(("#",), opens=r":.*$")),
-    Language("dockerfile", "dockerfile /dockerfile", "", "", Lexis(("#",), _QUOTES, opens=r"\\$")),
+    Language("makefile", "mk /makefile /gnumakefile", "", "", Lexis(("#",), _inert("\\{}", "#"), opens=r":.*$")),
+    Language("dockerfile", "dockerfile /dockerfile", "", "", Lexis(("#",), _QUOTES, apart=True, opens=r"\\$")),
     Language("r", "r", "", "", _HASH),
-    Language("julia", "jl", "", "", _HASH),
+    Language(  # an apostrophe transposes
+        "julia", "jl", lexis=Lexis(("#",), (('"""', '"""'), *_DOUBLE, *_CHARACTERS), (("#=", "=#"),),
+                                   frozenset(('"""', '"'))),
+    ),
     Language("kotlin", "kt kts", "", "", _C),
     Language("swift", "swift", "", "", _C),
     Language("scala", "scala", "", "", _C),
     Language("zig", "zig", "", "", _C),
     Language(
-        "haskell", "hs", lexis=Lexis(("--",), _DOUBLE, (("{-", "-}"),), indented=True, opens=r"(?:=|where|do|of)$")
+        "haskell", "hs", lexis=Lexis(("--",), (*_DOUBLE, *_CHARACTERS), (("{-", "-}"),), indented=True,
+                                     opens=r"(?:=|where|do|of)$"),
     ),
     *(Language(name, files, "", "", _PROSE) for name, files in
       (("plaintext", "txt"), ("restructuredtext", "rst"), ("latex", "tex"), ("xml", "xml"))),

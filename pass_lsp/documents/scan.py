@@ -150,7 +150,8 @@ def _string_end(text: str, at: int, mark: str, lexis: Lexis) -> int:
     """The end of the string or block comment that `mark` opened before `at`, -1 if it stays open."""
     block = dict(lexis.blocks).get(mark)
     close = block or dict(lexis.strings).get(mark, mark)
-    for match in _ends(close, bool(block) or mark in lexis.long, mark in lexis.raw).finditer(text, at):
+    # Nothing is escaped in a comment.
+    for match in _ends(close, bool(block) or mark in lexis.long, bool(block) or mark in lexis.raw).finditer(text, at):
         if not match.group().startswith("\\"):
             return match.end()
     return -1
