@@ -249,6 +249,20 @@ def test_a_file_that_is_too_large(run: Run, tmp_path: Path) -> None:
     assert "10 MB" in explained(run("complete", "large.py:1:1"))
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="a device of Unix")
+def test_a_file_without_an_end(run: Run) -> None:
+    assert "10 MB" in explained(run("complete", "/dev/zero:1:1"))
+
+
+def test_letters_that_the_output_lacks_are_spelled(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.TextIOWrapper(io.BytesIO(), "cp1252")  # as on Windows
+    monkeypatch.setattr(sys, "stdout", pipe)
+    done = run("doctor", "--model", "no/such/folder")
+    assert (done.code, done.err) == (1, "")
+    pipe.seek(0)
+    assert "cannot be loaded  \\u2192 There is no model directory" in pipe.read()
+
+
 def test_what_nobody_expected_is_a_sentence_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(error: Exception) -> Callable[[str], object]:
         def stat(place: str) -> object:

@@ -6,6 +6,7 @@ imports happen inside commands, so that `--version` and `--help` stay instant.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
@@ -51,6 +52,9 @@ def root(
 
 def main() -> None:
     """Run the command line; every failure ends in one sentence on stderr and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A pipe on Windows and a bare locale have few letters; what they lack is spelled, as on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="pass-lsp")
     except Exception as error:

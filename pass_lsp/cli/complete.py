@@ -85,13 +85,15 @@ def _place(text: str) -> tuple[Document, int]:
     assert match is not None
     path, line, column = Path(match[1]), int(match[2]), int(match[3])
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(
-                f"{path} is larger than {MAX_FILE_BYTES // 1_000_000} MB; completion is meant for source files."
-            )
-        content = path.read_bytes().decode("utf-8-sig", "replace")
+        with path.open("rb") as file:
+            found = file.read(MAX_FILE_BYTES + 1)  # a pipe and a device do not say how long they are
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    if len(found) > MAX_FILE_BYTES:
+        raise ConfigError(
+            f"{path} is larger than {MAX_FILE_BYTES // 1_000_000} MB; completion is meant for source files."
+        )
+    content = found.decode("utf-8-sig", "replace")
     whole = path.absolute()
     document = Document(whole.as_uri(), content, language=language_of(str(path), ""), path=whole.as_posix())
     if not 1 <= line <= document.line_count:
