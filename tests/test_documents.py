@@ -158,6 +158,13 @@ def test_paths_of_uris(uri: str, path: str) -> None:
     assert path_of(uri) == path
 
 
+@pytest.mark.parametrize("uri", ["file:///c%3A/a%20b/%C3%A9.py", "file:///C:/a%20b/%C3%A9.py"])
+def test_paths_of_uris_on_windows(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    # What `url2pathname` is there; VS Code escapes the colon.
+    monkeypatch.setattr("pass_lsp.documents.store.url2pathname", pytest.importorskip("nturl2path").url2pathname)
+    assert path_of(uri) == "C:\\a b\\é.py"
+
+
 def test_the_store_knows_what_was_used_last_and_where_it_was_edited() -> None:
     store = DocumentStore()
     for name in "abc":

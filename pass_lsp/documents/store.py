@@ -102,6 +102,7 @@ def path_of(uri: str) -> str:
     """The file path of a `file:` URI, the path part of any other (untitled, notebook cell), "" for junk."""
     try:
         parts = urlsplit(uri)
-        return url2pathname(parts.path) if parts.scheme == "file" else unquote(parts.path)
+        # Windows's own reader knows no drive in `/c%3A/a.py`, as VS Code writes it.
+        return url2pathname(parts.path.replace("%3A", ":", 1)) if parts.scheme == "file" else unquote(parts.path)
     except (ValueError, OSError):
         return ""
