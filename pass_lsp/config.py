@@ -19,6 +19,9 @@ OF_THE_ENGINE = frozenset(
 USER_ONLY = OF_THE_ENGINE | {"ledger"}
 KEYWORDS = {"model": ("", "embedded", "none"), "lookahead": ("", "auto", "none", "random")}
 """Settings that may name a folder, and the words that stand for something else, whatever folders there are."""
+MOST = {"alternatives": 16}
+"""The largest value of a number that costs memory; of the others `MOST_OF_ANY`, which is as good as no bound."""
+MOST_OF_ANY = 1_000_000
 SOURCES = ("path", "definitions", "edits", "similar", "open")
 """What a prompt may say beside the document: its path, and what others have, each by one way to find it."""
 
@@ -61,34 +64,46 @@ class Settings:
     def updated(self, values: Mapping[str, object], *, trusted: bool = True) -> tuple[Settings, list[str]]:
         """New settings with `values` over these, and one sentence for each value that was refused.
 
-        Keys may be spelled `max_tokens` or `maxTokens`. A bad value keeps the default.
+        Keys may be spelled `max_tokens` or `maxTokens`. A bad value leaves what was set before.
         """
         types = {field.name: type(getattr(self, field.name)) for field in fields(self)}
         good: dict[str, object] = {}
         complaints: list[str] = []
+        unknown: list[str] = []
         for spelled, value in values.items():
             key = "".join(f"_{c.lower()}" if c.isupper() else c for c in spelled).replace("-", "_")
             if key not in types:
-                complaints.append(f"Unknown setting {spelled!r} is ignored; see the README for the list.")
+                unknown.append(spelled)
             elif not trusted and key in USER_ONLY:
                 complaints.append(
                     f"Setting {spelled!r} is ignored in a workspace file; put it into your user settings."
                 )
-            elif (wanted := _converted(value, types[key])) is None:
-                complaints.append(f"Setting {spelled!r} must be a {types[key].__name__}; the default is kept.")
+            elif (wanted := _converted(value, types[key], most := MOST.get(key, MOST_OF_ANY))) is None:
+                complaints.append(f"Setting {spelled!r} must be {_KINDS[types[key]].format(most)}; it is ignored.")
             elif key == "strategy" and wanted not in STRATEGIES:
-                complaints.append(f"Setting {spelled!r} must be one of {', '.join(STRATEGIES)}; the default is kept.")
+                complaints.append(f"Setting {spelled!r} must be one of {', '.join(STRATEGIES)}; it is ignored.")
             elif key == "sources" and not set(SOURCES).issuperset(wanted):  # type: ignore[arg-type]
-                complaints.append(f"Setting {spelled!r} may list {', '.join(SOURCES)}; the default is kept.")
+                complaints.append(f"Setting {spelled!r} may list {', '.join(SOURCES)}; it is ignored.")
             else:
                 good[key] = wanted
+        if unknown:
+            more = f" and {len(unknown) - 1} more are" if unknown[1:] else " is"
+            complaints.append(f"Unknown setting {unknown[0][:40]!r}{more} ignored; see the README for the list.")
         return replace(self, **good), complaints  # type: ignore[arg-type]
 
 
-def _converted(value: object, wanted: type) -> object | None:
+_KINDS = {
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number from 0 to {}",
+    tuple: "a list of texts",
+}
+
+
+def _converted(value: object, wanted: type, most: int) -> object | None:
     if wanted is tuple:
         ok = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
         return tuple(value) if ok else None  # type: ignore[arg-type]
     if wanted is int:
-        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+        return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
     return value if isinstance(value, wanted) else None

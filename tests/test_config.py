@@ -71,6 +71,8 @@ def test_a_good_value_is_taken_in_any_spelling(key: str, spelled: Any) -> None:
         {"prompt_tokens": -1},
         {"prompt_tokens": 1.5},
         {"prompt_tokens": True},
+        {"deadline_ms": 10**400},  # more than a float holds
+        {"alternatives": 17},
         {"promptTokens": "512"},
         {"no_such_setting": 1},
     ],
@@ -80,7 +82,27 @@ def test_a_bad_value_keeps_the_default_and_is_told_in_one_sentence(values: dict[
     assert settings == Settings()
     [complaint] = complaints
     assert repr(next(iter(values))) in complaint
-    assert complaint.endswith(".") and ";" in complaint
+    assert complaint.endswith("; see the README for the list." if "Unknown" in complaint else "; it is ignored.")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"prompt_tokens": -1}, "must be a whole number from 0 to 1000000"),
+        ({"alternatives": 99}, "must be a whole number from 0 to 16"),
+        ({"disabled_languages": "rust"}, "must be a list of texts"),
+        ({"enabled": 1}, "must be true or false"),
+        ({"model": 3}, "must be a text"),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_words(values: dict[str, Any], says: str) -> None:
+    assert says in Settings().updated(values)[1][0]
+
+
+def test_many_unknown_settings_are_one_sentence() -> None:
+    _, complaints = Settings().updated({"x" * 1000 + str(number): 1 for number in range(1000)})
+    [complaint] = complaints
+    assert "and 999 more are ignored" in complaint and len(complaint) < 200
 
 
 def test_one_bad_value_does_not_spoil_the_others() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pass_lsp.cli.doctor import doctor
-from pass_lsp.config import OF_THE_ENGINE, USER_ONLY, Settings
+from pass_lsp.config import MOST, MOST_OF_ANY, OF_THE_ENGINE, USER_ONLY, Settings
 from pass_lsp.domain import STRATEGIES
 from tests.editors.conftest import ROOT
 
@@ -46,6 +46,8 @@ def test_vs_code_has_the_same_type_default_and_scope(name: str) -> None:
     declared = PROPERTIES[f"pass-lsp.{name}"]
     assert declared["type"] == TYPES[type(getattr(Settings(), name))]
     assert declared["default"] == default_of(name)
+    bounds = (0, MOST.get(name, MOST_OF_ANY)) if declared["type"] == "integer" else (None, None)
+    assert (declared.get("minimum"), declared.get("maximum")) == bounds
     # A workspace's settings.json comes with a cloned repository, as `.pass-lsp.toml` does.
     assert declared["scope"] == ("machine" if name in USER_ONLY else "window")
     assert declared["markdownDescription"].endswith(".")
