@@ -279,6 +279,14 @@ def test_what_nobody_expected_is_a_sentence_too(run: Run, monkeypatch: pytest.Mo
         assert says in explained(run("complete", PLACE))
 
 
+def test_an_interrupt_outside_of_a_command_is_quiet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    assert run("stats") == Done(130, "", "")
+
+
 def test_a_traceback_is_for_those_who_ask(tmp_path: Path) -> None:
     explained(real("complete", "missing.py:1:1", cwd=tmp_path))
     done = real("complete", "missing.py:1:1", "--log-level", "debug", cwd=tmp_path)

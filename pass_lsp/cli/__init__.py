@@ -57,6 +57,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="pass-lsp")
+    except KeyboardInterrupt:  # before the command itself, or behind it
+        sys.exit(130)
     except Exception as error:
         if logging.getLogger("pass_lsp").isEnabledFor(logging.DEBUG):
             raise

@@ -14,6 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy  # noqa: F401 - before torch, whose own import of it swallows a Ctrl-C and leaves half of it
 import torch
 
 from pass_lsp.decoding.cache import CachePool
