@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -111,6 +112,14 @@ def lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 every_file = pytest.mark.parametrize("path", FILES, ids=relative)
+
+
+def test_the_page_draws_this_house() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    levels = re.findall(r"^(\d)  ((?:\w+(?:/|\.py) *)+)", page, re.MULTILINE)
+    assert {name: int(level) for level, names in levels for name in re.findall(r"\w+(?=/|\.py)", names)} == LEVELS
+    rows = re.findall(r"^\| `([^`]+)`.* \| ", page, re.MULTILINE)
+    assert len(rows) == len(set(rows))
 
 
 def test_every_file_is_in_a_room() -> None:
