@@ -21,9 +21,10 @@ from filelock import FileLock
 
 import pass_lsp
 from pass_lsp import cli
-from pass_lsp.cli import options
-from pass_lsp.errors import ModelError
+from pass_lsp.cli import deploy, options
+from pass_lsp.errors import ConfigError, ModelError
 from pass_lsp.metrics.gate import ledger_name
+from pass_lsp.serving.plan import Plan
 from tests.engines import fakes
 
 COMMANDS = [
@@ -396,6 +397,7 @@ def test_doctor_names_a_remedy_for_a_bad_one(run: Run) -> None:
     assert done.code == 1
     assert [check["name"] for check in bad] == ["model"]
     assert "no/such/folder" in bad[0]["remedy"]
+    assert "0 B" not in done.out  # of memory for what is not there
 
 
 @pytest.fixture
@@ -420,6 +422,19 @@ def test_a_model_brings_its_own_code_where_that_is_said(run: Run, trusted: list[
     run(*command)
     run(*command, "--trust-remote-code")
     assert trusted == [False, True]
+
+
+def test_replicas_trust_whom_the_command_line_trusts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def no_cluster(wanted: Plan) -> None:
+        asked.append(wanted.trust_remote_code)
+        raise ConfigError("There is no Ray; this is a test.")
+
+    monkeypatch.setattr(deploy, "_cluster", no_cluster)
+    explained(run("deploy"))
+    explained(run("deploy", "--trust-remote-code"))
+    assert asked == [False, True]
 
 
 def test_doctor_trusts_whom_the_settings_trust(

@@ -144,7 +144,8 @@ def _memory(files: list[Path]) -> Check:
     needed = 4 * sum(file.stat().st_size for file in files)
     enough = free >= needed
     remedy = "" if enough else "close other programs, choose a smaller model, or --dtype int8"
-    return Check("memory", enough, f"{_size(free)} free, about {_size(needed)} needed to load the model", remedy)
+    known = f", about {_size(needed)} needed to load the model" if files else ""  # the hub's are not here yet
+    return Check("memory", enough, f"{_size(free)} free{known}", remedy)
 
 
 def _model(engine: LocalEngine, files: list[Path], took_s: float) -> Check:

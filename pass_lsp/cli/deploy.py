@@ -38,6 +38,7 @@ def deploy(
     device: options.Device = "",
     dtype: options.Dtype = "",
     lookahead: options.Lookahead = "",
+    trust_remote_code: options.TrustRemoteCode = False,
     log_level: options.LogLevel = "info",
 ) -> None:
     """Serve the model from replicas on Ray: several GPUs or machines behind one address."""
@@ -53,7 +54,7 @@ def deploy(
     given = options.given(
         replicas=replicas, most_replicas=most_replicas, gpus=gpus, host=host, port=port,
         token_file=str(token_file or ""), ray_address=ray_address,
-        model=model, device=device, dtype=dtype, lookahead=lookahead,
+        model=model, device=device, dtype=dtype, lookahead=lookahead, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     from pass_lsp.server import logs
     from pass_lsp.serving.guard import is_local
