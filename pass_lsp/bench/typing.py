@@ -65,6 +65,8 @@ def bench_typing(tokenizer: Any, edits: Iterator[Edit], keystrokes: int, tokens:
             last[order] = ids
         if len(took) >= keystrokes:
             break
+    if not all(read.values()):
+        raise ConfigError("No two keystrokes follow each other where something belongs; give a longer session.")
     return {
         "keystrokes": len(took),
         "context_p50_ms": round(statistics.median(took), 2),

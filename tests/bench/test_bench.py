@@ -354,6 +354,13 @@ def test_typing_reads_little_anew_where_the_suffix_comes_first(tmp_path: Path) -
     assert first["suffix_p50"] > 50
 
 
+@pytest.mark.parametrize("keys", [0, 1])
+def test_typing_needs_two_keys(keys: int) -> None:
+    edits = [("a.py", 0, 0, "a = 1\n"), *[("a.py", 6, 6, "b")] * keys]
+    with pytest.raises(ConfigError, match="give a longer session"):
+        bench_typing(read_tokenizer(embedded_model()), iter(edits), 10, 1024, 0)
+
+
 def test_a_recorded_session_is_replayed_as_it_was(tmp_path: Path) -> None:
     trace = {"startContent": "ab", "txns": [{"patches": [[1, 0, "x"]]}, {"patches": [[0, 1, ""], [2, 0, "c"]]}]}
     path = tmp_path / "session.json.gz"
