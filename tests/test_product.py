@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import sysconfig
@@ -115,6 +116,17 @@ def test_holes_in_heapq_are_filled_through_the_real_server(client: RawClient, tm
     client.call("shutdown")
     client.notify("exit")
     assert client.exit_code() == 0
+
+
+def test_nothing_is_sent_away(tmp_path: Path) -> None:
+    # A library that sends keeps an identifier, and what it has not sent yet; it does not where tests run for others.
+    hushed = {"CI", "TF_BUILD", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "ORT_DISABLE_TELEMETRY"}
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {name: value for name, value in os.environ.items() if name not in hushed} | home
+    code = "import pass_lsp; pass_lsp.load_engine().generate([5])"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"pass-lsp"}
+    assert {path.name for path in tmp_path.iterdir()} == {"cache"}
 
 
 def test_the_embedded_model_decodes_exactly(engine: LocalEngine) -> None:

@@ -219,6 +219,7 @@ class _Call:
 
 
 def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
+    onnxruntime.disable_telemetry_events()  # those of Windows, which do not go by the environment
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     # Threads that spin while they wait make a busy machine's forwards many times slower.
