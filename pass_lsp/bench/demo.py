@@ -105,8 +105,9 @@ def _show(console: Console, hole: Hole, shown: Shown) -> None:
     before = "\n".join(hole.prefix.split("\n")[-LINES_AROUND:])
     after = "\n".join(hole.suffix.split("\n")[: LINES_AROUND // 2])
     text = Text.assemble((before, "dim"), (shown.text, "bold green"), (after, "dim"))
-    console.rule(f"{MODULE}, the completion {'in green' if console.is_terminal else 'between ▶ and ◀'}")
-    if console.is_terminal:
+    coloured = console.is_terminal and console.color_system is not None and not console.no_color
+    console.rule(f"{MODULE}, the completion {'in green' if coloured else 'between ▶ and ◀'}")
+    if coloured:
         console.print(text, soft_wrap=True)
     else:
         console.print(f"{before}▶{shown.text}◀{after}", markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import logging
 import sys
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from scipy.stats import binomtest
 
 from pass_lsp import cli
-from pass_lsp.bench import infill
+from pass_lsp.bench import demo, infill
 from pass_lsp.bench.heldout import BRACKETS, MULTI, SINGLE, SPAN, is_corpus
 from pass_lsp.bench.holes import GIVEN, Hole, held_out_holes, read_holes
 from pass_lsp.bench.infill import bench_infill, wilson
@@ -339,6 +341,21 @@ def test_infill_reads_holes_from_a_file(
         cli.main()
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["data"], found["holes"]) == ("holes.jsonl", 1)
+
+
+# --- demo -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("look", "marked"),
+    [({"force_terminal": True, "color_system": "standard"}, False), ({}, True)]
+    + [({"force_terminal": True, **plain}, True) for plain in ({"no_color": True}, {"color_system": None})],
+)
+def test_the_demo_marks_its_answer_where_there_is_no_green(look: dict[str, Any], marked: bool) -> None:
+    console = Console(file=io.StringIO(), highlight=False, **look)
+    demo._show(console, Hole("a.py", "a = ", "1", ""), demo.Shown("2", 1.0, 1.0, 1.0))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("a = ▶2◀" in shown, "in green" in shown) == (marked, not marked)
 
 
 # --- typing ---------------------------------------------------------------------
