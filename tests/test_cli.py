@@ -424,6 +424,14 @@ def test_a_model_brings_its_own_code_where_that_is_said(run: Run, trusted: list[
     assert trusted == [False, True]
 
 
+def test_doctor_sees_a_file_where_a_folder_should_be(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))  # as macOS has it
+    checks = {check["name"]: check for check in json.loads(run("doctor", "--json", "--model", "no/such/folder").out)}
+    assert not checks["cache"]["ok"] and f"make {tmp_path / 'file'} a folder" in checks["cache"]["remedy"]
+
+
 def test_replicas_trust_whom_the_command_line_trusts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 

@@ -21,9 +21,11 @@ from pass_lsp.completion import complete_document
 from pass_lsp.config import Settings
 from pass_lsp.decoding.strategies import naive
 from pass_lsp.documents.document import Document
+from pass_lsp.documents.languages import LANGUAGES
 from pass_lsp.domain import Reason
 from pass_lsp.engines.embedded import embedded_model, measured_hopeless
 from pass_lsp.engines.local import LocalEngine
+from pass_lsp.prompt import FAMILIES
 from pass_lsp.train.corpus import package_list
 from tests.server.rawlsp import RawClient
 
@@ -172,6 +174,12 @@ def test_the_card_and_the_sources_say_what_the_training_was() -> None:
     sources = (Path(__file__).parents[1] / "THIRD_PARTY.md").read_text()
     for package in package_list():
         assert package["held_out"] or f"| {package['name']}=={package['version']} |" in sources
+
+
+def test_the_readme_counts_right() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    grammars = {row.grammar.partition(":")[0] for row in LANGUAGES if row.grammar}
+    assert f"in {len(grammars)} languages" in text and f"({len(FAMILIES)} families" in text
 
 
 def test_make_help_lists_the_targets() -> None:

@@ -217,8 +217,8 @@ def _own_files() -> Iterator[Check]:
     }.items():
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         free = shutil.disk_usage(there).free
-        ok = os.access(there, os.W_OK) and free >= _LEAST_FREE
-        remedy = "" if ok else f"make {there} writable and free some space there"
+        ok = there.is_dir() and os.access(there, os.W_OK) and free >= _LEAST_FREE
+        remedy = "" if ok else f"make {there} a folder that is writable, and free some space there"
         yield Check(name, ok, f"{folder}, {_size(free)} free", remedy)
     layers = Layers({})
     layers.read_files([Path.cwd()])
