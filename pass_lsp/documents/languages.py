@@ -71,6 +71,7 @@ _REGEXES = _ESCAPED + _inert("/{}/", "\"'`")
 _CHARACTERS = _inert("'{}'", '()[]{}"')
 """Where an apostrophe alone is no quote."""
 _C = Lexis(("//",), (*_QUOTES, *_inert("{}'", "0123456789")), _SLASHES, opens=r"\{$" + _CASE)  # 10'000
+_TRIPLE = replace(_C, strings=(('"""', '"""'), *_C.strings), long=frozenset(('"""',)))
 _HASH = Lexis(("#",), _QUOTES, long=frozenset("\"'"))
 _PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
 _UNKNOWN = Language("", lexis=Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), opens=r"[{:]$"))
@@ -104,7 +105,7 @@ _PYTHON = Lexis(
     parts="elif|else|except|finally",
 )
 _RUBY = Lexis(
-    ("#",), (*_QUOTES, *_REGEXES), long=frozenset("\"'"), apart=True,  # no comment is in /#{name}/
+    ("#",), (*_QUOTES, *_REGEXES), (("\n=begin", "\n=end"),), frozenset("\"'"), apart=True,  # none is in /#{name}/
     heredoc=r"(?<!<)<<(?:[-~]|(?=[A-Z\"']))",  # `class <<self` begins none
     opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
@@ -257,9 +258,9 @@ LANGUAGES = (
         "julia", "jl", lexis=Lexis(("#",), (('"""', '"""'), *_DOUBLE, *_CHARACTERS), (("#=", "=#"),),
                                    frozenset(('"""', '"'))),
     ),
-    Language("kotlin", "kt kts", "", "", _C),
-    Language("swift", "swift", "", "", _C),
-    Language("scala", "scala", "", "", _C),
+    Language("kotlin", "kt kts", "", "", _TRIPLE),
+    Language("swift", "swift", "", "", _TRIPLE),
+    Language("scala", "scala", "", "", _TRIPLE),
     Language("zig", "zig", "", "", _C),
     Language(
         "haskell", "hs", lexis=Lexis(("--",), (*_DOUBLE, *_CHARACTERS), (("{-", "-}"),), indented=True,
