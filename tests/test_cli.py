@@ -424,6 +424,15 @@ def test_a_model_brings_its_own_code_where_that_is_said(run: Run, trusted: list[
     assert trusted == [False, True]
 
 
+def test_doctor_says_at_once_what_it_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(options, "local_engine", killed)
+    done = run("doctor")
+    assert done.code == 130 and "ok   memory" in done.out
+
+
 def test_doctor_sees_a_file_where_a_folder_should_be(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pass_lsp.cli import options
-from pass_lsp.cli.checks import checks_of
+from pass_lsp.cli.checks import Check, checks_of
 
 
 def doctor(
@@ -35,11 +35,12 @@ def doctor(
     )  # fmt: skip
     layers = Layers(named)
     layers.read_files([])
-    checks = list(checks_of(layers.resolved()))
-    if as_json:
-        typer.echo(json.dumps([asdict(check) for check in checks]))
-    else:
-        for check in checks:
+    checks: list[Check] = []
+    for check in checks_of(layers.resolved()):  # loading takes long, and may end the process
+        checks.append(check)
+        if not as_json:
             remedy = f"  → {check.remedy}" if check.remedy else ""
             typer.echo(f"{'ok ' if check.ok else 'BAD'}  {check.name:12} {check.found}{remedy}")
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks]))
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
