@@ -21,7 +21,7 @@ from filelock import FileLock
 
 import pass_lsp
 from pass_lsp import cli
-from pass_lsp.cli import deploy, options
+from pass_lsp.cli import deploy, options, serve
 from pass_lsp.errors import ConfigError, ModelError
 from pass_lsp.metrics.gate import ledger_name
 from pass_lsp.serving.plan import Plan
@@ -192,6 +192,7 @@ def test_no_server_without_pipes(
         (["complete", PLACE, "--model", "."], "config.json"),
         (["serve", "--tcp", "nonsense"], "HOST:PORT"),
         (["serve", "--tcp", "localhost:99999"], "HOST:PORT"),
+        (["serve", "--tcp", "localhost:²"], "HOST:PORT"),
         (["serve", "--tcp", "localhost:1", "--stdio"], "exclude each other"),
         (["serve", "--log-level", "loud"], "debug, info, warning, error"),
         (["serve", "--log-file", "no/such/folder/log"], "no/such/folder/log"),
@@ -286,6 +287,11 @@ def test_an_interrupt_outside_of_a_command_is_quiet(run: Run, monkeypatch: pytes
 
     monkeypatch.setattr(cli, "app", interrupted)
     assert run("stats") == Done(130, "", "")
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_of_ipv6(host: str) -> None:
+    assert serve._address(f"{host}:2087") == ("::1", 2087)
 
 
 def test_a_traceback_is_for_those_who_ask(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def _warm_up(engine: Engine) -> None:
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 <= int(port) < 65536:
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not 0 <= int(port) < 65536:
         raise ConfigError(f"--tcp {text!r} is not HOST:PORT; write for example 127.0.0.1:2087.")
     return host, int(port)
