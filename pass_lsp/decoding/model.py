@@ -223,16 +223,19 @@ class _explained:
         path = self._path
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
             return f"There is not enough memory to load {path}; choose a smaller model, or --dtype int8."
+        if "trust_remote_code" in str(error):
+            remedy = "give --trust-remote-code, or set trust_remote_code in your user settings"
+            return f"{path} needs its own code; if you trust its author, {remedy}."
+        if isinstance(error, ImportError):
+            return f"{path} needs a library that is not here ({_first_line(error)}); install it beside pass-lsp."
         if not os.path.exists(path):
-            return f"{path} is no model directory, and it cannot be fetched; check --model and the network."
+            why = f"({_first_line(error)}); check --model and the network"
+            return f"{path} is no model directory, and it cannot be fetched as one from the hub {why}."
         missing = [name for name in ("config.json", "tokenizer.json") if not (Path(path) / name).exists()]
         if missing:
             return f"{path} has no {' and no '.join(missing)}; --model needs a Hugging Face model directory."
         if not list(Path(path).glob("*.safetensors")):
             return f"{path} has no .safetensors file; convert the weights to safetensors (pickles are never loaded)."
-        if "trust_remote_code" in str(error):
-            remedy = "give --trust-remote-code, or set trust_remote_code in your user settings"
-            return f"{path} needs its own code; if you trust its author, {remedy}."
         what = f"{type(error).__name__}: {_first_line(error)}"
         return f"{path} is broken or of an unsupported kind ({what}); fetch it again."
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import transformers as hf
 
-from pass_lsp.decoding.model import limits_of
+from pass_lsp.decoding.model import _explained, limits_of
+from pass_lsp.errors import ModelError
 from tests.decoding.families import SMALL
 
 PICTURES = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -34,6 +35,21 @@ def test_what_ends_an_answer_is_said_in_one_of_three_places(
     config: Any, generation: Any, ends: tuple[int, ...]
 ) -> None:
     assert limits_of(config, generation).eos_ids == frozenset(ends)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ValueError("… custom code …\nPass the argument `trust_remote_code=True`"), "give --trust-remote-code"),
+        (ImportError("It requires the following packages: einops"), '"It requires the following packages: einops"'),
+        (OSError("org/name has no file named model.safetensors.\nMore"), '"org/name has no file named model.safetens'),
+    ],
+    ids=["code", "library", "weights"],
+)
+def test_what_is_wrong_with_a_model_of_the_hub_is_not_the_network(error: Exception, says: str) -> None:
+    with pytest.raises(ModelError) as told, _explained("org/name"):
+        raise error
+    assert says in str(told.value) and str(told.value).count(";") == 1 and str(told.value).endswith(".")
 
 
 def test_sizes_are_those_of_the_part_for_text() -> None:
