@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -62,7 +63,7 @@ def choose_dtype(name: str, device: torch.device) -> str:
 
 def load_model(path: str, device: torch.device, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
     """The model in evaluation mode on `device`. Raises `ModelError`."""
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_local(path)}
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_here(path)}
     with _explained(path):
         config = _transformers().AutoConfig.from_pretrained(path, **options)
         _require_standard_cache(path, config)
@@ -88,7 +89,7 @@ def load_tokenizer(path: str, trust_remote_code: bool) -> Any:
         if _names_class(Path(path) / "tokenizer_config.json", GENERIC_TOKENIZER):
             return _transformers().PreTrainedTokenizerFast.from_pretrained(path)
         return _transformers().AutoTokenizer.from_pretrained(
-            path, trust_remote_code=trust_remote_code, local_files_only=_is_local(path)
+            path, trust_remote_code=trust_remote_code, local_files_only=_is_here(path)
         )
 
 
@@ -139,7 +140,7 @@ class Limits:
 
 def load_limits(path: str, trust_remote_code: bool) -> Limits:
     """The limits of the model at `path`, without its weights. Raises `ModelError`."""
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_local(path)}
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_here(path)}
     with _explained(path):
         config = _transformers().AutoConfig.from_pretrained(path, **options)
         _require_standard_cache(path, config)
@@ -154,13 +155,13 @@ def load_limits(path: str, trust_remote_code: bool) -> Limits:
 
 def _generation_config(path: str) -> Any:
     """None where there is none, as in most directories of base models."""
-    local = _is_local(path)
-    if local and not (Path(path) / "generation_config.json").exists():
+    folder = os.path.exists(path)
+    if folder and not (Path(path) / "generation_config.json").exists():
         return None
     try:
-        return _transformers().GenerationConfig.from_pretrained(path, local_files_only=local)
+        return _transformers().GenerationConfig.from_pretrained(path, local_files_only=_is_here(path))
     except (OSError, ValueError):
-        if local:
+        if folder:
             raise
         return None
 
@@ -191,8 +192,26 @@ def _context_of(text: Any) -> int:
     return context
 
 
-def _is_local(path: str) -> bool:
-    return os.path.exists(path)
+def _is_here(path: str) -> bool:
+    """Whether nothing is to be fetched: a path, or a model of which the hub's cache has all.
+
+    To ask the hub for news at every start would take minutes where there is no network.
+    """
+    if os.path.exists(path):
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    def cached(*names: str) -> bool:
+        return all(isinstance(try_to_load_from_cache(path, name), str) for name in names)
+
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # no id, a damaged cache
+        if cached("config.json", "tokenizer_config.json", "model.safetensors"):
+            return True
+        index = try_to_load_from_cache(path, "model.safetensors.index.json")
+        if isinstance(index, str):
+            parts = set(json.loads(Path(index).read_text("utf-8"))["weight_map"].values())
+            return cached("config.json", "tokenizer_config.json", *parts)
+    return False
 
 
 def _require_standard_cache(path: str, config: Any) -> None:

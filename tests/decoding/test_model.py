@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import transformers as hf
 
-from pass_lsp.decoding.model import _explained, limits_of
+from pass_lsp.decoding.model import _explained, _is_here, limits_of
 from pass_lsp.errors import ModelError
 from tests.decoding.families import SMALL
 
@@ -55,3 +59,45 @@ def test_what_is_wrong_with_a_model_of_the_hub_is_not_the_network(error: Excepti
 def test_sizes_are_those_of_the_part_for_text() -> None:
     limits = limits_of(with_pictures(), None)
     assert (limits.hidden_size, limits.num_layers, limits.window, limits.context_length) == (32, 3, 5, 128)
+
+
+IN_PARTS = {"a.safetensors": b"", "model.safetensors.index.json": b'{"weight_map": {"a": "a.safetensors"}}'}
+FILES = {"config.json": b"", "tokenizer_config.json": b""}
+
+
+@pytest.mark.parametrize(
+    ("files", "whole"),
+    [
+        (FILES | {"model.safetensors": b""}, True),
+        (FILES | IN_PARTS, True),
+        (IN_PARTS, False),
+        (FILES, False),
+        (FILES | {"model.safetensors.index.json": IN_PARTS["model.safetensors.index.json"]}, False),
+        (FILES | {"model.safetensors.index.json": b"["}, False),
+    ],
+    ids=["one", "parts", "weights alone", "no weights", "parts to come", "torn"],
+)
+def test_a_model_of_the_hub_is_here_when_all_of_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], whole: bool
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    into_cache(tmp_path, files)
+    assert _is_here("org/name") is whole
+    assert not _is_here("../name") and not _is_here("org/other")
+
+
+def test_a_model_that_the_hubs_cache_has_is_not_asked_for_again(tmp_path: Path, model_dir: Path) -> None:
+    into_cache(tmp_path / "hub", {file.name: file.read_bytes() for file in model_dir.iterdir() if file.is_file()})
+    code = "import os, socket; socket.getaddrinfo = lambda *_, **__: os._exit(3); import pass_lsp; "
+    code += "print(pass_lsp.load_engine('org/name', dtype='bfloat16').generate([5]).finish)"
+    environment = os.environ | {"HF_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def into_cache(cache: Path, files: dict[str, bytes]) -> None:
+    """Put a model `org/name` into a cache of the hub."""
+    folder = cache / "models--org--name"
+    for name, content in {"refs/main": b"1a", **{f"snapshots/1a/{name}": files[name] for name in files}}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
