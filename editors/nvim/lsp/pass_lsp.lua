@@ -13,8 +13,11 @@ return {
   root_markers = { '.pass-lsp.toml', '.git', 'pyproject.toml' },
   before_init = function(params, config)
     -- The server loads its model as soon as it is initialized: it has to know by then which one.
-    local settings = vim.tbl_get(config, 'settings', 'pass-lsp') or vim.empty_dict()
-    params.initializationOptions = { ['pass-lsp'] = settings }
+    local settings = config.settings or {}
+    if vim.tbl_isempty(settings['pass-lsp'] or {}) then
+      settings['pass-lsp'] = vim.empty_dict() -- here and in what is sent later: `{}` goes out as a list
+    end
+    params.initializationOptions = { ['pass-lsp'] = settings['pass-lsp'] }
   end,
   on_attach = function(client, buf)
     require('pass_lsp').attach(client, buf)

@@ -17,7 +17,7 @@ M.NAMESPACE = api.nvim_create_namespace('pass_lsp')
 
 ---@type pass_lsp.Shown?
 local shown
----@type { client: vim.lsp.Client, id: integer? }?
+---@type { client: vim.lsp.Client, place: any[], id: integer? }?
 local pending
 
 ---@param buf integer
@@ -25,6 +25,13 @@ local pending
 local function cursor(buf)
   local row, col = unpack(api.nvim_win_get_cursor(0))
   return row - 1, col, api.nvim_buf_get_lines(buf, row - 1, row, false)[1] or ''
+end
+
+--- Where the cursor is, in a buffer as it is now; to be compared.
+---@param buf integer
+---@return any[]
+local function place(buf)
+  return { buf, api.nvim_buf_get_changedtick(buf), cursor(buf) }
 end
 
 --- `item` as something that can be laid over the line that the cursor is on; nil for what cannot.
@@ -48,7 +55,7 @@ function M.offer(client, buf, item)
   end
   local right = line:sub(col + 1, last)
   return {
-    text = item.insertText,
+    text = text.plain(item.insertText),
     row = row,
     first = first,
     right = right,
@@ -145,8 +152,14 @@ function M.carry_on(before)
     return
   end
   if row ~= offer.row then
-    local rest =
-      { text = offer.text:sub(#there + 1), row = row, first = col, tail = line:sub(col + 1) }
+    -- What the suggestion replaces came down with the cursor.
+    local rest = {
+      text = offer.text:sub(#there + 1),
+      row = row,
+      first = col,
+      right = line:sub(col + 1, #line - #offer.tail),
+      tail = offer.tail,
+    }
     shown = vim.tbl_extend('force', before, { offer = rest })
   end
   draw()
@@ -163,7 +176,8 @@ local function show(client, buf, items, index)
     return
   end
   shown = { buf = buf, client = client, items = items, index = index, offer = offer }
-  if draw() then
+  -- A server that is told of one counts no other, and of those that Neovim itself draws nobody tells.
+  if draw() and not vim.lsp.inline_completion then
     client:notify('textDocument/didShowCompletion', { item = items[index] })
   end
 end
@@ -177,8 +191,7 @@ function M.request(client, buf, kind, index)
   M.cancel()
   local params = vim.lsp.util.make_position_params(0, client.offset_encoding)
   params.context = { triggerKind = kind }
-  local asked_at = { cursor(buf) }
-  local mine = { client = client }
+  local mine = { client = client, place = place(buf) }
   pending = mine
   local _, id = client:request(M.METHOD, params, function(err, result)
     if pending == mine then
@@ -187,7 +200,7 @@ function M.request(client, buf, kind, index)
     local elsewhere = api.nvim_get_current_buf() ~= buf
       or not vim.startswith(api.nvim_get_mode().mode, 'i')
     -- Null: a newer request has taken the place of this one. An answer to another place is none here.
-    if err or not result or elsewhere or not vim.deep_equal(asked_at, { cursor(buf) }) then
+    if err or not result or elsewhere or not vim.deep_equal(mine.place, place(buf)) then
       return
     end
     local items = result.items or result
@@ -219,10 +232,13 @@ function M.attach(client, buf, asks)
     group = group,
     buffer = buf,
     callback = function()
-      if (shown and draw()) or not asks or client:is_stopped() then
+      if (shown and draw()) or not asks then
         return
       end
-      M.request(client, buf, 2)
+      -- One key is several events.
+      if not pending or not vim.deep_equal(pending.place, place(buf)) then
+        M.request(client, buf, 2)
+      end
     end,
   })
   api.nvim_create_autocmd({ 'InsertLeave', 'BufLeave' }, {
@@ -231,6 +247,17 @@ function M.attach(client, buf, asks)
     callback = function()
       M.cancel()
       M.hide()
+    end,
+  })
+  api.nvim_create_autocmd('LspDetach', {
+    group = group,
+    buffer = buf,
+    callback = function(event)
+      if event.data.client_id == client.id then
+        M.cancel()
+        M.hide()
+        api.nvim_del_augroup_by_id(group)
+      end
     end,
   })
   api.nvim_create_autocmd('ModeChanged', {

@@ -54,7 +54,7 @@ end
 ---@param buf integer
 function M.attach(client, buf)
   if native then
-    native.enable(true, { client_id = client.id })
+    native.enable(true, { bufnr = buf }) -- for one client only it would outlive that
   end
   ghost.attach(client, buf, native == nil)
 end
@@ -65,6 +65,7 @@ end
 function M.heard(client_id, status)
   statuses[client_id] = status
   api.nvim_exec_autocmds('User', { pattern = 'PassLspStatus', data = status, modeline = false })
+  vim.cmd.redrawstatus({ bang = true })
 end
 
 --- The server's status in a buffer, as it was last heard; nil without a server.
@@ -117,9 +118,7 @@ local function take(client, buf, item, offer, part)
   local whole = taken == rest
   insert(buf, taken, whole and last or col)
   if not whole then
-    local length =
-      vim.str_utfindex(item.insertText:sub(1, #item.insertText - #rest + #taken), 'utf-16')
-    local told = { item = item, acceptedLength = length }
+    local told = { item = item, acceptedLength = text.taken(item.insertText, #rest - #taken) }
     client:notify('textDocument/didPartiallyAcceptCompletion', told)
   elseif item.command then
     client:exec_cmd(item.command, { bufnr = buf })
@@ -130,7 +129,11 @@ end
 ---@param item vim.lsp.inline_completion.Item
 ---@return lsp.InlineCompletionItem, pass_lsp.Offer?
 local function from_native(item)
-  local plain = { insertText = item.insert_text, command = item.command }
+  local inserts = item.insert_text
+  local plain = { insertText = inserts, command = item.command }
+  if type(inserts) ~= 'string' then
+    return plain, nil
+  end
   local row, col = unpack(api.nvim_win_get_cursor(0))
   local line = api.nvim_get_current_line()
   local first, last = col, col
@@ -139,15 +142,21 @@ local function from_native(item)
     if start_row ~= row - 1 or end_row ~= row - 1 then
       return plain, nil
     end
-    -- What was typed since the answer came stands between the end of its range and the cursor.
     first, last = start_col, math.max(end_col, col)
+    -- What was typed since the answer came has moved the closers that the suggestion replaces.
+    local moved = col + end_col - start_col
+    if vim.endswith(inserts, line:sub(col + 1, moved)) then
+      last = math.max(last, math.min(moved, #line))
+    end
   end
-  if type(item.insert_text) ~= 'string' then
-    return plain, nil
-  end
-  local right, tail = line:sub(col + 1, last), line:sub(last + 1)
   return plain,
-    { text = item.insert_text, row = row - 1, first = first, right = right, tail = tail }
+    {
+      text = text.plain(inserts),
+      row = row - 1,
+      first = first,
+      right = line:sub(col + 1, last),
+      tail = line:sub(last + 1),
+    }
 end
 
 --- Have `act` done as the very next thing. An `<expr>` map may not change text, and what is scheduled

@@ -34,6 +34,24 @@ function M.rest(offer, line, col)
   return rest, last
 end
 
+--- A text as a buffer has it. Where a file has CRLF, so has an answer; its buffer has only lines.
+---@param text string
+---@return string
+function M.plain(text)
+  return (text:gsub('\r\n', '\n'))
+end
+
+--- How much of an item's text is taken when `left` bytes of it, as it is plain, are not.
+---@param text string
+---@param left integer
+---@return integer # UTF-16 units of the text as it was answered
+function M.taken(text, left)
+  local plain = M.plain(text)
+  local there = plain:sub(1, #plain - left)
+  local _, ends = there:gsub('\n', '')
+  return vim.str_utfindex(there, 'utf-16') + (plain == text and 0 or ends)
+end
+
 --- The beginning of `rest` that a user takes with one key: up to the end of its first word or line.
 ---@param rest string
 ---@param part pass_lsp.Part

@@ -1,0 +1,179 @@
+"""The plugin in Neovim before a server that says what the test wants, so that no model's mood decides anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.editors.conftest import Home, make_home, need, setup_in_readme, until
+from tests.editors.nvim import Nvim
+
+VERSIONS = ("nvim-0.11", "nvim-0.12")
+INLINE = "textDocument/inlineCompletion"
+SERVER = Path(__file__).with_name("scripted.lua")
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def home(version: str, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return make_home(tmp_path_factory.mktemp(version))
+
+
+@pytest.fixture(scope="module")
+def started(version: str, home: Home) -> Iterator[Nvim]:
+    """One Neovim for all tests of a version."""
+    script = f"dofile('{SERVER}')\n" + setup_in_readme("lua", "**Neovim**")
+    maps = ["('i', '<C-l>', '<Plug>(pass-lsp-accept-line)')", "('i', '<C-n>', '<Plug>(pass-lsp-next)')"]
+    nvim = Nvim(need(f"bin/{version}"), home, script + "\n".join(f"vim.keymap.set{each}" for each in maps))
+    yield nvim
+    nvim.close()
+
+
+@pytest.fixture
+def nvim(started: Nvim) -> Iterator[Nvim]:
+    """It, with nothing open; at the end it must not have complained."""
+    started.keys("<Esc>")
+    started.command("silent! %bwipeout! | messages clear")
+    started.lua("sent, answer = {}, function() return {} end")
+    yield started
+    assert "rror" not in started.messages()
+
+
+def edit(nvim: Nvim, path: Path, text: str) -> None:
+    """Open a file with `text`; the server is attached."""
+    path.write_bytes(text.encode())
+    nvim.command(f"edit {path}")
+    until(lambda: nvim.lua("return require('pass_lsp').client() ~= nil"), "the server is attached")
+
+
+def came(nvim: Nvim, method: str) -> list[Any]:
+    """What the server was sent by one method."""
+    return [message["params"] for message in nvim.lua("return came(...)", method)]
+
+
+def silence(nvim: Nvim) -> None:
+    """Nothing is answered from now on."""
+    nvim.lua("answer = function() end")
+
+
+def own_ghost(version: str) -> None:
+    """What follows is about the plugin's own ghost text."""
+    if version != "nvim-0.11":
+        pytest.skip("Neovim draws by itself")
+
+
+def test_a_key_is_one_request(nvim: Nvim, version: str, tmp_path: Path) -> None:
+    own_ghost(version)
+    edit(nvim, tmp_path / "a.py", "\n")
+    nvim.keys("ix")
+    last = {"line": 0, "character": 1}
+    until(lambda: [each["position"] for each in came(nvim, INLINE)][-1:] == [last], "a request behind it")
+    nvim.keys("y")
+    until(lambda: came(nvim, INLINE)[-1]["position"]["character"] == 2, "another")
+    assert [each["position"]["character"] for each in came(nvim, INLINE)] == [0, 1, 2]
+
+
+def test_what_replaces_a_bracket_still_does_after_a_line_of_it_was_taken(
+    nvim: Nvim, version: str, tmp_path: Path
+) -> None:
+    own_ghost(version)
+    nvim.lua("offer('\\n  a,\\n)', 1)")
+    edit(nvim, tmp_path / "a.py", "call()\n")
+    nvim.keys("A<Left>")
+    nvim.wait_for_ghost()
+    silence(nvim)
+    nvim.keys("<C-l>")
+    until(lambda: nvim.text() == "call(\n  a,)", "a line is in")
+    nvim.keys("<Tab>")
+    until(lambda: nvim.text() == "call(\n  a,\n)", "the bracket is closed once")
+
+
+def test_a_bracket_is_closed_once_after_typing_along(nvim: Nvim, tmp_path: Path) -> None:
+    nvim.lua("offer('a, b)', 1)")
+    edit(nvim, tmp_path / "a.py", "call()\n")
+    nvim.keys("A<Left>")
+    nvim.wait_for_ghost()
+    silence(nvim)
+    nvim.keys("a<Tab>")
+    until(lambda: nvim.text() == "call(a, b)", "the bracket is closed once")
+
+
+def test_in_a_file_with_crlf_an_answer_has_the_lines_of_a_buffer(nvim: Nvim, version: str, tmp_path: Path) -> None:
+    nvim.lua("offer('a = 1\\r\\n    b = 2')")
+    path = tmp_path / "a.py"
+    edit(nvim, path, "def f():\r\n    \r\n    return\r\n")
+    nvim.keys("jA")
+    nvim.wait_for_ghost()
+    nvim.keys("<Tab>")
+    until(lambda: "b = 2" in nvim.text(), "the text is in")
+    nvim.keys("<Esc>:write<CR>")
+    saved = b"def f():\r\n    a = 1\r\n    b = 2\r\n    return\r\n"
+    until(lambda: path.read_bytes() == saved, "the file has no other ends")
+
+
+def test_a_part_is_told_in_the_units_of_the_answer(nvim: Nvim, version: str, tmp_path: Path) -> None:
+    own_ghost(version)
+    edit(nvim, tmp_path / "a.py", "def f():\r\n    \r\n")
+    nvim.lua("offer('a = 1\\r\\n    größe = 2\\r\\n    c = 3')")
+    nvim.keys("jA")
+    nvim.wait_for_ghost()
+    told = "textDocument/didPartiallyAcceptCompletion"
+    for lines, length in enumerate((5, 5 + 2 + 13), 1):
+        nvim.keys("<C-l>")
+        until(lambda lines=lines: len(came(nvim, told)) == lines, "a line is told")
+        assert came(nvim, told)[-1]["acceptedLength"] == length
+
+
+def test_the_server_counts_for_itself_where_neovim_draws(nvim: Nvim, version: str, tmp_path: Path) -> None:
+    """It stops counting what stands for a while at the first `didShowCompletion`."""
+    nvim.lua("answer = function(params) return { item(params, 'one'), item(params, 'two') } end")
+    edit(nvim, tmp_path / "a.py", "\n")
+    nvim.keys("i")
+    nvim.wait_for_ghost()
+    nvim.keys("<C-n>")
+    until(lambda: nvim.ghost("pass_lsp") == "two (2/2)", "the second is shown")
+    told = [params["item"]["insertText"] for params in came(nvim, "textDocument/didShowCompletion")]
+    assert told == (["one", "two"] if version == "nvim-0.11" else [])
+
+
+def test_a_server_that_is_gone_takes_its_suggestion_along(nvim: Nvim, tmp_path: Path) -> None:
+    nvim.lua("offer('one')")
+    edit(nvim, tmp_path / "a.py", "\n")
+    nvim.keys("i")
+    nvim.wait_for_ghost()
+    nvim.lua("require('pass_lsp').client():stop(true)")
+    until(lambda: nvim.ghost() is None, "it is gone")
+    asked = len(came(nvim, INLINE))
+    nvim.keys("xy")
+    until(lambda: nvim.line() == "xy", "the keys are in")
+    assert len(came(nvim, INLINE)) == asked
+
+
+def test_a_status_line_is_drawn_anew_for_a_status(nvim: Nvim, tmp_path: Path) -> None:
+    nvim.lua("drawn = {} function draw() table.insert(drawn, require('pass_lsp').statusline()) return '' end")
+    nvim.lua("vim.o.laststatus, vim.o.statusline = 2, '%{v:lua.draw()}'")
+    edit(nvim, tmp_path / "a.py", "\n")
+    for busy, word in {True: "pass …", False: "pass ✓"}.items():
+        nvim.lua("tell('didChangeStatus', { busy = ..., kind = 'Normal', message = '', reason = '' })", busy)
+        until(lambda word=word: nvim.lua("return drawn[#drawn]") == word, f"{word} is drawn")
+    nvim.command("set statusline&")
+
+
+def test_empty_settings_go_out_as_an_object(version: str, tmp_path: Path) -> None:
+    script = f"dofile('{SERVER}')\nvim.lsp.config('pass_lsp', {{ settings = {{ ['pass-lsp'] = {{}} }} }})\n"
+    nvim = Nvim(need(f"bin/{version}"), make_home(tmp_path), script + setup_in_readme("lua", "**Neovim**"))
+    try:
+        edit(nvim, tmp_path / "a.py", "\n")
+        until(lambda: came(nvim, "workspace/didChangeConfiguration"), "all is said")
+        assert came(nvim, "initialize")[0]["initializationOptions"] == {"pass-lsp": {}}
+        assert [each["settings"] for each in came(nvim, "workspace/didChangeConfiguration")] == [{"pass-lsp": {}}]
+    finally:
+        nvim.close()
