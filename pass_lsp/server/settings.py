@@ -69,10 +69,12 @@ class Layers:
         found: dict[str, Any] = {}
         for key, keywords in KEYWORDS.items():
             name = getattr(settings, key)
-            if key in self.command_line or name in keywords:
+            if name in keywords:
                 continue
+            # On the command line too: a shell leaves `--model=~/…` as it is, and an editor has none.
             found[key] = os.path.expanduser(name)
-            if not os.path.isabs(found[key]) and os.path.exists(found[key]):
+            here = not os.path.isabs(found[key]) and os.path.exists(found[key])
+            if here and key not in self.command_line:
                 found[key] = getattr(Settings(), key)
                 self._complain([f"Setting {key!r} is {name!r}, which is a folder of where this runs; {_WHOLE}."])
         return replace(settings, **found)

@@ -177,3 +177,39 @@ def test_empty_settings_go_out_as_an_object(version: str, tmp_path: Path) -> Non
         assert [each["settings"] for each in came(nvim, "workspace/didChangeConfiguration")] == [{"pass-lsp": {}}]
     finally:
         nvim.close()
+
+
+@pytest.fixture
+def other(version: str, tmp_path: Path) -> Iterator[Nvim]:
+    """A Neovim of its own, in which a test may choose the program."""
+    nvim = Nvim(need(f"bin/{version}"), make_home(tmp_path), setup_in_readme("lua", "**Neovim**"))
+    yield nvim
+    nvim.close()
+
+
+def choose(nvim: Nvim, *cmd: str) -> None:
+    nvim.lua("vim.lsp.config('pass_lsp', { cmd = ... })", cmd)
+
+
+def test_a_program_that_does_not_start_is_named_with_its_remedy(other: Nvim, tmp_path: Path) -> None:
+    broken = tmp_path / "pass-lsp"
+    broken.write_text("#!/no/such/python\n")
+    broken.chmod(0o755)
+    choose(other, str(broken), "serve")
+    said = f"`{broken}` cannot be run: ENOENT: no such file or directory."
+    other.command("PassLsp stats")
+    until(lambda: f"{said} Install it anew" in other.messages(), "an explanation")
+    other.command("checkhealth pass_lsp")
+    assert said in other.text() and "Install it anew" in other.text() and "Exception" not in other.text()
+
+
+def test_the_doctor_is_asked_in_the_words_that_start_the_server(other: Nvim, tmp_path: Path) -> None:
+    log, program = tmp_path / "asked", tmp_path / "runner"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {log}\n[ "$3" = --version ] && echo pass-lsp 9\nexit 0\n')
+    program.chmod(0o755)
+    choose(other, str(program), "-m", "pass_lsp", "serve", "--stdio")
+    settings = {"model": "org/name", "trust_remote_code": True, "engine": ""}
+    other.lua("vim.lsp.config('pass_lsp', { settings = { ['pass-lsp'] = ... } })", settings)
+    other.command("checkhealth pass_lsp")
+    asked = log.read_text().splitlines()
+    assert asked == ["-m pass_lsp --version", "-m pass_lsp doctor --json --model org/name --trust-remote-code"]

@@ -73,9 +73,8 @@ def test_vs_code_restarts_the_server_for_the_settings_of_the_engine() -> None:
 def test_both_clients_let_the_doctor_examine_the_engine_that_is_set() -> None:
     source = (ROOT / "editors" / "nvim" / "lua" / "pass_lsp" / "health.lua").read_text("utf-8")
     listed = re.search(r"OF_THE_ENGINE =\s*\{(.*?)\}", source, re.DOTALL)
-    options = OF_THE_ENGINE - {"trust_remote_code"}
-    assert listed and set(re.findall(r"'(\w+)'", listed[1])) == options
-    assert set(inspect.signature(doctor).parameters) >= options
+    assert listed and set(re.findall(r"'(\w+)'", listed[1])) == OF_THE_ENGINE
+    assert set(inspect.signature(doctor).parameters) >= OF_THE_ENGINE
 
 
 def test_the_pages_say_what_a_workspace_file_cannot_set() -> None:

@@ -84,6 +84,8 @@ def test_other_names_of_models_stay_as_they_are(tmp_path: Path, monkeypatch: pyt
     made.client = {}
     made.command_line = {"model": "mine", "lookahead": "./mine"}
     assert made.resolved() == Settings(model="mine", lookahead="./mine")
+    made.command_line = {"model": "~/artifact"}  # as `--model=~/artifact` leaves a shell, and settings an editor
+    assert made.resolved().model == str(tmp_path / "artifact")
     assert made.complaints == []
 
 

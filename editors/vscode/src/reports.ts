@@ -33,7 +33,8 @@ export class Reports implements vscode.TextDocumentContentProvider {
 /** Everything that the program prints; its failures are explained there too. */
 function output(program: string, args: string[]): Promise<string> {
   return new Promise((resolve) => {
-    const env = { ...process.env, NO_COLOR: '1', COLUMNS: '110' };
+    // On Windows, what goes into a pipe is of the system's code page otherwise, which lacks half of what is said.
+    const env = { ...process.env, NO_COLOR: '1', COLUMNS: '110', PYTHONIOENCODING: 'utf-8' };
     execFile(program, args, { env, timeout: 300_000 }, (error, stdout, stderr) => {
       resolve(stdout + stderr || (error?.message ?? ''));
     });

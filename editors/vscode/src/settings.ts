@@ -49,10 +49,10 @@ export function update(
   return { ...Object.fromEntries(dropped.map((key) => [key, inspect(key)?.defaultValue])), ...now };
 }
 
-/** The settings of the engine as options of `pass-lsp doctor`, which has one for each but the last word on code. */
+/** The settings of the engine as options of `pass-lsp doctor`, which has one for each. */
 export function asOptions(settings: Record<string, unknown>): string[] {
-  return OF_THE_ENGINE.filter((key) => key !== 'trust_remote_code' && settings[key]).flatMap((key) => [
-    `--${key.replaceAll('_', '-')}`,
-    String(settings[key]),
-  ]);
+  return OF_THE_ENGINE.filter((key) => settings[key]).flatMap((key) => {
+    const option = `--${key.replaceAll('_', '-')}`;
+    return settings[key] === true ? [option] : [option, String(settings[key])];
+  });
 }

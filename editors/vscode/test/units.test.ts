@@ -94,7 +94,8 @@ test('the doctor examines the engine that is set', () => {
     trust_remote_code: true,
     enabled: false,
   };
-  assert.deepEqual(asOptions(set), ['--engine', 'http://box:8000', '--engine-kind', 'vllm']);
+  const options = ['--trust-remote-code', '--engine', 'http://box:8000', '--engine-kind', 'vllm'];
+  assert.deepEqual(asOptions(set), options);
 });
 
 test('the status bar says the state and the reason', () => {

@@ -1,6 +1,7 @@
 --- `:PassLsp`: one function for each word that may follow it.
 local M = {}
 local NAME = 'pass_lsp'
+local program = require('pass_lsp.program')
 
 ---@param message string
 ---@param level? integer
@@ -33,24 +34,26 @@ end
 
 --- Show this user's own figures in a window.
 function commands.stats()
-  local program, trouble, remedy = require('pass_lsp').program()
-  if not program then
+  ---@param done vim.SystemCompleted
+  local function show(done)
+    if done.code ~= 0 then
+      say(vim.trim(done.stderr), vim.log.levels.WARN)
+      return
+    end
+    vim.lsp.util.open_floating_preview(vim.split(vim.trim(done.stdout), '\n'), '', {
+      border = 'rounded',
+      title = 'pass-lsp stats',
+    })
+  end
+  local words, trouble, remedy = program.words()
+  local process
+  if words then
+    process, trouble, remedy = program.start(words, { 'stats' }, vim.schedule_wrap(show))
+  end
+  if not process then
     local what = remedy or 'Run `pass-lsp stats` in a terminal.'
     say(('%s %s'):format(trouble, what), vim.log.levels.WARN)
-    return
   end
-  vim.system({ program, 'stats' }, { text = true }, function(done)
-    vim.schedule(function()
-      if done.code ~= 0 then
-        say(vim.trim(done.stderr), vim.log.levels.WARN)
-        return
-      end
-      vim.lsp.util.open_floating_preview(vim.split(vim.trim(done.stdout), '\n'), '', {
-        border = 'rounded',
-        title = 'pass-lsp stats',
-      })
-    end)
-  end)
 end
 
 --- Switch suggestions off, and on again, until Neovim ends: here and in servers to come.
@@ -97,7 +100,7 @@ end
 
 --- End the server, if it runs, and start it anew for all its buffers.
 function commands.restart()
-  local _, trouble, remedy = require('pass_lsp').program()
+  local _, trouble, remedy = program.words()
   if remedy then
     say(('%s %s'):format(trouble, remedy), vim.log.levels.WARN)
     return

@@ -1,8 +1,17 @@
 --- `:checkhealth pass_lsp`
 local M = {}
 local health = vim.health
-local OF_THE_ENGINE =
-  { 'model', 'device', 'dtype', 'lookahead', 'engine', 'engine_kind', 'engine_template' }
+local program = require('pass_lsp.program')
+local OF_THE_ENGINE = {
+  'model',
+  'device',
+  'dtype',
+  'lookahead',
+  'trust_remote_code',
+  'engine',
+  'engine_kind',
+  'engine_template',
+}
 
 ---@return boolean
 local function check_neovim()
@@ -19,18 +28,41 @@ local function check_neovim()
   return true
 end
 
----@return string? program
-local function check_program()
-  local program, trouble, remedy = require('pass_lsp').program()
-  if program then
-    local version = vim.system({ program, '--version' }, { text = true }):wait(20000)
-    health.ok(('`%s` is %s.'):format(vim.fn.exepath(program), vim.trim(version.stdout or '')))
-  elseif remedy then
-    health.error(trouble, remedy)
-  else
-    health.info(trouble)
+--- Run the program and wait for it; says what goes wrong, and what has gone wrong then.
+---@param words string[]
+---@param arguments string[]
+---@param limit_ms integer
+---@return vim.SystemCompleted?
+local function run(words, arguments, limit_ms)
+  local process, trouble, remedy = program.start(words, arguments)
+  if process then
+    return process:wait(limit_ms)
   end
-  return program
+  health.error(trouble or '', remedy)
+end
+
+---@return string[]? words Of the program, if it can be run
+local function check_program()
+  local words, trouble, remedy = program.words()
+  if not words then
+    if remedy then
+      health.error(trouble or '', remedy)
+    else
+      health.info(trouble or '')
+    end
+    return nil
+  end
+  local version = run(words, { '--version' }, 20000)
+  if not version then
+    return nil
+  end
+  local name = table.concat(vim.list_extend({ vim.fn.exepath(words[1]) }, words, 2), ' ')
+  if version.code ~= 0 then
+    health.error(('`%s --version` fails.'):format(name), vim.trim(version.stderr or ''))
+    return nil
+  end
+  health.ok(('`%s` is %s.'):format(name, vim.trim(version.stdout or '')))
+  return words
 end
 
 local function check_clients()
@@ -57,19 +89,22 @@ local function check_clients()
 end
 
 --- The server's own examination, one line each, of the engine that is set here.
----@param program string
-local function check_doctor(program)
-  local command = { program, 'doctor', '--json' }
+---@param words string[]
+local function check_doctor(words)
+  local arguments = { 'doctor', '--json' }
   local settings = vim.tbl_get(vim.lsp.config.pass_lsp, 'settings', 'pass-lsp') or {}
   for _, key in ipairs(OF_THE_ENGINE) do
-    if settings[key] then
-      vim.list_extend(command, { '--' .. key:gsub('_', '-'), tostring(settings[key]) })
+    local value, option = settings[key], '--' .. key:gsub('_', '-')
+    if value == true then
+      table.insert(arguments, option)
+    elseif value and value ~= '' then
+      vim.list_extend(arguments, { option, tostring(value) })
     end
   end
-  local done = vim.system(command, { text = true }):wait(120000)
-  local read, found = pcall(vim.json.decode, done.stdout or '')
+  local done = run(words, arguments, 120000)
+  local read, found = pcall(vim.json.decode, done and done.stdout or '')
   if not read or type(found) ~= 'table' then
-    health.warn('`pass-lsp doctor` cannot be run.', vim.trim(done.stderr or ''))
+    health.warn('`pass-lsp doctor` cannot be run.', vim.trim(done and done.stderr or ''))
     return
   end
   for _, check in ipairs(found.checks or found) do
@@ -88,11 +123,11 @@ function M.check()
     return
   end
   health.start('pass-lsp: server')
-  local program = check_program()
+  local words = check_program()
   check_clients()
-  if program then
+  if words then
     health.start('pass-lsp: doctor')
-    check_doctor(program)
+    check_doctor(words)
   end
 end
 

@@ -31,24 +31,6 @@ function M.client(buf)
   return vim.lsp.get_clients({ name = M.NAME, bufnr = buf or api.nvim_get_current_buf() })[1]
 end
 
---- The program that is started as the server; or nil and why it cannot be run, with the remedy, which
---- is nil where `cmd` is a function: that names no program.
----@return string? program
----@return string? trouble
----@return string? remedy
-function M.program()
-  local cmd = vim.lsp.config[M.NAME] and vim.lsp.config[M.NAME].cmd
-  if type(cmd) ~= 'table' then
-    return nil, 'The server is started by a function of yours.'
-  end
-  if vim.fn.executable(cmd[1]) == 0 then
-    return nil,
-      ('`%s` cannot be run.'):format(cmd[1]),
-      'Install it with `pipx install pass-lsp`, or name it: vim.lsp.config("pass_lsp", { cmd = { "/path/to/pass-lsp", "serve", "--stdio" } })'
-  end
-  return cmd[1]
-end
-
 --- Set a buffer up; the server's configuration calls it. Keep the call if you set your own `on_attach`.
 ---@param client vim.lsp.Client
 ---@param buf integer
