@@ -13,6 +13,7 @@ import pytest
 from pass_lsp.cli.doctor import doctor
 from pass_lsp.config import MOST, MOST_OF_ANY, OF_THE_ENGINE, USER_ONLY, Settings
 from pass_lsp.domain import STRATEGIES
+from pass_lsp.engines.remote.adapters import ADAPTERS
 from tests.editors.conftest import ROOT
 
 MANIFEST = json.loads((ROOT / "editors" / "vscode" / "package.json").read_text("utf-8"))
@@ -60,8 +61,16 @@ def test_what_a_workspace_may_not_choose_is_restricted_until_it_is_trusted() -> 
     assert PROPERTIES["pass-lsp.path"]["scope"] == "machine"
 
 
-def test_vs_code_offers_the_strategies_there_are() -> None:
+def test_vs_code_offers_the_strategies_and_kinds_of_engines_there_are() -> None:
     assert sorted(PROPERTIES["pass-lsp.strategy"]["enum"]) == sorted(STRATEGIES)
+    assert sorted(PROPERTIES["pass-lsp.engine_kind"]["enum"]) == sorted(["auto", *ADAPTERS])
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:1", "mps"])
+def test_vs_code_takes_every_device(name: str) -> None:
+    declared = PROPERTIES["pass-lsp.device"]
+    assert "enum" not in declared and re.search(declared["pattern"], name)
+    assert not re.search(declared["pattern"], f"{name}x")
 
 
 def test_vs_code_restarts_the_server_for_the_settings_of_the_engine() -> None:
