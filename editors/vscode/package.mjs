@@ -10,9 +10,11 @@ mkdirSync(`${folder}/dist`, { recursive: true });
 for (const name of ['dist/extension.js', 'walkthrough', 'icon.png', 'CHANGELOG.md']) {
   cpSync(name, `${folder}/${name}`, { recursive: true });
 }
+cpSync('dist/ThirdPartyNotices.txt', `${folder}/ThirdPartyNotices.txt`);
 cpSync('../../LICENSE', `${folder}/LICENSE`);
 cpSync(picture, `${folder}/screenshot.png`);
-writeFileSync(`${folder}/README.md`, readFileSync('README.md', 'utf8').replaceAll(picture, 'screenshot.png'));
+const page = readFileSync('README.md', 'utf8').replaceAll(picture, 'screenshot.png');
+writeFileSync(`${folder}/README.md`, page.replaceAll(/\[([^\]]+)\]\(\.\.\/[^)]*\)/g, '$1')); // leads nowhere from there
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
 delete manifest.scripts;
 delete manifest.devDependencies;

@@ -38,8 +38,13 @@ def test_the_package_is_made_offline_and_holds_what_it_needs() -> None:
     npm("run", "package", npm_config_offline="true")
     with zipfile.ZipFile(CLIENT / "pass-lsp.vsix") as package:
         names = {name.removeprefix("extension/").lower() for name in package.namelist()}
+        notices = package.read("extension/ThirdPartyNotices.txt").decode()
+        page = package.read("extension/readme.md").decode()
     assert {"dist/extension.js", "package.json", "license.txt", "readme.md", "icon.png", "screenshot.png"} <= names
     assert not [name for name in names if "node_modules" in name or "test" in name]
+    for name in ("vscode-languageclient", "vscode-jsonrpc", "semver"):
+        assert re.search(rf"^{name} [\d.]+\n\n(?:.+\n+){{0,6}}.*Copyright", notices, re.MULTILINE), name
+    assert "Permission is hereby granted" in notices and "](../" not in page
 
 
 def test_the_lock_file_records_no_download_addresses() -> None:
