@@ -144,6 +144,28 @@ def test_the_server_counts_for_itself_where_neovim_draws(nvim: Nvim, version: st
     assert told == (["one", "two"] if version == "nvim-0.11" else [])
 
 
+def test_an_alternative_stands_alone_until_it_is_taken(nvim: Nvim, version: str, tmp_path: Path) -> None:
+    if version == "nvim-0.11":
+        pytest.skip("there is nothing beside it")
+    nvim.lua("answer = function(params) return { item(params, 'one'), item(params, 'two') } end")
+    edit(nvim, tmp_path / "a.py", "\n")
+    nvim.keys("i")
+    nvim.wait_for_ghost()
+    nvim.keys("<C-n>")
+    until(lambda: nvim.ghost("pass_lsp") == "two (2/2)", "the second is shown")
+    asked = len(came(nvim, INLINE))
+    nvim.keys("t")
+    until(lambda: nvim.ghost("pass_lsp") == "wo (2/2)", "it is typed along")
+    enabled = "return vim.lsp.inline_completion.is_enabled({ bufnr = 0 })"
+    assert nvim.ghost() is None and not nvim.lua(enabled)
+    nvim.keys("<Tab>")
+    until(lambda: nvim.line() == "two" and nvim.lua(enabled), "it is taken, and Neovim goes on")
+    nvim.lua("offer('!')")
+    nvim.keys("x")
+    until(lambda: nvim.ghost() == "!", "Neovim's own is shown again")
+    assert len(came(nvim, INLINE)) == asked + 1
+
+
 def test_a_server_that_is_gone_takes_its_suggestion_along(nvim: Nvim, tmp_path: Path) -> None:
     nvim.lua("offer('one')")
     edit(nvim, tmp_path / "a.py", "\n")

@@ -1,6 +1,7 @@
 --- Ghost text of our own: for Neovim 0.11, which has none, and for going through alternatives, for
 --- which 0.12 has no request. Everything here is about the current window and its buffer.
 local api = vim.api
+local native = require('pass_lsp.native')
 local text = require('pass_lsp.text')
 
 local M = {}
@@ -84,18 +85,11 @@ end
 
 --- Take the ghost text away.
 function M.hide()
+  native.wake()
   if shown and api.nvim_buf_is_valid(shown.buf) then
     api.nvim_buf_clear_namespace(shown.buf, M.NAMESPACE, 0, -1)
   end
   shown = nil
-end
-
---- Take away what Neovim itself has left on the screen in Normal mode.
-local function hide_native()
-  local native = vim.lsp.inline_completion
-  if native and vim.startswith(api.nvim_get_mode().mode, 'n') then
-    native.get({ on_accept = function() end })
-  end
 end
 
 --- Give up the request that is under way.
@@ -104,6 +98,12 @@ function M.cancel()
     pending.client:cancel_request(pending.id)
   end
   pending = nil
+end
+
+--- Neither show nor ask any longer.
+local function leave()
+  M.cancel()
+  M.hide()
 end
 
 --- Draw what is left of the suggestion; hides it where nothing is. Says whether it is there.
@@ -176,8 +176,12 @@ local function show(client, buf, items, index)
     return
   end
   shown = { buf = buf, client = client, items = items, index = index, offer = offer }
+  if not draw() then
+    return
+  end
+  native.hush(buf)
   -- A server that is told of one counts no other, and of those that Neovim itself draws nobody tells.
-  if draw() and not vim.lsp.inline_completion then
+  if not native.draws then
     client:notify('textDocument/didShowCompletion', { item = items[index] })
   end
 end
@@ -244,18 +248,14 @@ function M.attach(client, buf, asks)
   api.nvim_create_autocmd({ 'InsertLeave', 'BufLeave' }, {
     group = group,
     buffer = buf,
-    callback = function()
-      M.cancel()
-      M.hide()
-    end,
+    callback = leave,
   })
   api.nvim_create_autocmd('LspDetach', {
     group = group,
     buffer = buf,
     callback = function(event)
       if event.data.client_id == client.id then
-        M.cancel()
-        M.hide()
+        leave()
         api.nvim_del_augroup_by_id(group)
       end
     end,
@@ -265,9 +265,8 @@ function M.attach(client, buf, asks)
     pattern = '[iR]*:n*', -- <C-c> leaves without InsertLeave
     callback = function()
       if api.nvim_get_current_buf() == buf then
-        M.cancel()
-        M.hide()
-        vim.schedule(hide_native)
+        leave()
+        vim.schedule(native.clear)
       end
     end,
   })
