@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pass_lsp.domain import Reason
@@ -421,6 +422,24 @@ def test_a_path_that_names_nothing_is_told(trusted: VsCode, home: Home) -> None:
     trusted.command("Notifications: Clear All Notifications")
     trusted.set_for_the_machine({})
     until(lambda: home.wire.starts() == starts + 1, "the server is started again")
+
+
+def test_a_program_that_never_answers_can_be_replaced(trusted: VsCode, home: Home) -> None:
+    silent = home.folder / "silent"
+    silent.write_text("#!/bin/sh\nexec sleep 6000 6000\n")
+    silent.chmod(0o755)
+
+    def runs() -> bool:
+        return ["sleep", "6000", "6000"] in [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
+
+    trusted.set_for_the_machine({"pass-lsp.path": str(silent)})
+    until(runs, "it is started")
+    until(lambda: "starting" in trusted.status(), "the status bar says that it is waited for")
+    starts = home.wire.starts()
+    trusted.set_for_the_machine({})
+    until(lambda: home.wire.starts() == starts + 1, "another is started")
+    until(home.wire.ready, "the model is loaded")
+    until(lambda: not runs(), "the first has ended")
 
 
 def test_a_missing_server_is_installed_by_one_command(

@@ -10,6 +10,8 @@ import { render, type Status } from './status';
 
 type Item = vscode.InlineCompletionItem;
 
+let end: (() => Promise<void>) | undefined;
+
 export async function activate(context: vscode.ExtensionContext): Promise<void> {
   const manifest = context.extension.packageJSON as {
     contributes: { configuration: { properties: Record<string, unknown> } };
@@ -22,8 +24,9 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const reports = new Reports(server);
   const command = (name: string, run: () => unknown) =>
     vscode.commands.registerCommand(`pass-lsp.${name}`, run);
+  end = () => server.end();
   context.subscriptions.push(
-    server,
+    server.log,
     bar.item,
     vscode.workspace.registerTextDocumentContentProvider(SECTION, reports),
     command('menu', () => menu(server)),
@@ -44,6 +47,11 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     vscode.workspace.onDidGrantWorkspaceTrust(() => server.restart()),
   );
   await server.restart();
+}
+
+/** VS Code waits for this, so that the server ends by itself. */
+export function deactivate(): Promise<void> | undefined {
+  return end?.();
 }
 
 function statusBar() {

@@ -1,4 +1,5 @@
 /** Where `pass-lsp` is, and how to get it. Knows nothing of VS Code. */
+import { accessSync, constants, statSync } from 'node:fs';
 import * as path from 'node:path';
 
 export interface Surroundings {
@@ -30,6 +31,16 @@ export function findServer(around: Surroundings): string | undefined {
     paths.join(around.home, '.local', 'bin'),
   ];
   return folders.map((folder) => paths.join(folder, name)).find(around.exists);
+}
+
+/** Whether there is a file that can be run. */
+export function isProgram(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return statSync(file).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** Where an environment's programs are, seen from its Python: there, and on Windows in `Scripts` too. */

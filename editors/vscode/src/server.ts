@@ -1,6 +1,6 @@
 /** The language client: one server, started, restarted and told of settings, never two at a time. */
-import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
+import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
 import * as vscode from 'vscode';
 import {
@@ -11,8 +11,9 @@ import {
   State,
   type StateChangeEvent,
 } from 'vscode-languageclient/node';
-import { findServer } from './find';
+import { findServer, isProgram } from './find';
 import { activePythons } from './python';
+import { levelOf } from './log';
 import { chosen, type Inspected, OF_THE_ENGINE, update } from './settings';
 import { ENDED, STARTING, type Status } from './status';
 
@@ -29,7 +30,7 @@ class Client extends LanguageClient {
   }
 }
 
-export class Server implements vscode.Disposable {
+export class Server {
   readonly log = vscode.window.createOutputChannel('pass-lsp', { log: true });
   client: Client | undefined;
   program: string | undefined;
@@ -63,7 +64,7 @@ export class Server implements vscode.Disposable {
 
   /** Take in changed settings: most at once, those of the engine with a new server. What has no effect is no change. */
   private async catchUp(): Promise<void> {
-    await this.queue; // a server that is just starting is told afterwards
+    await this.queue;
     const now = chosen(this.keys, inspect);
     if (path() !== this.path || OF_THE_ENGINE.some((key) => now[key] !== this.settings[key])) {
       await this.restart();
@@ -74,10 +75,10 @@ export class Server implements vscode.Disposable {
     }
   }
 
-  dispose(): void {
-    void this.stop().finally(() => {
-      this.log.dispose();
-    });
+  /** End what runs, once and for all. */
+  end(): Promise<void> {
+    this.queue = this.queue.then(() => this.stop());
+    return this.queue;
   }
 
   private async start(): Promise<void> {
@@ -89,7 +90,7 @@ export class Server implements vscode.Disposable {
       searchPath: process.env.PATH ?? '',
       windows: process.platform === 'win32',
       home: homedir(),
-      exists: existsSync,
+      exists: isProgram,
     });
     if (this.program === undefined) {
       this.missing(this.path, pythons);
@@ -97,7 +98,12 @@ export class Server implements vscode.Disposable {
     }
     this.log.info(`Starting ${this.program}`);
     const command = { command: this.program, args: ['serve', '--stdio'] };
-    const client = new Client(SECTION, 'pass-lsp', command, this.options());
+    const initializationFailedHandler = (error: Error) => {
+      client.error(`The server could not be started: ${error.message}`, undefined, 'force');
+      return false; // once is enough
+    };
+    const options = { ...this.options(), initializationFailedHandler };
+    const client = new Client(SECTION, 'pass-lsp', command, options);
     client.onNotification('didChangeStatus', (status: Status) => {
       if (client === this.client) {
         this.heard(status);
@@ -109,11 +115,11 @@ export class Server implements vscode.Disposable {
       }
     });
     this.client = client;
-    try {
-      await client.start();
-    } catch (error) {
+    this.settings = chosen(this.keys, inspect);
+    // Not waited for: what never answers must not keep a restart from coming.
+    client.start().catch((error: unknown) => {
       this.log.error(`The server could not be started: ${String(error)}`);
-    }
+    });
   }
 
   /** The client starts a server that has died by itself, but not for ever. */
@@ -152,10 +158,17 @@ export class Server implements vscode.Disposable {
       // Asked for at every start, also when the client starts a server that has died.
       initializationOptions: () => ({ [SECTION]: (this.settings = chosen(this.keys, inspect)) }),
       outputChannel: this.log,
+      stdioOptions: { stdout: writeDown, stderr: writeDown }, // stdout is the wire: nothing of it comes here
       revealOutputChannelOn: RevealOutputChannelOn.Never,
       middleware: this.middleware,
     };
   }
+}
+
+function writeDown(stderr: NodeJS.ReadableStream, log: vscode.LogOutputChannel): void {
+  createInterface({ input: stderr }).on('line', (line) => {
+    log[levelOf(line)](line);
+  });
 }
 
 function path(): string {

@@ -31,7 +31,11 @@ const ICONS = { Normal: 'sparkle', Warning: 'warning', Error: 'error', Inactive:
  */
 export function render(status: Status | undefined, silent?: string): Shown {
   if (status === undefined) {
-    return { text: '$(circle-slash) pass-lsp', tooltip: 'pass-lsp is not running.', severity: 'none' };
+    return {
+      text: '$(circle-slash) pass-lsp',
+      tooltip: 'pass-lsp is not running. Click to start it, or to see the log.',
+      severity: 'none',
+    };
   }
   if (silent !== undefined && status.kind === 'Normal' && !status.busy) {
     return {

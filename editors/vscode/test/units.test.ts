@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { taken } from '../src/accepts';
-import { findServer, installCommand, pythonsIn, type Surroundings } from '../src/find';
+import { findServer, installCommand, isProgram, pythonsIn, type Surroundings } from '../src/find';
+import { levelOf } from '../src/log';
 import { asOptions, chosen, type Inspected, update } from '../src/settings';
 import { ENDED, render, STARTING, type Status } from '../src/status';
 
@@ -33,6 +37,22 @@ test('then the active environment, then the PATH, then where pipx puts it', () =
 test('a relative folder of the PATH is not searched: a workspace could put its own program there', () => {
   assert.equal(findServer(around(['bin/pass-lsp'])), undefined);
 });
+
+test(
+  'a folder of that name, such as a checkout, is no program',
+  { skip: process.platform === 'win32' },
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pass-lsp-'));
+    const file = join(folder, 'pass-lsp');
+    writeFileSync(file, '');
+    assert.deepEqual(
+      [folder, file, join(file, 'beyond'), join(folder, 'nothing')].map(isProgram),
+      Array(4).fill(false),
+    );
+    chmodSync(file, 0o755);
+    assert.ok(isProgram(file));
+  },
+);
 
 test('on Windows the program has its own name and the PATH its own separator', () => {
   const windows = { windows: true, searchPath: 'C:\\a;C:\\b', home: 'C:\\me' };
@@ -98,8 +118,14 @@ test('the doctor examines the engine that is set', () => {
   assert.deepEqual(asOptions(set), options);
 });
 
+test('a line of the log has the level that the server gave it', () => {
+  const line = (level: string) => levelOf(`2026-11-30 00:30:14,123 ${level} pass_lsp.server: INFO WARNING`);
+  assert.deepEqual(['DEBUG', 'INFO', 'WARNING', 'ERROR'].map(line), ['debug', 'info', 'warn', 'error']);
+  assert.equal(levelOf('Traceback (most recent call last):'), 'error');
+});
+
 test('the status bar says the state and the reason', () => {
-  assert.match(render(undefined).tooltip, /not running/);
+  assert.match(render(undefined).tooltip, /not running\. Click/);
   assert.match(render({ busy: true, kind: 'Normal', message: 'Loading.' }).text, /spin/);
   const empty = render({
     busy: false,
