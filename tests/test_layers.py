@@ -43,8 +43,8 @@ OWNERS = {
     **dict.fromkeys(("torch", "transformers"), HEAVY),
     **dict.fromkeys(("starlette", "uvicorn", "fastapi", "prometheus_client", "pydantic", "ray"), ("serving/",)),
 }
-BARE_MACHINE = {"torch", "transformers", "tokenizers", "safetensors", "numpy", "tqdm", "huggingface_hub"}
-"""What a GPU machine has for `decoding/` and `train/` (the last two come with transformers)."""
+BARE_MACHINE = {"torch", "transformers", "tokenizers", "safetensors", "numpy", "tqdm"}
+"""What a GPU machine has for `decoding/` and `train/` (tqdm comes with transformers)."""
 
 
 @cache

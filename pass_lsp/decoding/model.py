@@ -199,18 +199,18 @@ def _is_here(path: str) -> bool:
     """
     if os.path.exists(path):
         return True
-    from huggingface_hub import try_to_load_from_cache
+    from transformers.utils import cached_file
 
-    def cached(*names: str) -> bool:
-        return all(isinstance(try_to_load_from_cache(path, name), str) for name in names)
+    def cached(name: str) -> str:
+        return str(cached_file(path, name, local_files_only=True))
 
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # no id, a damaged cache
-        if cached("config.json", "tokenizer_config.json", "model.safetensors"):
-            return True
-        index = try_to_load_from_cache(path, "model.safetensors.index.json")
-        if isinstance(index, str):
-            parts = set(json.loads(Path(index).read_text("utf-8"))["weight_map"].values())
-            return cached("config.json", "tokenizer_config.json", *parts)
+        for name in ("config.json", "tokenizer_config.json"):
+            cached(name)
+        with contextlib.suppress(OSError):
+            return bool(cached("model.safetensors"))
+        index = json.loads(Path(cached("model.safetensors.index.json")).read_text("utf-8"))
+        return all(map(cached, set(index["weight_map"].values())))
     return False
 
 

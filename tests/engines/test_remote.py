@@ -97,7 +97,8 @@ def test_each_kind_is_known_by_its_answers_and_takes_all_that_it_is_sent(
         body = only(fake)
         options = body.get("options", body)
         assert options["temperature"] == 0.0 and options["top_p"] == 1.0
-        assert options.get("max_tokens", options.get("n_predict", options.get("num_predict"))) == 32
+        longest = options.get("max_tokens", options.get("n_predict", options.get("num_predict")))
+        assert longest == Settings().multi_line_tokens
 
 
 @pytest.mark.usefixtures("unhurried")
