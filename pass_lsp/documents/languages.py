@@ -70,7 +70,7 @@ _ESCAPED = _inert("\\{}", "()[]{}\"'`/#")
 _REGEXES = _ESCAPED + _inert("/{}/", "\"'`")
 _CHARACTERS = _inert("'{}'", '()[]{}"')
 """Where an apostrophe alone is no quote."""
-_C = Lexis(("//",), (*_QUOTES, *_inert("{}'", "0123456789")), _SLASHES, opens=r"\{$" + _CASE)  # 10'000
+_C = Lexis(("//",), (*_QUOTES, *_inert("{}'", "0123456789")), _SLASHES, below=True, opens=r"\{$" + _CASE)  # 10'000
 _TRIPLE = replace(_C, strings=(('"""', '"""'), *_C.strings), long=frozenset(('"""',)))
 _HASH = Lexis(("#",), _QUOTES, long=frozenset("\"'"))
 _PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
@@ -165,7 +165,7 @@ LANGUAGES = (
     ),
     Language(
         "java", "java", "", "tree_sitter_java",
-        Lexis(("//",), (('"""', '"""'), *_QUOTES), _SLASHES, frozenset(('"""',)), opens=r"\{$|->$" + _CASE),
+        Lexis(("//",), (('"""', '"""'), *_QUOTES), _SLASHES, frozenset(('"""',)), below=True, opens=r"\{$|->$" + _CASE),
         "package_declaration import_declaration", "method_declaration constructor_declaration lambda_expression",
         "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration",
         modules=Modules(r"^\s*import\s+(?:static\s+)?(?P<path>[\w.]+)", ".", ("{}.java",)),
@@ -183,7 +183,7 @@ LANGUAGES = (
     Language(
         "csharp", "cs", "c#", "tree_sitter_c_sharp",
         Lexis(("//",), (('"""', '"""'), *_QUOTES, ('@"', '"'), ('@$"', '"')), _SLASHES,
-              frozenset(('"""', '@"', '@$"')), frozenset(('@"', '@$"')), opens=r"\{$|=>$" + _CASE),
+              frozenset(('"""', '@"', '@$"')), frozenset(('@"', '@$"')), below=True, opens=r"\{$|=>$" + _CASE),
         "using_directive file_scoped_namespace_declaration",
         "method_declaration constructor_declaration property_declaration local_function_statement lambda_expression",
         "class_declaration interface_declaration struct_declaration record_declaration enum_declaration "
@@ -196,7 +196,7 @@ LANGUAGES = (
     ),
     Language(
         "php", "php", "", "tree_sitter_php:language_php",
-        Lexis(("//", "#"), _QUOTES, _SLASHES, frozenset("\"'"), opens=r"\{$|=>$" + _CASE, heredoc=r"<<<[ ]?",
+        Lexis(("//", "#"), _QUOTES, _SLASHES, frozenset("\"'"), below=True, opens=r"\{$|=>$" + _CASE, heredoc=r"<<< ?",
               defines=r"(?:(?:abstract|final|public|private|protected|static)\s+)*(?:function|class|interface|trait)"),
         "namespace_definition namespace_use_declaration php_tag",
         "function_definition method_declaration anonymous_function",
@@ -223,7 +223,8 @@ LANGUAGES = (
     ),
     Language(
         "html", "html htm", "", "tree_sitter_html",
-        Lexis(blocks=(("<!--", "-->"),), brackets=False, opens=rf"<(?!(?:{_VOID})\b)[A-Za-z][^<>]*(?<!/)>$"),
+        Lexis(blocks=(("<!--", "-->"),), brackets=False, opens=rf"<(?!(?:{_VOID})\b)[A-Za-z][^<>]*(?<!/)>$",
+              closes="</"),
         "doctype", "element script_element style_element", "",
     ),
     Language(

@@ -21,7 +21,8 @@ class Lexis:
 
     A mark in `long` may span lines, within one in `raw` a backslash escapes nothing; one in
     `blocks` opens a comment; `apart` says that a comment begins only behind white space,
-    `indented` that indentation alone delimits blocks. `heredoc` matches what comes before the word
+    `indented` that indentation alone delimits blocks, `below` that a block's brace may stand on the line below its
+    header. `heredoc` matches what comes before the word
     that ends a text which begins on the next line.
     `opens` finds, at the end of a line of code, what a block begins with; `closes` matches the
     words that end one, `parts` those that begin its next part (`else`), `defines` those that begin a definition.
@@ -35,6 +36,7 @@ class Lexis:
     brackets: bool = True
     apart: bool = False
     indented: bool = False
+    below: bool = False
     heredoc: str = ""
     opens: str = r"[{(\[]$"
     defines: str = r"(?!)"
@@ -53,7 +55,7 @@ class Lexis:
         """Whether a line of code begins with a word that ends a block."""
         return re.match(rf"(?:{self.closes})\b", code.lstrip()) is not None
 
-    def parts_block(self, code: str) -> bool:
+    def begins_part(self, code: str) -> bool:
         """Whether a line of code begins with a word that begins the next part of a block."""
         return re.match(rf"(?:{self.parts})\b", code.lstrip()) is not None
 

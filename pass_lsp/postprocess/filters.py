@@ -80,6 +80,8 @@ def indented_once(text: str, frame: Frame) -> str:
 def to_block_end(text: str, frame: Frame) -> str:
     """Cut to the character where the answer ends (complaint 8: too long)."""
     cut = answer_end(text, frame)
+    if cut is None and not frame.many and "\n" in text:  # nothing came that would tell whether the line goes on
+        cut = text.index("\n")
     return text if cut is None else text[:cut].rstrip("\n") + "\n"
 
 
@@ -131,8 +133,11 @@ def parsing_lines(text: str, frame: Frame) -> str:
         return text
     lines = text.rstrip().split("\n")
     cuts = ["\n".join(lines[:count]) for count in range(len(lines), max(len(lines) - _MOST_CUTS, 0), -1)]
-    best, fewest = text, -1
+    best, fewest, closed = text, -1, len(scan(text, frame.lexis, frame.state).brackets)
     for part in filter(str.strip, cuts):
+        # A grammar that knows the language badly (C++ in a `.h`) must not open what the answer closes.
+        if len(scan(part, frame.lexis, frame.state).brackets) > closed:
+            continue
         errors = frame.errors(part, overlap(part, frame)) + bool(missing_block(part, frame))
         if fewest < 0 or errors < fewest:
             best, fewest = part, errors
@@ -224,14 +229,14 @@ def closed_before_closers(text: str, frame: Frame) -> str:
 
 
 def closing_apart(text: str, frame: Frame) -> str:
-    """With a line end before the closer that the editor has put right of the cursor: before the brace of a block
-    (`{|}`), and where the answer begins with a line end, too.
+    """With the closers that the editor has put right of the cursor on a line of their own: where the first is the brace
+    of a block (`{|}`), or the answer begins with a line end.
     """
-    closer = frame.context.line_suffix.lstrip()[:1]
-    if closer not in CLOSERS or "\n" not in text.rstrip() or overlap(text, frame):
+    rest = frame.context.line_suffix.strip()
+    if rest[:1] not in CLOSERS or "\n" not in text.rstrip() or overlap(text, frame):
         return text
-    block = closer == "}" and not frame.lexis.indented
-    return text.rstrip() + "\n" + indentation(frame.context.line_prefix) if block or text[0] == "\n" else text
+    apart = text[0] == "\n" or (rest[0] == "}" and not frame.lexis.indented)
+    return text.rstrip() + "\n" + indentation(frame.context.line_prefix) + rest if apart else text
 
 
 def leaves_open(text: str, replaced: int, frame: Frame) -> bool:

@@ -13,6 +13,9 @@ from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, scan
 from pass_lsp.domain import Context, Mode, Prompt
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_UNFINISHED = re.compile(r"[\w)\]>]$")
+"""How a line of a language with semicolons ends if its statement goes on."""
+_BRACE_BELOW = re.compile(r"\n[^\S\n]*\{[^\S\n]*\n")
 _MIXED = 8
 """Where one way of indenting has not so many times as many lines as the other, both are meant: GNU's tabs of eight."""
 _COMMON_WORD = r"(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end|fi|done|esac)\b"
@@ -60,8 +63,9 @@ class Frame:
 
     def begun(self, text: str) -> Frame:
         """The frame of an answer that is known to begin with `text`: of several lines if its first one needs them."""
-        first, _, rest = text.partition("\n")
-        return replace(self, many=True) if not self.many and rest.strip() and opens(first, self) else self
+        end = head_end(text, text.index("\n"), self) if "\n" in text else None
+        known = not self.many and end is not None and text[end:].strip()
+        return replace(self, many=True) if known and opens(text[:end], self) else self
 
     def behind(self, text: str) -> Frame:
         """The frame of what goes on behind `text`, as if that stood before the cursor; see `opens`."""
@@ -175,6 +179,18 @@ def _header(text: str, frame: Frame, state: Scan) -> str:
     # It may begin above the cursor's line, with the bracket that is open there.
     wholes = ("\n".join((*frame.above[start:], header)) for start in range(len(frame.above) - 1, -1, -1))
     return next((each for each in wholes if frame.lexis.opens_block(each) and scan(each, frame.lexis) == Scan()), "")
+
+
+def head_end(text: str, end: int, frame: Frame) -> int | None:
+    """Where the line of `text` that ends at `end` ends together with the brace of its block, if that stands on the line
+    below; None where the next line is not known yet.
+    """
+    rest = text[end:].lstrip()
+    if not frame.lexis.below or _UNFINISHED.search(frame.whole(0, text[:end]).rstrip()) is None:
+        return end
+    if rest in ("", "{") and text.count("\n", end) == 1:
+        return None
+    return len(text) - len(rest) + 1 if _BRACE_BELOW.match(text, end) else end
 
 
 def opens(text: str, frame: Frame) -> bool:

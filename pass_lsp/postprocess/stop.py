@@ -10,7 +10,16 @@ from typing import Any
 
 from pass_lsp.documents.scan import CLOSERS, scan
 from pass_lsp.domain import Context, Mode, Prompt
-from pass_lsp.postprocess.frame import COMMON_LINE, Decoded, Frame, missing_block, opens, repeats, special_tokens
+from pass_lsp.postprocess.frame import (
+    COMMON_LINE,
+    Decoded,
+    Frame,
+    head_end,
+    missing_block,
+    opens,
+    repeats,
+    special_tokens,
+)
 
 _MAX_PERIOD = 12
 _MIN_CYCLE = 10
@@ -107,10 +116,13 @@ def answer_end(text: str, frame: Frame) -> int | None:
     else:
         match = re.search(r"[\r\n]", text)
         end = match.start() if match else None
-    if end is None or text[end : end + 1] != "\n" or not opens(text[:end], frame):
+    if end is None or text[end : end + 1] != "\n":
         return end
-    rest = answer_end(text[end:], frame.behind(text[:end]))
-    return None if rest is None else end + rest
+    head = head_end(text, end, frame)
+    if head is None or not opens(text[:head], frame):
+        return end if head is not None else None
+    rest = answer_end(text[head:], frame.behind(text[:head]))
+    return None if rest is None else head + rest
 
 
 class _Block:
@@ -167,7 +179,7 @@ class _Block:
             # The answer's own step of indentation counts, where it opens the block.
             self._indent = min(self._indent, width)
         self._first = False
-        part = header.strip() and width == self._frame.width(header) and self._frame.lexis.parts_block(whole)
+        part = header.strip() and width == self._frame.width(header) and self._frame.lexis.begins_part(whole)
         if width < self._indent and not part:
             if not self._closes(whole):
                 return at
