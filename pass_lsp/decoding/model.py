@@ -199,7 +199,7 @@ def _is_here(path: str) -> bool:
     """
     if os.path.exists(path):
         return True
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     def cached(name: str) -> str:
         return str(cached_file(path, name, local_files_only=True))
