@@ -196,7 +196,10 @@ class _Block:
         if opener is not None:
             return self._state.brackets.endswith(opener)
         # The document may have the word that ends the block already.
-        has = frame.lexis.closes_block(frame.next_line) and frame.width(frame.next_line) == frame.width(whole)
+        word = re.match(r"\W*\w*", whole.strip())
+        has = (
+            word and frame.next_line.strip().startswith(word[0]) and frame.width(frame.next_line) == frame.width(whole)
+        )
         return frame.lexis.closes_block(whole) and not has
 
     def _closed(self) -> bool:
