@@ -119,8 +119,10 @@ def answer_end(text: str, frame: Frame) -> int | None:
     if end is None or text[end : end + 1] != "\n":
         return end
     head = head_end(text, end, frame)
-    if head is None or not opens(text[:head], frame):
-        return end if head is not None else None
+    if head is None:
+        return None
+    if not opens(text[:head], frame):
+        return end
     rest = answer_end(text[head:], frame.behind(text[:head]))
     return None if rest is None else head + rest
 
@@ -196,10 +198,8 @@ class _Block:
         if opener is not None:
             return self._state.brackets.endswith(opener)
         # The document may have the word that ends the block already.
-        word = re.match(r"\W*\w*", whole.strip())
-        has = (
-            word and frame.next_line.strip().startswith(word[0]) and frame.width(frame.next_line) == frame.width(whole)
-        )
+        below = frame.next_line
+        has = below.strip().startswith(whole.split()[0]) and frame.width(below) == frame.width(whole)
         return frame.lexis.closes_block(whole) and not has
 
     def _closed(self) -> bool:
