@@ -59,7 +59,7 @@ class Completer:
         if recalled and not ask.wants_more_than(recalled):
             self._reply(ask, Landing(recalled.completions, recalled.reason), MEMORY)
         elif recalled:
-            self._take_off(ask, next(iter(recalled.completions), None))
+            self._take_off(ask, next(iter(recalled.completions), None) if recalled.whole else None)
         elif not self._join(ask):
             self._later(ask, self._rhythms.delay_s(ask), self._take_off)
         if (flight := self._flights.get(ask.key)) is not None and flight.ask is not ask:

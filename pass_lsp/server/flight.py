@@ -63,9 +63,11 @@ class Ask:
         return self.arrived_s + limit / 1000 if limit else math.inf
 
     def wants_more_than(self, recalled: Recalled) -> bool:
-        """Whether the model is asked although memory answers: by hand, for alternatives or for what was hidden."""
-        few = 0 < len(recalled.completions) < min(2, self.settings.alternatives)
-        return self.manual and (few or recalled.reason is Reason.UNSURE)
+        """Whether the model is asked although memory answers: by hand, for alternatives, for what was hidden, or for
+        the rest of what was cut off.
+        """
+        more = self.settings.alternatives > 1 or not recalled.whole
+        return self.manual and ((len(recalled.completions) == 1 and more) or recalled.reason is Reason.UNSURE)
 
     def refuse(self, failed: JobFailed) -> None:
         """Answer with an error, or with nothing where an engine elsewhere is away and nothing is wrong here."""

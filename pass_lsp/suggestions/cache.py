@@ -19,10 +19,14 @@ LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What memory says about a place: completions, the best first, or the reason why there are none."""
+    """What memory says about a place: completions, the best first, or the reason why there are none.
+
+    `whole`: the best was not cut off.
+    """
 
     completions: tuple[Completion, ...]
     reason: Reason | None = None
+    whole: bool = True
 
 
 class Suggestions:
@@ -61,7 +65,7 @@ class Suggestions:
             completions = suggestion.at(document, offset)
             if completions or (suggestion.reason is not None and suggestion.is_at(document, offset)):
                 self._known.move_to_end(name)
-                return Recalled(completions, None if completions else suggestion.reason)
+                return Recalled(completions, None if completions else suggestion.reason, suggestion.whole)
         return None
 
     def forget(self, key: str | None = None) -> None:

@@ -25,7 +25,8 @@ class Suggestion:
     """Answers for the place between `before` and `over + after`, each to be inserted in place of `over`.
 
     A text of fewer than `BEFORE` or `AFTER` characters reaches to that end of the document.
-    Without `texts`, `reason` says why there is none. `log_prob` is that of the first text.
+    Without `texts`, `reason` says why there is none. `log_prob` is that of the first text, which is not `whole`
+    where it was cut off: there was no time for more, or no room.
     """
 
     before: str
@@ -34,6 +35,7 @@ class Suggestion:
     texts: tuple[str, ...] = ()
     reason: Reason | None = None
     log_prob: float | None = None
+    whole: bool = True
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -99,7 +101,9 @@ def suggestion_at(
     end = fit[0].end if fit else offset
     texts = tuple(dict.fromkeys(answer.text[offset - answer.start :] for answer in fit if answer.end == end))
     before, over, after = text[max(0, offset - BEFORE) : offset], text[offset:end], text[end : end + AFTER]
-    return Suggestion(before, over, after, texts, reason, fit[0].log_prob if fit else None)
+    first = fit[0] if fit else Completion("", offset, offset)
+    whole = first.generation is None or first.generation.finish != "length"
+    return Suggestion(before, over, after, texts, reason, first.log_prob, whole)
 
 
 def agree(committed: str, typed: str) -> bool:

@@ -120,7 +120,7 @@ def spell(document: Document, offset: int, cancel: CancelToken, on_text: Any) ->
     def closed(whole_lines: bool) -> Completion | None:
         complete = SPELT[: SPELT.rfind("\n", 0, said) + 1].rstrip("\n")
         complete = complete or ("" if whole_lines else SPELT[:said].rpartition(" ")[0])
-        return Completion(complete, offset, offset) if complete else None
+        return Completion(complete, offset, offset, Generation([1] * said, "length")) if complete else None
 
     while not cancel.cancelled:
         allowed = gate.read_text()

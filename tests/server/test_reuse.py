@@ -318,6 +318,21 @@ def test_a_manual_request_has_alternatives_and_the_greedy_answer_first(typist: T
     assert (typist.count("spelling"), typist.count("alternatives")) == (1, 2)
 
 
+def test_by_hand_all_is_said_of_what_was_cut_off(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, firstTextMs=1)
+    asked = typist.ask()
+    typist.say(1)
+    typist.overdue()
+    typist.say(len("alpha = beta\n"))
+    assert typist.texts(asked) == ["alpha = beta"]
+    by_hand = typist.ask(1)
+    typist.finish()
+    assert typist.texts(by_hand) == [SPELT, "other_0", "other_1"]
+    assert typist.texts(typist.ask(1)) == [SPELT, "other_0", "other_1"]
+    assert (typist.count("spelling"), typist.count("alternatives")) == (2, 1)
+    typist.client.close()
+
+
 def test_the_engine_reads_before_it_is_asked(start: Start, tmp_path: Path) -> None:
     typist = Typist(start, tmp_path, ahead=True)
     typist.type("a")
