@@ -70,6 +70,7 @@ def complete_document(
     """
     laps, engine = Laps(), _of_document(engine, document, workspace)
     offset = _in_text(document, offset)
+    # Lengths that are given bound a single line, too.
     settings = settings if params is None else replace(settings, single_line_tokens=params.max_new_tokens)
     context, question = _question(document, offset, engine, settings, workspace)
     laps.lap("context")

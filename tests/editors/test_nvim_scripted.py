@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from tests.editors.conftest import Home, make_home, need, setup_in_readme, until
-from tests.editors.nvim import Nvim
+from tests.editors.nvim import SPACES, Nvim
 
-VERSIONS = ("nvim-0.11", "nvim-0.12")
 INLINE = "textDocument/inlineCompletion"
 SERVER = Path(__file__).with_name("scripted.lua")
 pytestmark = pytest.mark.timeout(600)
+own_ghost = pytest.mark.parametrize("version", ["nvim-0.11"], indirect=True, scope="module")
+"""What Neovim does by itself from 0.12 on."""
+native_ghost = pytest.mark.parametrize("version", ["nvim-0.12"], indirect=True, scope="module")
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module", params=SPACES)
 def version(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -64,14 +66,8 @@ def silence(nvim: Nvim) -> None:
     nvim.lua("answer = function() end")
 
 
-def own_ghost(version: str) -> None:
-    """What follows is about the plugin's own ghost text."""
-    if version != "nvim-0.11":
-        pytest.skip("Neovim draws by itself")
-
-
-def test_a_key_is_one_request(nvim: Nvim, version: str, tmp_path: Path) -> None:
-    own_ghost(version)
+@own_ghost
+def test_a_key_is_one_request(nvim: Nvim, tmp_path: Path) -> None:
     edit(nvim, tmp_path / "a.py", "\n")
     nvim.keys("ix")
     last = {"line": 0, "character": 1}
@@ -81,10 +77,8 @@ def test_a_key_is_one_request(nvim: Nvim, version: str, tmp_path: Path) -> None:
     assert [each["position"]["character"] for each in came(nvim, INLINE)] == [0, 1, 2]
 
 
-def test_what_replaces_a_bracket_still_does_after_a_line_of_it_was_taken(
-    nvim: Nvim, version: str, tmp_path: Path
-) -> None:
-    own_ghost(version)
+@own_ghost
+def test_what_replaces_a_bracket_still_does_after_a_line_of_it_was_taken(nvim: Nvim, tmp_path: Path) -> None:
     nvim.lua("offer('\\n  a,\\n)', 1)")
     edit(nvim, tmp_path / "a.py", "call()\n")
     nvim.keys("A<Left>")
@@ -119,8 +113,8 @@ def test_in_a_file_with_crlf_an_answer_has_the_lines_of_a_buffer(nvim: Nvim, ver
     until(lambda: path.read_bytes() == saved, "the file has no other ends")
 
 
-def test_a_part_is_told_in_the_units_of_the_answer(nvim: Nvim, version: str, tmp_path: Path) -> None:
-    own_ghost(version)
+@own_ghost
+def test_a_part_is_told_in_the_units_of_the_answer(nvim: Nvim, tmp_path: Path) -> None:
     edit(nvim, tmp_path / "a.py", "def f():\r\n    \r\n")
     nvim.lua("offer('a = 1\\r\\n    größe = 2\\r\\n    c = 3')")
     nvim.keys("jA")
@@ -144,9 +138,8 @@ def test_the_server_counts_for_itself_where_neovim_draws(nvim: Nvim, version: st
     assert told == (["one", "two"] if version == "nvim-0.11" else [])
 
 
-def test_an_alternative_stands_alone_until_it_is_taken(nvim: Nvim, version: str, tmp_path: Path) -> None:
-    if version == "nvim-0.11":
-        pytest.skip("there is nothing beside it")
+@native_ghost
+def test_an_alternative_stands_alone_until_it_is_taken(nvim: Nvim, tmp_path: Path) -> None:
     nvim.lua("answer = function(params) return { item(params, 'one'), item(params, 'two') } end")
     edit(nvim, tmp_path / "a.py", "\n")
     nvim.keys("i")
