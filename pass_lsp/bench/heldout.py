@@ -1,4 +1,4 @@
-"""The held-out text of this machine, and holes of four kinds in its code.
+"""The held-out text of this machine, and holes of five kinds in its code.
 
 Held-out modules of the standard library are everywhere; held-out packages count when they
 are installed. A folder of Python, or the `heldout.jsonl.gz` of a corpus, serves as well.
@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 
 from pass_lsp.bench.holes import Hole
@@ -26,8 +27,9 @@ from pass_lsp.train.filters import is_test, unwanted_path, unwanted_text
 
 SINGLE, SPAN, MULTI = "single-line", "random-span", "multi-line"
 KINDS = (SINGLE, SPAN, MULTI)
-BRACKETS = "inside-brackets"
-"""Cut besides the three, so that these are for one seed what they were before there was a fourth."""
+BRACKETS, BEGUN = "inside-brackets", "begun"
+APART = (BRACKETS, BEGUN)
+"""Cut besides the three, so that these are for one seed what they were before there were more."""
 MIN_PREFIX, MIN_MIDDLE = 300, 6
 MAX_LINES, MAX_SPAN, MAX_MIDDLE = 8, 160, 500
 _SKIPPED = frozenset((tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING))
@@ -150,14 +152,15 @@ def cut(path: str, text: str, lines: Sequence[Line], kind: str, rng: random.Rand
     `single-line`: from the line's beginning, or from one of its tokens, to its end. `multi-line`:
     from a line to the end of its block. `random-span`: characters from anywhere to anywhere.
     `inside-brackets`: from a token in a bracket to where that is closed, where nothing but closers and
-    a mark ends the line, as when an editor has put them there.
+    a mark ends the line, as when an editor has put them there. `begun`: from behind a token of the first line
+    of a statement that has more lines, to the end of these: the rest of a call, a header's block.
     """
     at = rng.randrange(len(lines))
     start, end = _CUTS[kind](text, lines, at, rng)
     middle, least = text[start:end], 1 if kind == BRACKETS else MIN_MIDDLE
     if not least <= len(middle.strip()) <= MAX_MIDDLE or start < MIN_PREFIX or not text[end:].strip():
         return None
-    if kind != MULTI or 2 <= middle.count("\n") + 1 <= MAX_LINES:
+    if kind not in (MULTI, BEGUN) or 2 <= middle.count("\n") + 1 <= MAX_LINES:
         return Hole(path, text[:start], middle, text[end:], kind)
     return None
 
@@ -194,8 +197,21 @@ def _brackets(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> 
     return rng.choice(opened if opened and rng.random() < 0.5 else fitting)
 
 
+def _begun(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> tuple[int, int]:
+    line = lines[at]
+    block = list(takewhile(lambda other: other.indent > line.indent, lines[at + 1 :]))
+    end = block[-1].end if block else line.end
+    below = text[end:].lstrip("\n")
+    if (text[line.end - 1] == ":") is not bool(block) or len(below) - len(below.lstrip(" ")) > line.indent:
+        return 0, 0  # all of the block is prose, or some of it stands behind its code
+    if block and text[line.end : block[0].start].strip():
+        return 0, 0  # a docstring comes first
+    inside = [place for place in line.tokens[1:] if "\n" not in text[line.start : place]]
+    return (rng.choice(inside), end) if inside and "\n" in text[line.start : end] else (0, 0)
+
+
 _Cut = Callable[[str, Sequence[Line], int, random.Random], tuple[int, int]]
-_CUTS: dict[str, _Cut] = {SINGLE: _single, SPAN: _span, MULTI: _multi, BRACKETS: _brackets}
+_CUTS: dict[str, _Cut] = {SINGLE: _single, SPAN: _span, MULTI: _multi, BRACKETS: _brackets, BEGUN: _begun}
 
 
 def _package(name: str) -> dict[str, list[tuple[str, str]]]:

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pass_lsp import prompt
-from pass_lsp.bench.heldout import BRACKETS, SPAN
+from pass_lsp.bench.heldout import APART, BRACKETS, SPAN
 from pass_lsp.bench.holes import GIVEN, Hole
 from pass_lsp.bench.sandbox import run_program
 from pass_lsp.completion import complete_document
@@ -61,7 +61,8 @@ class Answer:
 def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engine] | None = None) -> dict[str, Any]:
     """Every contender on the same holes: `rows` over all of them, `by_kind` over each kind.
 
-    Holes in brackets have figures of their own alone, so that those over all mean what they did without such.
+    Holes in brackets and begun statements have figures of their own alone, so that those over all mean what they
+    did without such.
     Shares lie between 0 and 1, intervals are Wilson's at 95 %. `when_unsure_ones_are_left_out` tells what
     hiding them would bring, and what it would cost; `hopeless` which ones an editor does not show unasked.
     `against` is another model's name and engine; `better` and `worse` then count the holes that only one of the
@@ -74,17 +75,13 @@ def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engi
     }
     if any(hole.test for hole in holes):
         answers["what was there"] = [judge(hole, hole.middle) for hole in holes]
-    over_all, inside = (
-        {
-            name: [answer for answer in given if (answer.hole.kind == BRACKETS) is apart]
-            for name, given in answers.items()
-        }
-        for apart in (False, True)
-    )
+    over_all = {name: [each for each in given if each.hole.kind not in APART] for name, given in answers.items()}
     other = against and f"against {against[0]}"
     found = _counted(over_all, other) | {"multi_line": sum(answer.hole.multi_line for answer in over_all[MODEL])}
-    if inside[MODEL]:
-        found[BRACKETS.replace("-", "_")] = _counted(inside, other)
+    for kind in APART:
+        apart = {name: [each for each in given if each.hole.kind == kind] for name, given in answers.items()}
+        if apart[MODEL]:
+            found[kind.replace("-", "_")] = _counted(apart, other)
     if any(hole.test for hole in holes):
         found["network"] = run_program("").network
     found["rows"] = [_row(name, given) for name, given in over_all.items() if given]

@@ -71,9 +71,7 @@ def infill(
     data: Annotated[
         Path | None, typer.Option(help="Holes as JSON lines; or a folder of Python, or a heldout.jsonl.gz, to cut.")
     ] = None,
-    holes: Annotated[
-        int, typer.Option(min=1, help="How many to use; of cut ones a third more, inside brackets.")
-    ] = 210,
+    holes: Annotated[int, typer.Option(min=1, help="How many to use; of cut ones two thirds more, apart.")] = 210,
     against: Annotated[str, typer.Option(metavar="MODEL", help="Another model, to compare with.")] = "",
     engine: options.Engine = "",
     seed: Annotated[int, typer.Option(help="Which holes are cut.")] = 0,
@@ -202,14 +200,14 @@ def _holes(data: Path | None, count: int) -> Any:
 
 def _infill_holes(data: Path | None, count: int, seed: int) -> tuple[Any, str]:
     """The holes, and in words where they come from."""
-    from pass_lsp.bench.heldout import BRACKETS, cut_holes, installed_held_out, is_corpus, read_held_out
+    from pass_lsp.bench.heldout import APART, cut_holes, installed_held_out, is_corpus, read_held_out
     from pass_lsp.bench.holes import read_holes
 
     if data is not None and not is_corpus(data):
         return read_holes(data, count), data.name
     held_out = read_held_out(data) if data is not None else installed_held_out()
-    inside = cut_holes(held_out, -(-count // 3), seed, (BRACKETS,))
-    return [*cut_holes(held_out, count, seed), *inside], " ".join(held_out.sources)
+    apart = [hole for kind in APART for hole in cut_holes(held_out, -(-count // 3), seed, (kind,))]
+    return [*cut_holes(held_out, count, seed), *apart], " ".join(held_out.sources)
 
 
 def _report(found: dict[str, Any], json_file: Path | None) -> None:

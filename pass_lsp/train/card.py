@@ -18,6 +18,8 @@ from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
 from pass_lsp.train.sizes import all_sizes, parameters
 
+_APART = {"inside_brackets": "inside brackets that are closed already", "begun": "of statements that are begun"}
+"""Holes that are counted apart, in words."""
 NOT_MEASURED = "Not measured yet; `pass-lsp train card --help` says how."
 
 Rows = Sequence[Sequence[object]]
@@ -141,8 +143,8 @@ def _infill(figures: dict[str, Any]) -> str:
         rows = [
             [r["kind"], r["contender"], *_exact(r, "exact"), r["edit_similarity"], _percent(r["parses"])] for r in kinds
         ]
-        inside = found.get("inside_brackets")
-        more = f" and {inside['holes']} inside brackets that are closed already" if inside else ""
+        apart = [(found[kind], words) for kind, words in _APART.items() if kind in found]
+        more = "".join(f" and {counted['holes']} {words}" for counted, words in apart)
         pieces += [
             f"{found['holes']} holes{more} in held-out code ({found['data']}), greedy, 95 % intervals (Wilson). Random "
             "spans are asked for of the model alone, all else through the whole completion flow.",
@@ -156,9 +158,9 @@ def _infill(figures: dict[str, Any]) -> str:
                 "when asked by hand."
             )
         if "better" in found:
-            apart = f", inside brackets {inside['better']} and {inside['worse']}" if inside else ""
+            less = "".join(f"; {words}, {counted['better']} and {counted['worse']}" for counted, words in apart)
             pieces.append(
-                f"Against the other model: {found['better']} holes exact here only, {found['worse']} there only{apart}."
+                f"Against the other model: {found['better']} holes exact here only, {found['worse']} there only{less}."
             )
     if found := figures.get("infill with tests"):
         rows = [

@@ -416,5 +416,6 @@ def test_infill_cuts_a_folder_and_compares_two_models(
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     rows = {row["contender"]: row for row in found["rows"]}
     assert rows[f"against {model_dir.name}"] == rows["model"] | {"contender": f"against {model_dir.name}"}
-    assert (found["better"], found["worse"]) == (0, 0) and len({row["kind"] for row in found["by_kind"]}) == 4
-    assert found["holes"] == 3 and found["inside_brackets"] == {"holes": 1, "better": 0, "worse": 0}
+    assert (found["better"], found["worse"]) == (0, 0) and len({row["kind"] for row in found["by_kind"]}) == 5
+    assert found["holes"] == 3
+    assert found["inside_brackets"] == found["begun"] == {"holes": 1, "better": 0, "worse": 0}

@@ -15,6 +15,7 @@ import pytest
 
 from pass_lsp.bench import heldout
 from pass_lsp.bench.heldout import (
+    BEGUN,
     BRACKETS,
     KINDS,
     MULTI,
@@ -135,8 +136,46 @@ def test_holes_inside_brackets_stand_before_what_an_editor_closes() -> None:
     }
 
 
-def test_the_kind_inside_brackets_changes_no_hole_of_the_others() -> None:
-    """Figures of the other kinds stay comparable: these were cut before there was a fourth."""
+STATEMENTS = '''"""A docstring."""
+def told(value):
+    """Prose comes first."""
+    if value: return 1
+    for each in value:
+        each()
+
+        each()
+    with value as each:
+        each()
+        # Some of it stands behind its code.
+    value = call(
+        1)
+    while value:
+        """Prose alone."""
+    return value
+'''
+
+
+@pytest.mark.usefixtures("roomy")
+def test_begun_statements_lack_all_that_belongs_to_them() -> None:
+    cuts: set[tuple[str, str]] = set()
+    for seed in range(300):
+        if hole := cut("x.py", STATEMENTS, code_lines(STATEMENTS), BEGUN, random.Random(seed)):
+            assert (hole.prefix + hole.middle + hole.suffix, hole.kind) == (STATEMENTS, BEGUN)
+            cuts.add((hole.prefix.rpartition("\n")[2].strip(), hole.middle))
+    block = ":\n        each()\n\n        each()"
+    assert cuts == {
+        ("for", "each in value" + block),
+        ("for each", "in value" + block),
+        ("for each in", "value" + block),
+        ("value", "= call(\n        1)"),
+        ("value =", "call(\n        1)"),
+        ("value = call", "(\n        1)"),
+        ("for each in value", block),
+    }
+
+
+def test_the_kinds_apart_change_no_hole_of_the_others() -> None:
+    """Figures of the other kinds stay comparable: these were cut before there were more."""
     text = HeldOut({"a": [("a.py", TEXT * 3)], "b": [("b.py", TEXT * 2)]})
     cut_then = [(355, 14), (573, 72), (374, 92), (691, 14), (321, 97), (691, 32), (434, 14), (475, 31), (612, 111)]
     assert [(len(hole.prefix), len(hole.middle)) for hole in cut_holes(text, 9)] == cut_then

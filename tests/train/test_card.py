@@ -40,6 +40,7 @@ INFILL = {
     "data": "heapq.py",
     "holes": 30,
     "inside_brackets": {"holes": 10, "better": 3, "worse": 0},
+    "begun": {"holes": 9, "better": 2, "worse": 1},
     "better": 5,
     "worse": 1,
     "rows": [{"contender": "model", **ROW}],
@@ -101,8 +102,8 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
         "| 12.35 M | 2.5 | – |",
         "| single-line | model | 12.5 % | 10.0 to 15.5 % | 0.5 | 75.0 % |",
         "a log-probability below -5.3 (35.2 % of them) begin with the right line in 0.6 % (0.2 to 2.0 %)",
-        "30 holes and 10 inside brackets that are closed already in held-out code (heapq.py), greedy",
-        "5 holes exact here only, 1 there only, inside brackets 3 and 0.",
+        "30 holes and 10 inside brackets that are closed already and 9 of statements that are begun in held-out code",
+        "1 there only; inside brackets that are closed already, 3 and 0; of statements that are begun, 2 and 1.",
         "| model | 20.0 % | 15.0 to 27.0 % | 12.5 % |",
         "| `pass`, fresh prompts | 99.5 tokens/s, 1.7 tokens a forward |",
         "12.5 / 30.0 ms",
@@ -116,7 +117,7 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
 
 
 def test_one_new_document_renews_its_part_alone(model: Path, tmp_path: Path) -> None:
-    old = {key: value for key, value in INFILL.items() if key != "inside_brackets"}
+    old = {key: value for key, value in INFILL.items() if key not in ("inside_brackets", "begun")}
     write_card(model, documents(tmp_path, old))
     card = (model / "README.md").read_text("utf-8")
     assert "30 holes in held-out code" in card and "5 holes exact here only, 1 there only." in card
