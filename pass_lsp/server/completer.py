@@ -18,7 +18,7 @@ from pass_lsp.documents.document import Document
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Engine, Reason
 from pass_lsp.metrics.stats import MEMORY, MODEL
-from pass_lsp.server.ahead import accepted, beginning_of_next_line, may_work_ahead
+from pass_lsp.server.ahead import Ahead, may_work_ahead
 from pass_lsp.server.answers import Answers
 from pass_lsp.server.failures import JobFailed
 from pass_lsp.server.flight import Ask, Flight, Landing
@@ -30,8 +30,8 @@ from pass_lsp.suggestions import Suggestions
 
 log = logging.getLogger(__name__)
 
-_QUIET_S = 0.05
-"""How long nothing must happen before work ahead begins."""
+_KEY_S = 0.05
+"""How long after a client's cancel the key that made it cancel may still be told."""
 
 
 class Completer:
@@ -45,7 +45,7 @@ class Completer:
         self._asks: dict[str, Ask] = {}
         self._flights: dict[str, Flight] = {}
         self._rhythms = Rhythms()
-        self._plans: dict[str, asyncio.TimerHandle] = {}
+        self._ahead = Ahead(self._fly, self._is_needless)
 
     # --- what the client does ---------------------------------------------------
 
@@ -71,11 +71,16 @@ class Completer:
     def changed(self, key: str, document: Document, offset: int | None, typed: str, settings: Settings) -> None:
         """`typed` went in before `offset`: have the engine read the text while the client makes up its mind to ask."""
         self._rhythms.key(key, typed)
-        self._no_plan(key)
+        self._ahead.forget(key)
+        if (asked := self._asks.get(key)) is not None and asked.answer.cancelled():
+            self._done(asked, asked.answer)  # told in the same packet: the loop has not come to it yet
         if offset is None or not may_work_ahead(document, settings):
             return
         flight = self._flights.get(key)
-        if (flight and flight.leads_to(document, offset)) or self.suggestions.recall(key, document, offset):
+        if flight is not None and flight.answer is not None and flight.leads_to(document, offset):
+            self._worker.set_ahead(flight.answer, flight.ask is None)
+            return
+        if self.suggestions.recall(key, document, offset):
             return
         workspace = self.workspace()
 
@@ -99,8 +104,7 @@ class Completer:
     def renew(self, settings_for: Callable[[Document], Settings]) -> None:
         """Other settings are in force: what was said, begun or planned under the old ones is no answer any more."""
         self.suggestions.forget()
-        for key in list(self._plans):
-            self._no_plan(key)
+        self._ahead.forget_all()
         flights, self._flights = self._flights, {}
         for flight in flights.values():
             flight.cancel()
@@ -120,7 +124,7 @@ class Completer:
 
     def supersede(self, key: str) -> None:
         """Answer the request that waits for a document with null: a newer one is there."""
-        self._no_plan(key)
+        self._ahead.forget(key)
         older = self._asks.pop(key, None)
         if older is not None and not older.answer.done():
             older.no_more_timers()
@@ -140,12 +144,20 @@ class Completer:
             self._worker.set_ahead(flight.answer, True)
 
     def _done(self, ask: Ask, answer: asyncio.Future[Any]) -> None:
-        """Answered, or cancelled by the client: then the decode for it ends as well."""
+        """Answered, or cancelled by the client: then the decode for it ends as well, before its next forward.
+
+        VS Code cancels at every key, and only then tells of it: a decode that says what was typed goes on.
+        """
         ask.no_more_timers()
         if self._asks.get(ask.key) is ask:
             del self._asks[ask.key]
         flight = self._flights.get(ask.key)
-        if answer.cancelled() and flight is not None and flight.ask is ask:
+        if not answer.cancelled() or flight is None or flight.ask is not ask:
+            return
+        if flight.began_s and flight.answer is not None and may_work_ahead(ask.document, ask.settings):
+            flight.let_go()
+            self._worker.pause(flight.answer, _KEY_S)
+        else:
             del self._flights[ask.key]
             flight.cancel()
 
@@ -173,7 +185,7 @@ class Completer:
         self._status.answered(reason)
         ask.answer.set_result(answer)
         if landing.completions and (flight is None or flight.answer is None or flight.answer.done()):
-            self._prepare(ask.key, ask.document, landing.completions[0], ask.settings)
+            self._ahead.prepare(ask.key, ask.document, landing.completions[0], ask.settings)
 
     # --- decodes ------------------------------------------------------------------
 
@@ -243,8 +255,8 @@ class Completer:
     def _hand_over(self, flight: Flight, landing: Landing) -> None:
         ask = flight.ask
         if ask is None or ask.answer.done():
-            self._go_on(flight, landing)
-        elif flight.is_at(ask) and not flight.diverged:
+            self._ahead.go_on(flight, landing)
+        elif flight.is_at(ask) and not flight.diverged and landing.reason is not Reason.CANCELLED:
             self._reply(ask, landing.moved(ask.offset - flight.offset), MODEL, flight)
         else:
             recalled = self.suggestions.recall(ask.key, ask.document, ask.offset)
@@ -254,6 +266,9 @@ class Completer:
             else:
                 self._take_off(ask)
 
+    def _is_needless(self, key: str, document: Document, offset: int) -> bool:
+        return key in self._flights or self.suggestions.recall(key, document, offset) is not None
+
     def _failed(self, ask: Ask | None, error: BaseException) -> None:
         if ask is None or ask.answer.done():
             return
@@ -261,38 +276,3 @@ class Completer:
         self._status.answered(failed.reason, str(failed))
         self._answers.answered(ask, Landing(), MODEL, failed.reason, None)
         ask.refuse(failed)
-
-    # --- ahead of the user ----------------------------------------------------------
-
-    def _prepare(self, key: str, document: Document, completion: Completion, settings: Settings) -> None:
-        """While `completion` is on screen, decode what follows it. Its own later lines are remembered already.
-
-        Not at once: whoever types along does not want to share the processor with it.
-        """
-        if may_work_ahead(document, settings):
-            place = accepted(document, completion)
-            later = asyncio.get_running_loop().call_later(_QUIET_S, self._fly_ahead, key, *place, settings, 1)
-            self._plans[key] = later
-
-    def _no_plan(self, key: str) -> None:
-        if (plan := self._plans.pop(key, None)) is not None:
-            plan.cancel()
-
-    def _fly_ahead(self, key: str, document: Document, offset: int, settings: Settings, after_accept: int) -> None:
-        self._plans.pop(key, None)
-        if key in self._flights or self.suggestions.recall(key, document, offset):
-            return
-        flight = Flight(key, document, offset, settings)
-        flight.after_accept = after_accept
-        self._fly(flight)
-
-    def _go_on(self, flight: Flight, landing: Landing) -> None:
-        """Nobody waited for this flight; what comes after it may be wanted next."""
-        if landing.reason is Reason.CANCELLED or not may_work_ahead(flight.document, flight.settings):
-            return
-        if flight.after_accept == 0 and landing.completions:
-            self._prepare(flight.key, flight.document, landing.completions[0], flight.settings)
-        elif flight.after_accept == 1 and not landing.completions:
-            # Nothing more belongs on this line, so the user will go to the next.
-            place = beginning_of_next_line(flight.document, flight.offset)
-            self._fly_ahead(flight.key, *place, flight.settings, after_accept=2)

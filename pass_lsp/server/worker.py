@@ -21,6 +21,7 @@ from pass_lsp.domain import CancelToken, Engine
 from pass_lsp.errors import EngineError
 from pass_lsp.heap import give_back
 from pass_lsp.server.failures import job_failed, sentence, where
+from pass_lsp.server.pause import Pause
 
 log = logging.getLogger(__name__)
 
@@ -36,20 +37,23 @@ class _Job:
     run: Run
     answer: asyncio.Future[Any]
     ahead: bool
-    token: CancelToken = field(default_factory=CancelToken)
+    token: Pause = field(default_factory=Pause)
     cancelled_s: float = 0.0
 
     def cancel(self) -> None:
-        if not self.token.cancelled:
-            self.cancelled_s = time.perf_counter()
-            self.token.cancel()
+        self.cancelled_s = self.cancelled_s or time.perf_counter()
+        self.token.cancel()
+
+    def stopped_after_s(self) -> float:
+        """Seconds from the first word that it was to stop until it did; 0 without one."""
+        return self.token.stopped_after_s or (time.perf_counter() - self.cancelled_s if self.cancelled_s else 0.0)
 
 
 class Worker:
     """Runs jobs one at a time: those that somebody waits for in order, then work ahead; of one document the newest.
 
     All methods are called on the event loop, except those that say otherwise. `idle_after_ms`
-    are the times from a cancel to the end of what it cancelled, the last few hundred.
+    are the times from a cancel to the end of what it cancelled, or to its pause, the last few hundred.
     `when_quiet` runs on the engine thread once nobody has wanted anything for `quiet_s` seconds.
     """
 
@@ -91,16 +95,29 @@ class Worker:
             self._end(job for job in self._jobs() if job.key == key)
 
     def set_ahead(self, answer: asyncio.Future[Any], ahead: bool) -> None:
-        """From now on somebody waits for the job of this `answer`, or nobody does: then it gives way to who waits."""
+        """From now on somebody waits for the job of this `answer`, or nobody does: then it gives way to who waits.
+
+        A pause of it ends.
+        """
         here, there = (self._waiting, self._ahead) if ahead else (self._ahead, self._waiting)
         with self._wake:
             for job in (job for job in self._jobs() if job.answer is answer):
                 job.ahead = ahead
+                job.token.resume()
                 if here.get(job.key) is job:
                     self._end(other for other in (there.get(job.key),) if other is not None)
                     there[job.key] = here.pop(job.key)
                 elif ahead and self._waiting and job is self._running:
                     self._end([job])
+
+    def pause(self, answer: asyncio.Future[Any], limit_s: float) -> None:
+        """Nobody waits for the job of this `answer` any more. It stops before its next forward and ends `limit_s`
+        seconds later, unless `set_ahead` makes it go on.
+        """
+        self.set_ahead(answer, True)
+        with self._wake:
+            if self._running is not None and self._running.answer is answer:
+                self._running.token.pause(limit_s)
 
     def close(self, patience_s: float) -> bool:
         """Cancel everything and wait for the thread; whether it ended. Any thread may call this."""
@@ -139,8 +156,8 @@ class Worker:
                 log.debug("%s", sentence(error))
             with self._wake:
                 self._running = None
-                if job.cancelled_s:
-                    self.idle_after_ms.append((time.perf_counter() - job.cancelled_s) * 1000)
+                if stopped_after_s := job.stopped_after_s():
+                    self.idle_after_ms.append(stopped_after_s * 1000)
             post(loop, _answer, job, result, job_failed(error) if error else None)
             del job, result, error  # an error holds its frames, and they hold tensors
 

@@ -36,11 +36,18 @@ class Typist:
         *lines, last = (self.text + self.typed).split("\n")
         return len(lines), len(last)
 
-    def type(self, text: str) -> None:
+    def type(self, text: str, *before: Any) -> None:
+        """`before` are messages that come in the same packet."""
         here = self.cursor
         self.version += 1
         self.typed += text
-        self.client.change(self.version, {"range": span(*here, *here), "text": text})
+        change = self.client.change_message(self.version, {"range": span(*here, *here), "text": text})
+        self.client.send(*before, change)
+
+    def type_as_vs_code(self, text: str, asked: int) -> None:
+        """The request is cancelled, and then the key is told that made it so."""
+        self.type(text, self.client.message("$/cancelRequest", {"id": asked}))
+        assert self.client.wait(asked)["error"]["code"] == -32800
 
     def insert_above(self, line: str) -> None:
         """Below the document's first line."""
@@ -179,6 +186,47 @@ def test_the_client_s_cancel_ends_the_decode(typist: Typist) -> None:
     assert typist.client.wait(asked)["error"]["code"] == -32800
     typist.until("cancelled")
     typist.client.until(lambda: typist.client.call("pass-lsp/answers")["result"]["idle_after_ms"])
+
+
+def test_a_cancelled_decode_that_says_what_was_typed_goes_on(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, ahead=True)
+    first = typist.ask()
+    typist.say(3)
+    typist.type_as_vs_code("a", first)
+    typist.say(5)
+    second = typist.ask()
+    typist.type_as_vs_code("lph", second)
+    typist.finish()
+    typist.until("spelt")
+    assert typist.texts(typist.ask()) == [SPELT[4:]]
+    assert typist.count("cancelled") == 0
+    typist.client.close()
+
+
+def test_a_cancelled_decode_that_says_something_else_ends(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, ahead=True)
+    first = typist.ask()
+    typist.say(3)
+    typist.type_as_vs_code("z", first)
+    typist.until("cancelled")
+    typist.finish()
+    assert typist.texts(typist.ask()) == [SPELT]
+    assert typist.count("spelling") == 2
+    typist.client.close()
+
+
+def test_a_cancelled_decode_says_nothing_more_and_ends_when_no_key_is_told(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, ahead=True)
+    asked = typist.ask()
+    typist.say(3)
+    typist.client.notify("$/cancelRequest", {"id": asked})
+    assert typist.client.wait(asked)["error"]["code"] == -32800
+    typist.finish()
+    typist.until("cancelled")
+    assert (typist.count("said"), typist.count("spelt")) == (3, 0)
+    typist.client.until(lambda: typist.client.call("pass-lsp/answers")["result"]["idle_after_ms"])
+    assert typist.texts(typist.ask()) == [SPELT]
+    typist.client.close()
 
 
 def test_the_same_question_again_waits_for_the_same_decode(typist: Typist) -> None:

@@ -73,6 +73,42 @@ def test_cancelling_the_future_cancels_the_job() -> None:
     on_loop(check)
 
 
+def test_a_paused_job_does_nothing_until_it_goes_on_gives_way_or_its_time_is_up() -> None:
+    async def check(worker: Worker) -> None:
+        looked, go, waiting = threading.Semaphore(0), threading.Semaphore(0), list[asyncio.Future[Any]]()
+
+        def work(engine: Engine, token: CancelToken) -> str:
+            for _ in range(2):
+                looked.release()
+                go.acquire()
+                if token.cancelled:
+                    return "cancelled"
+            return "done"
+
+        async def paused(limit_s: float, *others: Run) -> asyncio.Future[Any]:
+            job = worker.submit("a", work)
+            await asyncio.to_thread(looked.acquire)
+            waiting.extend(worker.submit("b", other) for other in others)
+            worker.pause(job, limit_s)
+            go.release()
+            return job
+
+        going_on = await paused(60)
+        assert not await asyncio.to_thread(looked.acquire, timeout=0.05)
+        worker.set_ahead(going_on, True)
+        await asyncio.to_thread(looked.acquire)
+        go.release()
+        assert await going_on == "done"
+        assert await (await paused(0.001)) == "cancelled"
+        giving_way = await paused(60)
+        assert await worker.submit("b", gives(2)) == 2
+        assert await giving_way is None
+        assert len(worker.idle_after_ms) == 3
+        assert await (await paused(60, gives(3))) is None and await waiting[0] == 3
+
+    on_loop(check)
+
+
 @pytest.mark.parametrize("ahead", [False, True])
 def test_what_nobody_waits_for_comes_after_who_waits_and_so_for_who_waits_again(ahead: bool) -> None:
     async def check(worker: Worker) -> None:
