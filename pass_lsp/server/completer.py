@@ -30,8 +30,8 @@ from pass_lsp.suggestions import Suggestions
 
 log = logging.getLogger(__name__)
 
-_KEY_S = 0.05
-"""How long after a client's cancel the key that made it cancel may still be told."""
+_KEY_S = 0.02
+"""How long after a cancel the key that made the client cancel may still be told; VS Code takes less than 1 ms."""
 
 
 class Completer:

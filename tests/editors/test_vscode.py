@@ -16,6 +16,7 @@ import pytest
 from pass_lsp.domain import Reason
 from tests.editors.conftest import FAST_KEYS, ROOT, SHOTS, Hole, Home, setup_in_readme, until
 from tests.editors.vscode import ASKED, VsCode
+from tests.server.fake_server import SPELT
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -440,6 +441,46 @@ def test_a_program_that_never_answers_can_be_replaced(trusted: VsCode, home: Hom
     until(lambda: home.wire.starts() == starts + 1, "another is started")
     until(home.wire.ready, "the model is loaded")
     until(lambda: not runs(), "the first has ended")
+
+
+def test_a_decode_under_way_is_joined_by_who_types_what_it_says(
+    trusted: VsCode, home: Home, project: Hole, tmp_path: Path
+) -> None:
+    gate, counts, program = tmp_path / "gate", tmp_path / "counts", tmp_path / "pass-lsp"
+    gate.write_text("")
+    wire = f"'{sys.executable}' '{ROOT / 'tests' / 'editors' / 'wire.py'}' '{home.wire.log}'"
+    program.write_text(
+        f"#!/bin/sh\ncd '{ROOT}'\nexport FAKE_GATE='{gate}' FAKE_COUNTS='{counts}'\n"
+        f"exec {wire} '{sys.executable}' -m tests.server.fake_server\n"
+    )
+    program.chmod(0o755)
+    slow = project.path.with_name("slow.py")
+    slow.write_text("# do: spell\nx =", "utf-8")
+
+    def count(name: str) -> int:
+        return json.loads(counts.read_text()).get(name, 0) if counts.exists() else 0
+
+    starts = home.wire.starts()
+    trusted.set_for_the_machine({"pass-lsp.path": str(program)})
+    until(lambda: home.wire.starts() == starts + 1, "the scripted server is started")
+    until(home.wire.ready, "it is ready")
+    trusted.open(slow.name)
+    trusted.do("press", "Control+End")
+    home.wire.forget()
+    trusted.do("type", " ")
+    until(lambda: count("spelling"), "a decode is under way")
+    spelling, cancelled = count("spelling"), count("cancelled")
+    gate.write_text("." * 3)
+    until(lambda: count("said") == 3, "a part of it is there")
+    for typed, key in enumerate("alp", 1):
+        trusted.do("type", key)
+        until(lambda typed=typed: len(home.wire.messages("client", "textDocument/didChange")) == 1 + typed, "the key")
+    assert home.wire.messages("client", "$/cancelRequest")
+    gate.write_text("." * len(SPELT) + "!")
+    until(lambda: trusted.ghost() == SPELT[3:], "the rest is shown")
+    assert (count("spelling"), count("cancelled")) == (spelling, cancelled)
+    trusted.set_for_the_machine({})
+    until(home.wire.ready, "the model is loaded")
 
 
 def test_a_missing_server_is_installed_by_one_command(
