@@ -25,6 +25,7 @@ from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of
 from pass_lsp.domain import Mode
 from pass_lsp.errors import ConfigError
+from pass_lsp.metrics.percentiles import percentile
 from pass_lsp.prompt.families import FAMILIES, Family
 from pass_lsp.prompt.template import Template
 
@@ -70,7 +71,7 @@ def bench_typing(tokenizer: Any, edits: Iterator[Edit], keystrokes: int, tokens:
     return {
         "keystrokes": len(took),
         "context_p50_ms": round(statistics.median(took), 2),
-        "context_p99_ms": round(sorted(took)[len(took) * 99 // 100], 2),
+        "context_p99_ms": round(percentile(sorted(took), 99), 2),
         "rows": [_row(name, templates[name].family, counts, suffixes) for name, counts in read.items()],
     }
 
@@ -134,7 +135,7 @@ def _row(name: str, family: Family, counts: list[int], suffixes: list[int]) -> d
         "order": "suffix first" if family.suffix_first else "prefix first",
         "like": name,
         "read_p50": int(statistics.median(counts)),
-        "read_p90": counts[len(counts) * 9 // 10],
+        "read_p90": int(percentile(counts, 90)),
         "read_mean": round(statistics.mean(counts), 1),
         "suffix_p50": int(statistics.median(suffixes)),
     }

@@ -29,7 +29,15 @@ def test_laps_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_percentiles_are_values_that_were_there() -> None:
     assert percentiles([5, 1, 2, 3, 4], 0) == {"p50": 3, "p90": 5, "p99": 5}
     assert percentiles([]) == {"p50": 0.0, "p90": 0.0, "p99": 0.0}
-    assert percentile(list(range(1000)), 99) == 990
+    assert percentile(range(1, 1001), 99) == 990
+
+
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed() -> None:
+    for count in range(1, 210):
+        values = range(count)
+        for point in (1, 29, 50, 57, 90, 99, 100):
+            least = min(value for value in values if 100 * (value + 1) >= point * count)
+            assert percentile(values, point) == least, (count, point)
 
 
 def test_events_are_lines_and_wait_for_a_flush(tmp_path: Path) -> None:
