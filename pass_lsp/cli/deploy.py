@@ -57,15 +57,12 @@ def deploy(
         model=model, device=device, dtype=dtype, lookahead=lookahead, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     from pass_lsp.server import logs
-    from pass_lsp.serving.guard import is_local
 
     logs.configure(log_level)
     wanted = plan.read(config, given)
     if stop and not wanted.ray_address:
         raise ConfigError("A Ray of its own ends with the command that started it; give ray_address to stop another.")
-    token = token_of(Path(wanted.token_file) if wanted.token_file else None)
-    if not (stop or is_local(wanted.host) or token):
-        raise ConfigError(f"{wanted.host} can be reached from elsewhere; set PASS_LSP_TOKEN or give token_file.")
+    token = _token(wanted, needed=not stop)
     # Until the replicas run: Ray prints a stack and aborts on a signal that nobody handles.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     cluster = _cluster(wanted)
@@ -75,10 +72,25 @@ def deploy(
             return
         cluster.deploy(wanted, token)
         log.info("Serving at http://%s:%d from %d replicas.", wanted.host, wanted.port, wanted.replicas)
+
+        def renew() -> None:
+            again = plan.read(config, given).following(wanted)
+            cluster.deploy(again, _token(again))
+
         if not wanted.ray_address:
-            asyncio.run(_hold(cluster, lambda: cluster.deploy(plan.read(config, given), token)))
+            asyncio.run(_hold(cluster, renew))
     finally:
         cluster.close()
+
+
+def _token(wanted: Plan, *, needed: bool = True) -> str:
+    """The token that requests must carry; "" if none. Raises `ConfigError` where there must be one and is none."""
+    from pass_lsp.serving.guard import is_local
+
+    token = token_of(Path(wanted.token_file) if wanted.token_file else None)
+    if needed and not (token or is_local(wanted.host)):
+        raise ConfigError(f"{wanted.host} can be reached from elsewhere; set PASS_LSP_TOKEN or give token_file.")
+    return token
 
 
 def _cluster(wanted: Plan) -> Cluster:
@@ -97,11 +109,8 @@ def _cluster(wanted: Plan) -> Cluster:
 
 
 async def _hold(cluster: Cluster, renew: Callable[[], None]) -> None:
-    """Until SIGTERM or SIGINT; SIGHUP reads the file again."""
+    """Until SIGTERM or SIGINT; SIGHUP, where there is one, reads the file again."""
     loop, again, over = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, over.set)
-    loop.add_signal_handler(signal.SIGHUP, again.set)
 
     def renewed() -> None:
         try:
@@ -110,4 +119,16 @@ async def _hold(cluster: Cluster, renew: Callable[[], None]) -> None:
         except PassLspError as error:
             log.error("The old plan goes on: %s", error)
 
-    await cluster.hold(again, over, renewed)
+    # Not by the event loop, which takes none on Windows.
+    events = {signal.SIGTERM: over, signal.SIGINT: over}
+    if hasattr(signal, "SIGHUP"):
+        events[signal.SIGHUP] = again
+    before = {
+        number: signal.signal(number, lambda *_, event=event: loop.call_soon_threadsafe(event.set))
+        for number, event in events.items()
+    }
+    try:
+        await cluster.hold(again, over, renewed)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,7 +12,8 @@ from pass_lsp.errors import ConfigError
 
 TEXT = """\
 # What `pass-lsp deploy --config FILE` runs. Change it and run the command again (or send the running one SIGHUP):
-# replicas are replaced one at a time, and no request fails.
+# replicas are replaced one at a time, and no request fails. `host`, `port` and what begins with `ray_` hold until the
+# running one ends.
 
 model = "embedded"          # or a directory that is there on every machine, or a hub id
 device = "auto"
@@ -42,6 +43,9 @@ token_file = ""
 ray_address = ""
 ray_token_authentication = true
 """
+
+_LASTING = ("host", "port", "ray_address", "ray_token_authentication")
+"""Settings that Ray takes when it starts, and never after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,13 @@ class Plan:
     def most(self) -> int:
         """Replicas at most."""
         return max(self.most_replicas, self.replicas)
+
+    def following(self, before: Plan) -> Plan:
+        """This plan, in the place of `before`, which runs. Raises `ConfigError` where that takes a new start."""
+        changed = [name for name in _LASTING if getattr(self, name) != getattr(before, name)]
+        if changed:
+            raise ConfigError(f"{' and '.join(changed)} cannot change while it runs; end the command and run it again.")
+        return self
 
 
 def read(path: Path | None, given: Mapping[str, Any]) -> Plan:

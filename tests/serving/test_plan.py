@@ -1,18 +1,28 @@
-"""The file of `pass-lsp deploy`: what it may say, and what is said of a wrong one."""
+"""The file of `pass-lsp deploy`: what it may say, what is said of a wrong one, and of one that changes."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
+import signal
 import sys
+import threading
 import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pass_lsp.cli import deploy as command
 from pass_lsp.cli.deploy import _cluster
 from pass_lsp.errors import ConfigError
+from pass_lsp.server import logs
+from pass_lsp.serving.cluster import Cluster
 from pass_lsp.serving.plan import TEXT, Plan, read
+from tests.serving.conftest import wait_for
 from tests.test_cli import explained, real
 
 
@@ -72,3 +82,96 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")  # what is set on the way is taken back afterwards
     with pytest.raises(ConfigError, match=r"needs ray.*pip install 'pass-lsp\[ray\]'"):
         _cluster(Plan())
+
+
+class Deployed(Cluster):
+    """What the command asks of a cluster, without one."""
+
+    def __init__(self) -> None:
+        self.plans: list[tuple[Plan, str]] = []
+        self.held = threading.Event()
+
+    def deploy(self, plan: Plan, token: str) -> None:
+        self.plans.append((plan, token))
+
+    def close(self) -> None:
+        pass
+
+    async def hold(self, again: asyncio.Event, over: asyncio.Event, renew: Callable[[], None]) -> None:
+        self.held.set()
+        await super().hold(again, over, renew)
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    cluster, before = Deployed(), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(command, "_cluster", lambda _: cluster)
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    monkeypatch.delenv("PASS_LSP_TOKEN", raising=False)
+    yield cluster
+    signal.signal(signal.SIGTERM, before)
+
+
+def while_it_runs(cluster: Deployed, config: Path, act: Callable[[], None]) -> None:
+    """Run the command, `act` beside it, and end it by a signal."""
+    failures: list[BaseException] = []
+
+    def aside() -> None:
+        assert cluster.held.wait(20)
+        try:
+            act()
+        except BaseException as error:
+            failures.append(error)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=aside)
+    thread.start()
+    command.deploy(config=config)
+    thread.join()
+    assert not failures, failures
+
+
+def test_what_changes_is_in_force_or_said_not_to_be(
+    deployed: Deployed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="pass_lsp")
+    config, token = tmp_path / "team.toml", tmp_path / "token"
+    token.write_text("first")
+    config.write_text(kept := f"token_file = '{token}'\n")
+
+    def change(text: str) -> None:
+        config.write_text(kept + text)
+        said = len(caplog.records)
+        os.kill(os.getpid(), signal.SIGHUP)
+        wait_for(lambda: len(caplog.records) > said)
+
+    def act() -> None:
+        token.write_text("second")
+        change("replicas = 2")
+        change('replicas = 3\nport = 9000\nhost = "0.0.0.0"')
+
+    while_it_runs(deployed, config, act)
+    assert [(plan.replicas, plan.port, token) for plan, token in deployed.plans] == [
+        (1, 8765, "first"),
+        (2, 8765, "second"),
+    ]
+    *_, renewed, refused = [record.getMessage() for record in caplog.records]
+    assert renewed == "The new plan runs."
+    assert refused.startswith("The old plan goes on: host and port cannot change while it runs; end the command")
+
+
+def test_a_signal_ends_it_where_event_loops_take_none(
+    deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, which has no SIGHUP either."""
+
+    def none(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", none)
+    monkeypatch.delattr(signal, "SIGHUP")
+    (tmp_path / "team.toml").write_text("replicas = 2")
+    interrupted = signal.getsignal(signal.SIGINT)
+    while_it_runs(deployed, tmp_path / "team.toml", lambda: None)
+    assert [plan.replicas for plan, _ in deployed.plans] == [2]
+    assert signal.getsignal(signal.SIGINT) is interrupted
