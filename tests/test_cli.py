@@ -373,6 +373,29 @@ def test_without_json_the_text_alone_is_on_stdout(run: Run, model_dir: Path, tmp
     assert done == Done(0, "", "pass-lsp: no completion here (nothing-before-cursor).\n")
 
 
+def test_what_is_not_given_is_as_the_server_has_it(
+    run: Run, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "pass-lsp").mkdir()
+    own = tmp_path / "pass-lsp" / "config.toml"
+    own.write_text(f"model = '{model_dir}'\nlookahead = 'random'\nstrategy = 'pass'\nprompt_tokens = 'many'\n")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".pass-lsp.toml").write_text("strategy = 'autoregressive'\nin_comments = false\nmodel = 'evil'\n")
+    sample = ("--json", "--max-new-tokens", "3", "--temperature", "1", "--seed", "1")
+    done = run("complete", PLACE, *sample)
+    named = run("complete", PLACE, *sample, "--model", str(model_dir), "--lookahead", "random")
+    assert json.loads(done.out) | {"took_ms": 0} == json.loads(named.out) | {"took_ms": 0}
+    assert json.loads(done.out)["strategy"] == "autoregressive"
+    complaints = done.err.splitlines()
+    assert len(complaints) == 2 and "'prompt_tokens' must be" in complaints[0] and "'model' is ignored" in complaints[1]
+    assert json.loads(run("complete", PLACE, *sample, "--strategy", "pass").out)["strategy"] == "pass"
+    (tmp_path / "example.py").write_text("import os\n# The path is\n")
+    assert json.loads(run("complete", "example.py:2:14", *sample).out)["reason"] == "inside-comment-or-string"
+    own.write_text("engine = 'http://127.0.0.1:1'")
+    assert "No engine can be reached at http://127.0.0.1:1" in run("complete", "example.py:1:10").err
+
+
 def test_the_real_command_completes(model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(SOURCE)
     done = real("complete", PLACE, "--json", "--model", str(model_dir), cwd=tmp_path)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     from pass_lsp.documents.workspace import Workspace
     from pass_lsp.domain import Engine, SamplingParams
 
+log = logging.getLogger(__name__)
+
 MAX_FILE_BYTES = 10_000_000
-UNHURRIED = Settings(deadline_ms=0)
-
-
 _PLACE = re.compile(r"(.+):(\d+):(\d+)", re.ASCII | re.DOTALL)
 
 
@@ -43,37 +43,63 @@ def complete(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the text.")] = False,
     engine: options.Engine = "",
-    engine_kind: options.EngineKind = "auto",
-    engine_template: options.EngineTemplate = "auto",
-    model: options.Model = "embedded",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    lookahead: options.Lookahead = "auto",
+    engine_kind: options.EngineKind = "",
+    engine_template: options.EngineTemplate = "",
+    model: options.Model = "",
+    device: options.Device = "",
+    dtype: options.Dtype = "",
+    lookahead: options.Lookahead = "",
     trust_remote_code: options.TrustRemoteCode = False,
-    strategy: options.StrategyName = "auto",
+    strategy: options.StrategyName = "",
     max_new_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", callback=options.temperature)] = 0.0,
     seed: Annotated[int, typer.Option(help="Of sampling; the same seed gives the same answer.")] = 0,
     log_level: options.LogLevel = "warning",
 ) -> None:
-    """Complete a file at a position and print the text to insert."""
+    """Complete a file at a position and print the text to insert.
+
+    What is not given is taken from the settings files, as the server takes it.
+    """
     from pass_lsp.domain import SamplingParams
     from pass_lsp.server import logs
 
     logs.configure(log_level)
-    params = SamplingParams(
-        max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, strategy=options.strategy_of(strategy)
-    )
+    named = options.given(
+        model=model, device=device, dtype=dtype, lookahead=lookahead, trust_remote_code=trust_remote_code,
+        engine=engine, engine_kind=engine_kind, engine_template=engine_template,
+        strategy=strategy and options.strategy_of(strategy),
+    )  # fmt: skip
     document, offset = _place(place)
-    if engine:
-        own = Settings(model, device, dtype, lookahead, trust_remote_code)
-        there = replace(own, engine=engine, engine_kind=engine_kind, engine_template=engine_template)
-        loaded: Engine = options.remote_engine(there)
-    else:
-        loaded = options.local_engine(model, device, dtype, lookahead, trust_remote_code=trust_remote_code)
+    around = _workspace(document)
+    settings = _settings(named, around)
+    params = SamplingParams(
+        max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, strategy=settings.strategy
+    )
+    loaded = _engine(settings)
     began = time.perf_counter()
-    outcome = _run(loaded, document, offset, params, live=not as_json)
+    outcome = _run(loaded, document, offset, settings, params, around, live=not as_json)
     _print(outcome, (time.perf_counter() - began) * 1000, as_json)
+
+
+def _settings(named: dict[str, Any], around: Workspace) -> Settings:
+    """What the command line says, over the file of the repository, over the user's; but nothing hurries here."""
+    from pass_lsp.server.settings import Layers
+
+    layers, root = Layers(named), next(map(Path, around.roots), None)
+    layers.read_files([root] if root else [])
+    settings = layers.resolved(root)
+    for complaint in layers.complaints:
+        log.warning("%s", complaint)
+    return replace(settings, deadline_ms=0)
+
+
+def _engine(settings: Settings) -> Engine:
+    if settings.engine:
+        return options.remote_engine(settings)
+    trust = settings.trust_remote_code
+    return options.local_engine(
+        settings.model, settings.device, settings.dtype, settings.lookahead, trust_remote_code=trust
+    )
 
 
 def _place(text: str) -> tuple[Document, int]:
@@ -104,13 +130,21 @@ def _place(text: str) -> tuple[Document, int]:
     return document, document.line_start(line - 1) + column - 1
 
 
-def _run(engine: Engine, document: Document, offset: int, params: SamplingParams, live: bool) -> Outcome:
+def _run(
+    engine: Engine,
+    document: Document,
+    offset: int,
+    settings: Settings,
+    params: SamplingParams,
+    around: Workspace,
+    live: bool,
+) -> Outcome:
     from pass_lsp.completion import complete_document
     from pass_lsp.prompt import tokenizer_of
 
-    console, around = Console(), _workspace(document)
+    console = Console()
     if not live or not console.is_terminal:
-        return complete_document(document, offset, engine, UNHURRIED, params, workspace=around)
+        return complete_document(document, offset, engine, settings, params, workspace=around)
     ids: list[int] = []
     # What is committed may still be cut at the end of the block, so it is shown until the answer is final.
     with Live(Text(""), console=console, transient=True) as view:
@@ -119,7 +153,7 @@ def _run(engine: Engine, document: Document, offset: int, params: SamplingParams
             ids.extend(run)
             view.update(Text(tokenizer_of(engine).decode(ids, skip_special_tokens=True), style="dim"))
 
-        return complete_document(document, offset, engine, UNHURRIED, params, on_commit=show, workspace=around)
+        return complete_document(document, offset, engine, settings, params, on_commit=show, workspace=around)
 
 
 def _workspace(document: Document) -> Workspace:
