@@ -599,6 +599,18 @@ def test_doctor_looks_at_an_engine_elsewhere(run: Run) -> None:
     assert done.code == 1 and not away["ok"] and "start it there" in away["remedy"]
 
 
+def test_bench_asks_an_engine_elsewhere_as_it_is_told(run: Run, tmp_path: Path) -> None:
+    hole = {"prompt": "def add(a, b):\n    return ", "suffix": "\n", "canonical_solution": "a + b"}
+    (tmp_path / "holes.jsonl").write_text(json.dumps(hole) + "\n")
+    with fakes.serving(fakes.ollama() | {"/v1/engine": fakes.told({})}) as fake:
+        there = ("--engine", fake.url, "--engine-kind", "ollama", "--engine-template", "qwen-coder")
+        found = json.loads(run("bench", "infill", "--data", "holes.jsonl", *there).out)
+        assert found["holes"] == 1 and found["model"] == "qwen2.5-coder:1.5b"
+        assert "/v1/engine" not in {each.path for each in fake.asked}
+        wrong = run("bench", "infill", "--data", "holes.jsonl", *there[:2], "--engine-kind", "psychic")
+        assert "Unknown engine_kind 'psychic'" in explained(wrong)
+
+
 def test_complete_asks_an_engine_elsewhere(run: Run, tmp_path: Path) -> None:
     source = tmp_path / "add.py"
     source.write_text("def add(a, b):\n    return \n")

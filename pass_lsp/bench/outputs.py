@@ -1,11 +1,20 @@
-"""Whether what a run is to write can be written: said before it, as a measurement may take an hour."""
+"""What every run says of itself, and whether what it is to write can be written.
+
+The latter is said before it, as a measurement may take an hour.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 from pass_lsp.errors import ConfigError
+
+
+def here() -> str:
+    """The machine that a run was made on, as its document says it: the pages may be written on another."""
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
 def writable(json_file: Path | None = None, plot: Path | None = None) -> None:

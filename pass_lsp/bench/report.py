@@ -8,8 +8,6 @@ to edit by hand; what stands behind the marker of RESULTS.md is written by hand 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from pass_lsp.bench.goals import reached
+from pass_lsp.bench.outputs import here
 from pass_lsp.bench.table import Rows, facts, markdown, tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +34,7 @@ RUNS: dict[str, list[str]] = {
 }
 EIGHT = KEPT / "lookahead-8"
 """An artifact of eight embeddings, made by `pass-lsp train lookahead --length 8`: with it the study goes to L = 8."""
+_FOOTER = re.compile(r"^Embedded model, (.+); made by", re.MULTILINE)
 PEERS = "peers"
 """Written by `make peers`, which needs another environment; shown when it is there."""
 
@@ -57,14 +57,14 @@ def main(
 def write_pages(root: Path) -> None:
     """RESULTS.md and the README's table, from the documents kept under `root`; what has none stays as it was."""
     found = {name: json.loads(path.read_text()) for name in (*RUNS, PEERS) if (path := _kept(root, name)).exists()}
-    where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     results = root / "pass_lsp" / "bench" / "RESULTS.md"
     old, _, by_hand = (results.read_text("utf-8") if results.exists() else "").partition(BY_HAND)
     whole = found.keys() == {*RUNS, PEERS}  # then nothing is left to keep, nor are lines that have another name now
-    results.write_text(results_page(found, where, by_hand, "" if whole else old), "utf-8")
     readme = root / "README.md"
     head, _, rest = readme.read_text("utf-8").partition(BEGIN)
     table, _, tail = rest.partition(END)
+    where = _places(found, table, whole)
+    results.write_text(results_page(found, where, by_hand, "" if whole else old), "utf-8")
     lines = [
         *renewed("" if whole else table, summary_rows(found)),
         "",
@@ -72,6 +72,14 @@ def write_pages(root: Path) -> None:
     ]
     summary = "\n".join(lines)
     readme.write_text(f"{head}{BEGIN}\n{summary}\n{END}{tail}", "utf-8")
+
+
+def _places(found: Mapping[str, Document], table: str, whole: bool) -> str:
+    """The machines that the figures are of; `table` names those of what does not say it, or stays as it was."""
+    told = [document.get("where", "") for document in found.values()]
+    said = _FOOTER.search(table)
+    before = said[1].split(" and ") if said and not (whole and all(told)) else []
+    return " and ".join(dict.fromkeys([*before, *filter(None, told)])) or here()
 
 
 def results_page(found: Mapping[str, Document], where: str, by_hand: str, old: str = "") -> str:

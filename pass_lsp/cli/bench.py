@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pass_lsp.bench.outputs import writable
+from pass_lsp.bench.outputs import here, writable
 from pass_lsp.cli import options
 from pass_lsp.config import Settings
 
@@ -74,6 +74,8 @@ def infill(
     holes: Annotated[int, typer.Option(min=1, help="How many to use; of cut ones two thirds more, apart.")] = 210,
     against: Annotated[str, typer.Option(metavar="MODEL", help="Another model, to compare with.")] = "",
     engine: options.Engine = "",
+    engine_kind: options.EngineKind = "auto",
+    engine_template: options.EngineTemplate = "auto",
     seed: Annotated[int, typer.Option(help="Which holes are cut.")] = 0,
     model: options.Model = "embedded",
     device: options.Device = "auto",
@@ -87,15 +89,16 @@ def infill(
 
     writable(json_file)
     cut, said = _infill_holes(data, holes, seed)
-    there = Settings(model, device, dtype, lookahead, trust_remote_code, engine)
+    there = Settings(model, device, dtype, lookahead, trust_remote_code, engine, engine_kind, engine_template)
 
     def local(name: str) -> LocalEngine:
         return options.local_engine(name, device, dtype, lookahead, trust_remote_code=trust_remote_code)
 
-    asked = options.remote_engine(there) if engine else local(model)
+    elsewhere = options.remote_engine(there) if engine else None
+    name = elsewhere.peer.model if elsewhere else Path(model).name
     other = (Path(against).name, local(against)) if against else None
-    found = bench_infill(asked, cut, other)
-    _report({"bench": "infill", "model": Path(model).name, "data": said, **found}, json_file)
+    found = bench_infill(elsewhere or local(model), cut, other)
+    _report({"bench": "infill", "model": name, "data": said, **found}, json_file)
 
 
 @app.command()
@@ -110,6 +113,8 @@ def latency(
         float | None, typer.Option(min=0, help="Type the next key that long after each answer instead.")
     ] = None,
     engine: options.Engine = "",
+    engine_kind: options.EngineKind = "auto",
+    engine_template: options.EngineTemplate = "auto",
     overhead: Annotated[bool, typer.Option(help="Also measure a server without a model.")] = True,
     fake: Annotated[bool, typer.Option("--fake", help="Replay against a server without a model.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the answers there.")] = None,
@@ -129,7 +134,8 @@ def latency(
     writable(json_file, plot)
     given = ["--model", NAME if fake else model, "--device", device, "--dtype", dtype, "--lookahead", lookahead]
     given += ["--trust-remote-code"] if trust_remote_code else []
-    given += ["--engine", engine] if engine and not fake else []
+    if engine and not fake:
+        given += ["--engine", engine, "--engine-kind", engine_kind, "--engine-template", engine_template]
     traces = load_traces(data, keystrokes)
     found, samples = bench_latency(given, traces, Pace(speed, wait_ms, pause_ms), overhead=overhead)
     _report({"bench": "latency", "data": data.name if data else "held-out modules", **found}, json_file)
@@ -213,7 +219,7 @@ def _infill_holes(data: Path | None, count: int, seed: int) -> tuple[Any, str]:
 def _report(found: dict[str, Any], json_file: Path | None) -> None:
     from pass_lsp.bench.table import facts, shown, tables
 
-    console = Console(stderr=True)
+    found, console = {**found, "where": here()}, Console(stderr=True)
     if not console.is_terminal:
         console = Console(stderr=True, width=240)  # nobody folds a file's lines
     console.print(facts(found), highlight=False, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from pass_lsp import cli
-from pass_lsp.bench.outputs import writable
+from pass_lsp.bench.outputs import here, writable
 from pass_lsp.cli import bench, options
 from pass_lsp.errors import ConfigError
 
@@ -53,4 +54,5 @@ def test_it_is_said_before_the_run(
 def test_what_was_measured_is_shown_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(OSError, match="No such file"):
         bench._report({"bench": "load", "rows": []}, tmp_path / "no" / "out.json")
-    assert capsys.readouterr().out.splitlines()[-1] == '{"bench": "load", "rows": []}'
+    shown = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert shown == {"bench": "load", "rows": [], "where": here()}

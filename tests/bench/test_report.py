@@ -155,6 +155,30 @@ def test_the_pages_hold_every_run_and_keep_what_was_written_by_hand(tmp_path: Pa
     assert "| 1.2 / 1.4 |" in shown and "15.0% (10.0% to 20.0%)" in shown and "5.0 / 9.0 ms" in shown
 
 
+def test_figures_keep_the_machine_that_they_are_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, readme = tmp_path / ".cache" / "bench", tmp_path / "README.md"
+    kept.mkdir(parents=True)
+    (tmp_path / "pass_lsp" / "bench").mkdir(parents=True)
+    readme.write_text(f"{BEGIN}\n{END}")
+    monkeypatch.setattr(report, "here", lambda: "3 cores, elsewhere")
+
+    def pages(**found: dict[str, Any]) -> tuple[str, str]:
+        for name, document in found.items():
+            (kept / f"{name}.json").write_text(json.dumps(document))
+        write_pages(tmp_path)
+        return (tmp_path / "pass_lsp" / "bench" / "RESULTS.md").read_text(), readme.read_text()
+
+    results, table = pages(infill=INFILL | {"where": "2 cores, here"})
+    assert "on 2 cores, here. Read" in results and "\nwhere 2 cores, here\n" in results
+    assert "Embedded model, 2 cores, here; made" in table
+    for page in pages(latency=LATENCY | {"where": "8 cores, there"}):
+        assert "2 cores, here and 8 cores, there" in page and "elsewhere" not in page
+    (kept / "infill.json").unlink()
+    assert "Embedded model, 2 cores, here and 8 cores, there; made" in pages()[1]
+    others = {name: {"bench": name, "where": "8 cores, there"} for name in {*RUNS, report.PEERS} - {"latency"}}
+    assert "Embedded model, 8 cores, there; made" in pages(**others)[1]
+
+
 def test_the_summary_leaves_out_what_was_not_measured() -> None:
     assert summary_rows({"decode": decode_document()})[-1]["here"] == "6.0×"
     assert summary_rows({}) == []

@@ -24,6 +24,7 @@ from pass_lsp.bench.goals import reached
 from pass_lsp.bench.hardware import machine
 from pass_lsp.bench.holes import held_out_holes
 from pass_lsp.bench.measure import Score, measure, rows_of
+from pass_lsp.bench.outputs import here
 from pass_lsp.bench.prompts import Task, tasks_of
 from pass_lsp.bench.table import markdown
 from pass_lsp.bench.texts import copy_holes
@@ -124,6 +125,7 @@ def compare(model: str, holes: int, repeats: int, most: int, threads: int | None
     if min(row["same_answers"] for row in against if row["peer"] == "llama.cpp f32") < SAME_AT_LEAST:
         raise SystemExit("llama.cpp answers otherwise in float32: the converted weights are not the same.")
     found = {"bench": "peers", "machine": machine(engine), "repeats": repeats, "against": against, "rows": rows}
+    found["where"] = here()
     return {**found, "goals": reached([found], "cpu")}
 
 
