@@ -162,7 +162,7 @@ def test_an_answer_without_anything_new_is_none(tokenizer: Any, answer: str) -> 
 
 
 def test_the_prompt_is_fill_in_the_middle_and_the_parameters_are_greedy(tokenizer: Any) -> None:
-    _, _, engine = completed(tokenizer, "a = 1\nb = <CURSOR>\nc = 3\n", "2", path="/home/me/project/app/example.py")
+    _, _, engine = completed(tokenizer, "a = 1\nb = <CURSOR>\nc = 3\n", "2", path="project/app/example.py")
     [(prompt, params)] = engine.asked
     assert prompt == ("<|file|>project/app/example.py\n<|fim_suffix|>\nc = 3\n<|fim_prefix|>a = 1\nb = <|fim_middle|>")
     stops = template_for(tokenizer).stop_ids
@@ -239,11 +239,15 @@ def test_the_path_has_a_switch(tokenizer: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "root", "named"),
     [
-        ("/home/ada/shop/app.py", "", "ada/shop/app.py"),
+        ("/home/ada/shop/app.py", "", "app.py"),
+        ("C:\\Users\\ada\\app.py", "", "app.py"),
+        ("shop/src/cart/app.py", "", "src/cart/app.py"),
         ("/home/ada/shop/app.py", "/home/ada/shop", "shop/app.py"),
         ("/home/ada/shop/src/cart/app.py", "/home/ada/shop", "src/cart/app.py"),
-        ("/home/ada/shopping/app.py", "/home/ada/shop", "ada/shopping/app.py"),
+        ("/home/ada/shopping/app.py", "/home/ada/shop", "app.py"),
         ("/app.py", "/", "app.py"),
+        ("/home/ada/app.py", "/", "app.py"),
+        ("/shop/app.py", "/shop", "shop/app.py"),
     ],
 )
 def test_the_prompt_names_no_folder_above_the_open_one(tokenizer: Any, path: str, root: str, named: str) -> None:

@@ -94,7 +94,7 @@ def tokenizer_of(family: str) -> Any:
 
 
 def context_of(prefix: str, suffix: str, path: str = "/home/me/project/pkg/mod.py") -> Context:
-    return Context(prefix, suffix, Mode.SINGLE_LINE, path=path, language="python")
+    return Context(prefix, suffix, Mode.SINGLE_LINE, path=path, language="python", root="/home/me/project")
 
 
 def pieces(tokenizer: Any, ids: tuple[int, ...]) -> list[str]:
@@ -265,7 +265,7 @@ REPOSITORY = {
 @pytest.mark.parametrize("model", REPOSITORY)
 def test_snapshot_with_other_files(model: str) -> None:
     tokenizer = tokenizer_of(model)
-    context = replace(context_of("a = P", "\nS"), snippets=FILES, root="/home/me/project")
+    context = replace(context_of("a = P", "\nS"), snippets=FILES)
     rendered = prompt.render(context, prompt.template_for(tokenizer), tokenizer, 2000)
     assert pieces(tokenizer, rendered.token_ids) == REPOSITORY[model]
 
@@ -274,7 +274,7 @@ def test_snapshot_with_other_files(model: str) -> None:
 def test_a_file_of_a_folder_beside_the_open_one_is_named_without_what_is_above(model: str) -> None:
     tokenizer = tokenizer_of(model)
     beside = (Snippet("/home/me/other/three.py", "THREE = 3\n", 0),)
-    context = replace(context_of("a = P", "\nS"), snippets=beside, root="/home/me/project")
+    context = replace(context_of("a = P", "\nS"), snippets=beside)
     rendered = prompt.render(context, prompt.template_for(tokenizer), tokenizer, 2000)
     shown = "".join(pieces(tokenizer, rendered.token_ids))
     assert "other/three.py" in shown and "me/other" not in shown
@@ -340,9 +340,8 @@ def test_neutralised_text_still_reads_the_same() -> None:
 def test_a_prompt_is_made_of_the_same_tokens_as_the_training_text() -> None:
     tokenizer = tokenizer_of("pass-lsp")
     text = "<|file|>a/b/c.py\n<|fim_suffix|>\n  return\n<|fim_prefix|>def ab  = <|fim_middle|>"
-    rendered = prompt.render(
-        context_of("def ab  = ", "\n  return\n", "C:\\x\\a\\b\\c.py"), prompt.template_for(tokenizer), tokenizer, 100
-    )
+    context = replace(context_of("def ab  = ", "\n  return\n", "C:\\x\\a\\b\\c.py"), root="C:\\x\\a")
+    rendered = prompt.render(context, prompt.template_for(tokenizer), tokenizer, 100)
     assert list(rendered.token_ids) == tokenizer.encode(text, add_special_tokens=False)
 
 

@@ -32,6 +32,8 @@ _PREFIX_SHARE = 0.7
 _FILES_SHARE = 0.3
 """Of the room, at most, for other files."""
 _CLIP_STEPS = 16
+_WHOLE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
+"""How a path from a system's root begins."""
 
 
 def tokenizer_of(engine: Engine) -> Any:
@@ -92,10 +94,15 @@ def _ids(template: Template, files: list[int], texts: dict[str, list[int]]) -> t
 def short_path(path: str, root: str = "") -> str:
     """The name of a file with up to two folders above it, which is what the embedded model is trained on.
 
-    None that `root` lies in, the open folder, is among them: there stand names of the user's own.
+    None that `root` lies in, the open folder, is among them: there stand names of the user's own. Elsewhere all of a
+    whole path are such, so its name stands alone.
     """
-    parts, above = _parts(path), _parts(root)[:-1]
-    parts = parts[len(above) :] if parts[: len(above)] == above else parts
+    parts, opened = _parts(path), _parts(root)
+    shared = max(len(opened) - 1, 1)
+    if opened and parts[:shared] == opened[:shared]:
+        parts = parts[len(opened) - 1 :]
+    elif _WHOLE.match(path):
+        parts = parts[-1:]
     return re.sub(r"[\r\n]", " ", "/".join(parts[-3:])) or "untitled"
 
 
