@@ -123,6 +123,7 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
         *(["bench", "decode", "--temperature", "0", "--temperature", odd] for odd in ("nan", "inf", "-1")),
         ["train", "base"],
         ["train", "base", "--corpus", ".", "--tokenizer", ".", "--out", "out", "--minutes", "-1"],
+        ["train", "tokenizer", "--corpus", ".", "--out", "out", "--vocab-size", "100"],
         ["train", "lookahead", "--model", ".", "--data", ".", "--out", "out", "--length", "0"],
     ],
     ids=" ".join,

@@ -46,7 +46,7 @@ def corpus(
 def tokenizer(
     corpus: Corpus,
     out: Out,
-    vocab_size: Annotated[int, typer.Option(help="Number of tokens, markers included.")] = 8192,
+    vocab_size: Annotated[int, typer.Option(min=264, help="Number of tokens; 264 are bytes and markers.")] = 8192,
 ) -> None:
     """Step 2: train the tokenizer."""
     from pass_lsp.train.tokenizer import train_tokenizer

@@ -216,12 +216,16 @@ def _half_way(plan: Plan, model: LlamaForCausalLM) -> LlamaForCausalLM | None:
 
 
 def _state_inputs(plan: Plan, size: dict[str, Any], model: LlamaForCausalLM) -> None:
-    """Write `run.json`; a run begun with another size, tokenizer or start is refused. Corpora may follow each other."""
+    """Write `run.json`; a run begun with another size, tokenizer or start is refused. Corpora may follow each other.
+
+    What has no checkpoint yet is not begun: a wrong command may be put right.
+    """
     path = plan.out / "run.json"
+    begun = (manifest.read(path) or {}) if (plan.out / "checkpoint").exists() else {}
     inputs = {"size": plan.size, "tokenizer_sha256": manifest.file_hash(plan.tokenizer / "tokenizer.json")}
     start = manifest.file_hash(plan.start_from / "model.safetensors") if plan.start_from is not None else None
-    manifest.same_inputs(path, {**inputs, "start_sha256": start})
-    begun = manifest.read(path) or {}
+    if begun:
+        manifest.same_inputs(path, {**inputs, "start_sha256": start})
     inputs["start_sha256"] = begun.get("start_sha256", start)
     corpora = begun.get("corpora", [])
     corpus = manifest.corpus_hash(plan.corpus)

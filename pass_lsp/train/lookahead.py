@@ -88,6 +88,7 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
 
     The best vectors so far lie in `out` after every evaluation, so a run that is killed goes on from them.
     """
+    inputs = _inputs(plan)  # before a large model is read: there may be no text
     keep_memory()
     torch.set_num_threads(plan.threads)
     device = choose_device(plan.device)
@@ -98,7 +99,7 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(_groups(student.lookahead, plan), weight_decay=0.0)
     earlier = int((manifest.read(plan.out / "manifest.json") or {}).get("steps", 0))
     training, held_out = _sequences(plan, load_tokenizer(plan.model, trust_remote_code=False), earlier)
-    facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": earlier, "inputs": _inputs(plan)}
+    facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": earlier, "inputs": inputs}
     facts["versions"] = manifest.versions()
     # Measured, not read: what went well with other weights of the model is no mark to be judged by.
     best, step, loss = _snapshot(student, held_out), 0, torch.zeros(())
@@ -276,7 +277,7 @@ def _inputs(plan: Plan) -> dict[str, Any]:
     weights = Path(plan.model) / "model.safetensors"
     return {
         "model_sha256": manifest.file_hash(weights) if weights.exists() else None,
-        "corpus_sha256": manifest.corpus_hash(plan.data) if plan.data.is_dir() else None,
+        "corpus_sha256": manifest.corpus_hash(plan.data),
         **{key: getattr(plan, key) for key in ("minutes", "rate", "seed")},
     }
 

@@ -31,8 +31,10 @@ def versions() -> dict[str, str]:
 def corpus_hash(corpus: Path) -> str | None:
     """The hash of the text that `corpus` trains on, as its manifest states it; None for a plain folder.
 
-    Raises `TrainError` where `train corpus` has not come to its end.
+    Raises `TrainError` where nothing is there, or `train corpus` has not come to its end.
     """
+    if not corpus.exists():
+        raise TrainError(f"There is no corpus {corpus}; run `pass-lsp train corpus` first, or correct the name.")
     found = read(corpus / "manifest.json")
     if found is None and (corpus / "train.jsonl.gz").exists():
         raise TrainError(f"The corpus {corpus} is unfinished; run `pass-lsp train corpus` again.")

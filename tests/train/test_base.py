@@ -349,8 +349,23 @@ def test_a_run_states_its_inputs_and_refuses_others(plan: Callable[..., Plan], c
     "change", [{"size": "vast"}, {"tokenizer": Path("nowhere")}, {"corpus": Path("nowhere")}, {"start_from": Path(".")}]
 )
 def test_missing_input_is_explained(plan: Callable[..., Plan], change: dict[str, Any]) -> None:
+    run = replace(plan(1), **change)
     with pytest.raises(TrainError):
-        train_base(replace(plan(1), **change))
+        train_base(run)
+    assert not (run.out / "run.json").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"size": "cpu", "corpus": Path("nowhere")}, {"size": "cpu", "rate": 0.5}])
+def test_what_has_no_checkpoint_may_be_put_right(
+    plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    run = plan(1)
+    with monkeypatch.context() as patched:
+        killed_after(patched, 0)
+        with pytest.raises((TrainError, KeyboardInterrupt)):
+            train_base(replace(run, **wrong))
+    assert train_base(run)["step"] == 1
+    assert json.loads((run.out / "run.json").read_text())["size"] == "toy"
 
 
 def test_what_a_run_began_with_is_missed_before_it_goes_on(plan: Callable[..., Plan], tmp_path: Path) -> None:

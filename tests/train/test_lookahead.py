@@ -19,7 +19,7 @@ from pass_lsp.decoding.lora import targets
 from pass_lsp.decoding.model import load_tokenizer
 from pass_lsp.domain import SamplingParams
 from pass_lsp.engines.local import engine_of, load_engine
-from pass_lsp.errors import LookaheadError
+from pass_lsp.errors import LookaheadError, TrainError
 from pass_lsp.train import lookahead as trainer
 from pass_lsp.train.lookahead import Plan, Student, acceptance, group_loss, train_lookahead
 from pass_lsp.train.manifest import file_hash
@@ -209,6 +209,12 @@ def test_an_artifact_goes_on_with_a_model_that_has_more_layers(model_dir: Path, 
     deepened(shallow, shallow.config.num_hidden_layers + 2).save_pretrained(deep)
     assert train_lookahead(replace(plan, model=str(deep)))["acceptance"] == measured
     assert len(load_lookahead(tmp_path / "lookahead", shallow.config.hidden_size).lora) == len(targets(shallow)) + 4
+
+
+def test_text_that_is_not_there_is_missed_before_the_model_is_read(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=r"no corpus .*nowhere; run `pass-lsp train corpus` first, or correct"):
+        train_lookahead(Plan("no model either", tmp_path / "nowhere", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_artifacts_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -27,6 +27,11 @@ def test_it_states_its_inputs_and_goes_on(corpus: Path, tmp_path: Path) -> None:
         train_tokenizer(corpus, tmp_path / "out", 501)
 
 
+def test_the_smallest_is_bytes_and_markers(corpus: Path, tmp_path: Path) -> None:
+    """Which the command line asks for at least."""
+    assert len(train_tokenizer(corpus, tmp_path / "out", 264)) == 264 == 256 + len(SPECIAL_TOKENS)
+
+
 def test_it_is_made_for_code(tokenizer_dir: Path, corpus: Path) -> None:
     tokenizer = train_tokenizer(corpus, tokenizer_dir.parent / "for_code", 600)
     ids = tokenizer(CODE, add_special_tokens=False)["input_ids"]
