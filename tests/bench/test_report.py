@@ -182,6 +182,8 @@ def test_figures_keep_the_machine_that_they_are_of(tmp_path: Path, monkeypatch: 
 def test_the_summary_leaves_out_what_was_not_measured() -> None:
     assert summary_rows({"decode": decode_document()})[-1]["here"] == "6.0×"
     assert summary_rows({}) == []
+    hurried = LATENCY | {"requests": 60, "superseded": 7}
+    assert summary_rows({"latency": hurried})[0]["here"].startswith("5.0 / 9.0 ms; 12% were overtaken by the next key")
     assert "## What did not work" in results_page({}, "here", "")
 
 
