@@ -97,7 +97,7 @@ class Hole:
 
 def holes(folder: Path) -> Iterator[Hole]:
     """Functions of the standard library, each without its body."""
-    for name in ("textwrap.py", "configparser.py", "argparse.py"):
+    for name in ("textwrap.py", "configparser.py", "argparse.py", "heapq.py", "bisect.py", "shutil.py"):
         text = (Path(sysconfig.get_paths()["stdlib"]) / name).read_text("utf-8")
         lines = text.split("\n")
         for node in ast.walk(ast.parse(text)):
@@ -115,7 +115,7 @@ def hole(tmp_path_factory: pytest.TempPathFactory) -> Hole:
 
     hopeless = measured_hopeless("embedded")
     engine = pass_lsp.load_engine()
-    project = tmp_path_factory.mktemp("user") / "work" / "project"  # a prompt names two folders: the same in every run
+    project = tmp_path_factory.mktemp("user") / "work" / "project"  # an open folder is named: the same in every run
     project.mkdir(parents=True)
     for each in holes(project):
         named = (str(each.path), f"{project.name}/{each.path.name}")  # as in a file by itself, and in an open folder
