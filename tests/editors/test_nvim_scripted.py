@@ -105,7 +105,7 @@ def test_in_a_file_with_crlf_an_answer_has_the_lines_of_a_buffer(nvim: Nvim, ver
     path = tmp_path / "a.py"
     edit(nvim, path, "def f():\r\n    \r\n    return\r\n")
     nvim.keys("jA")
-    nvim.wait_for_ghost()
+    assert nvim.wait_for_ghost() == "a = 1\n    b = 2"
     nvim.keys("<Tab>")
     until(lambda: "b = 2" in nvim.text(), "the text is in")
     nvim.keys("<Esc>:write<CR>")
@@ -124,6 +124,18 @@ def test_a_part_is_told_in_the_units_of_the_answer(nvim: Nvim, tmp_path: Path) -
         nvim.keys("<C-l>")
         until(lambda lines=lines: len(came(nvim, told)) == lines, "a line is told")
         assert came(nvim, told)[-1]["acceptedLength"] == length
+
+
+def test_a_line_end_that_is_taken_counts_as_it_was_answered(nvim: Nvim, version: str, tmp_path: Path) -> None:
+    edit(nvim, tmp_path / "a.py", "def f():\r\n    pass\r\n")
+    nvim.lua("offer('\\r\\n    größe = 2\\r\\n    c = 3')")
+    nvim.keys("jA")
+    nvim.wait_for_ghost()
+    nvim.keys("<C-l>")
+    told = "textDocument/didPartiallyAcceptCompletion"
+    until(lambda: came(nvim, told), "a line is told")
+    assert came(nvim, told)[0]["acceptedLength"] == 2 + 13
+    assert "größe = 2" in nvim.text() and "c = 3" not in nvim.text()
 
 
 def test_the_server_counts_for_itself_where_neovim_draws(nvim: Nvim, version: str, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ end
 ---@param buf integer
 function M.attach(client, buf)
   if native then
+    require('pass_lsp.native').hear(client)
     native.enable(true, { bufnr = buf }) -- for one client only it would outlive that
   end
   ghost.attach(client, buf, native == nil)
@@ -100,7 +101,9 @@ local function take(client, buf, item, offer, part)
   local whole = taken == rest
   insert(buf, taken, whole and last or col)
   if not whole then
-    local told = { item = item, acceptedLength = text.taken(item.insertText, #rest - #taken) }
+    local crlf = vim.bo[buf].fileformat == 'dos'
+    local length = text.taken(item.insertText, #rest - #taken, crlf)
+    local told = { item = item, acceptedLength = length }
     client:notify('textDocument/didPartiallyAcceptCompletion', told)
   elseif item.command then
     client:exec_cmd(item.command, { bufnr = buf })

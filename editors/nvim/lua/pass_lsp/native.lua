@@ -1,14 +1,43 @@
 --- Neovim's own ghost text, which it has from 0.12 on; nothing is done where it has none.
 local api = vim.api
+local text = require('pass_lsp.text')
 local native = vim.lsp.inline_completion
 
 local M = {}
+
+local METHOD = 'textDocument/inlineCompletion'
+---@type table<integer, boolean>
+local plain = {}
 
 M.draws = native ~= nil
 
 --- The buffer in which it is off as long as ours is on the screen.
 ---@type integer?
 local hushed
+
+--- Have it hear answers as a buffer has them: it draws a carriage return, as `^M`.
+---@param client vim.lsp.Client
+function M.hear(client)
+  if not native or plain[client.id] then
+    return
+  end
+  plain[client.id] = true
+  local request = client.request
+  client.request = function(self, method, params, handler, ...)
+    local told = handler
+    if self == client and method == METHOD and told then
+      handler = function(err, result, ...)
+        for _, item in ipairs(result and (result.items or result) or {}) do
+          if type(item.insertText) == 'string' then
+            item.insertText = text.plain(item.insertText)
+          end
+        end
+        return told(err, result, ...)
+      end
+    end
+    return request(self, method, params, handler, ...)
+  end
+end
 
 --- Off with it: two at the cursor would be one too many.
 ---@param buf integer

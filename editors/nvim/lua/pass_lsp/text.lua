@@ -44,12 +44,13 @@ end
 --- How much of an item's text is taken when `left` bytes of it, as it is plain, are not.
 ---@param text string
 ---@param left integer
+---@param crlf boolean Whether the file has CRLF, and so had the answer
 ---@return integer # UTF-16 units of the text as it was answered
-function M.taken(text, left)
+function M.taken(text, left, crlf)
   local plain = M.plain(text)
   local there = plain:sub(1, #plain - left)
   local _, ends = there:gsub('\n', '')
-  return vim.str_utfindex(there, 'utf-16') + (plain == text and 0 or ends)
+  return vim.str_utfindex(there, 'utf-16') + (crlf and ends or 0)
 end
 
 --- The beginning of `rest` that a user takes with one key: up to the end of its first word or line.
