@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pass_lsp.errors import PassLspError
+from pass_lsp.config import Settings
+from pass_lsp.domain import Reason
+from pass_lsp.errors import EngineError, PassLspError
 
 READY_SECONDS = 120.0
 
@@ -54,9 +56,9 @@ class Client:
             "textDocument": {"inlineCompletion": {}},
             "general": {"positionEncodings": ["utf-32", "utf-16"]},
         }
-        # What a benchmark types is not what the user types, so it stays out of the user's ledger. Every answer is
-        # decoded to its end: one that is hidden as unsure costs less.
-        options_of_ours = {"ledger": False, "hide_unsure": False, **(settings or {})}
+        # What a benchmark types is not what the user types, so it stays out of the user's ledger, and the user's file
+        # decides nothing. Every answer is decoded to its end: one that is hidden as unsure costs less.
+        options_of_ours = {**asdict(Settings()), "ledger": False, "hide_unsure": False, **(settings or {})}
         self.request(
             "initialize",
             {
@@ -133,6 +135,12 @@ class Client:
         self._until(lambda: not self.status.get("busy", True))
         if self.status.get("kind") == "Error":
             raise PassLspError(str(self.status.get("message")))
+
+    def check_engine(self) -> None:
+        """Raises `EngineError` where an engine elsewhere gives no answers: there is nothing to measure then."""
+        told = self.request("pass-lsp/status", None)
+        if told["reason"] == Reason.ENGINE_AWAY.value:
+            raise EngineError(told["message"])
 
     def _until(self, holds: Callable[[], bool]) -> None:
         limit = time.monotonic() + READY_SECONDS

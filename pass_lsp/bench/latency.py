@@ -33,15 +33,17 @@ def bench_latency(
     """Replay `traces` against `pass-lsp serve` with `options`: the report, and the samples (ms) behind it.
 
     Answers count that were not superseded. Rows are percentiles in ms; `first token` is counted
-    from the request, the other parts each by itself.
+    from the request, the other parts each by itself. Raises `EngineError` where an engine elsewhere is away.
     """
     samples: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         with Client(options, Path(folder)) as client:
             client.wait_ready()
+            client.check_engine()
             facts: dict[str, Any] = {"ready_ms": round((time.perf_counter() - began) * 1000)}
             asked = _replayed(client, Path(folder), traces, pace)
+            client.check_engine()
             told = client.request("pass-lsp/answers", None)
             facts |= _facts(asked, sum(len(trace.edits) for trace in traces), told)
             samples |= _samples(asked)

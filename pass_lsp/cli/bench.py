@@ -52,13 +52,14 @@ def decode(
 
     writable(json_file, plot)
     wanted = holes or (6 if study else 20)
-    engine = options.local_engine(model, device, dtype, lookahead, trust_remote_code=trust_remote_code, threads=threads)
-    settings = Decoding(max_new_tokens, repeats, tuple(temperature or (0.0, 0.8)), threads)
     if study:
         code = _holes(data, wanted) if data else code_holes(wanted)
-        found = run_study(engine, {"code": code, "prose": prose_holes(wanted)}, settings, draft, samples)
+        texts = {"code": code, "prose": prose_holes(wanted)}
     else:
-        found = bench_decode(engine, {"fresh": _holes(data, wanted), "copy": copy_holes(wanted)}, settings)
+        texts = {"fresh": _holes(data, wanted), "copy": copy_holes(wanted)}
+    engine = options.local_engine(model, device, dtype, lookahead, trust_remote_code=trust_remote_code, threads=threads)
+    settings = Decoding(max_new_tokens, repeats, tuple(temperature or (0.0, 0.8)), threads)
+    found = run_study(engine, texts, settings, draft, samples) if study else bench_decode(engine, texts, settings)
     source = data.name if data else "held-out modules"
     found = {"bench": "study" if study else "decode", "data": source, **found}
     _report(found, json_file)

@@ -120,6 +120,28 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield made
 
 
+def test_the_file_of_the_user_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "pass-lsp").mkdir()
+    (tmp_path / "pass-lsp" / "config.toml").write_text("engine = 'http://127.0.0.1:1'\ndisabled_languages = ['python']")
+    with Client(["--model", "none"], tmp_path, {"debounceMs": 0}) as client:
+        client.wait_ready()
+        client.check_engine()
+        client.open("file:///own.py", "def f():\n    \n")
+        assert client.inline_completion("file:///own.py", 1, 4)
+
+
+def test_where_nothing_answers_nothing_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = ["--engine", "http://127.0.0.1:1", "--keystrokes", "2", "--no-overhead"]
+    monkeypatch.setattr(sys, "argv", ["pass-lsp", "bench", "latency", *engine])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert ended.value.code == 1 and out == "" and "No engine can be reached at http://127.0.0.1:1" in err
+
+
 def test_a_replay_answers_each_key_with_the_server_s_own_figures(client: Client) -> None:
     [trace] = made_traces(25)
     typist = Typist(client, f"file:///{trace.name}", trace)

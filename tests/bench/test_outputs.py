@@ -51,6 +51,20 @@ def test_it_is_said_before_the_run(
     assert ended.value.code == 1 and "There is no folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [[], ["--study"]])
+def test_holes_that_are_not_there_are_missed_before_the_model_is_loaded(
+    more: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*_: object, **__: object) -> Any:
+        raise AssertionError("it was loaded")
+
+    monkeypatch.setattr(options, "local_engine", run)
+    monkeypatch.setattr(sys, "argv", ["pass-lsp", "bench", "decode", "--data", "nowhere", *more])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1 and "nowhere cannot be used" in capsys.readouterr().err
+
+
 def test_what_was_measured_is_shown_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(OSError, match="No such file"):
         bench._report({"bench": "load", "rows": []}, tmp_path / "no" / "out.json")
