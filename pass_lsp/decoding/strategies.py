@@ -203,7 +203,8 @@ def verify(
         if params.temperature == 0:
             refused = ratio_top == 0
         else:
-            refused = uniform(params, position + row) * ratio_bottom >= ratio_top
+            # A draft's law may be no numbers, which no comparison holds for.
+            refused = not uniform(params, position + row) * ratio_bottom < ratio_top
         if refused:
             return row, draw(residual(target[row], draft[row]), params, TARGET, position + row)
     return len(drafts), draw(target[len(drafts)], params, TARGET, position + len(drafts))

@@ -95,6 +95,19 @@ def test_joint_law_of_a_real_model():
     assert_law(counts, law)
 
 
+@pytest.mark.parametrize("logit", [float("nan"), float("inf"), -float("inf")])
+def test_drafts_of_a_law_that_is_no_numbers_are_refused(logit):
+    model, table = bigram(1, 2)
+    model._drafts = lambda j, token: torch.full((VOCAB,), logit)
+    counts: Counter = Counter()
+    for seed in range(900):
+        params = SamplingParams(max_new_tokens=3, temperature=1.0, seed=seed)
+        result = generate(parts_of(model), [0], params, "pass")
+        counts[tuple(result.token_ids)] += 1
+        assert (result.drafted, result.accepted) == (1, 0)
+    assert_law(counts, joint(table, params, 0, 3))
+
+
 def test_a_wrong_acceptance_rule_would_be_noticed():
     """The same test on drafts taken as they are: the chi-square must see it."""
     model, table = bigram(1, 2)
