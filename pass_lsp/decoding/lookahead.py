@@ -100,7 +100,7 @@ def save_lookahead(folder: Path, lookahead: Lookahead, facts: dict[str, Any]) ->
 
 
 def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
-    """Read an artifact for a model of `hidden_size`. Raises `LookaheadError` when it does not fit."""
+    """Read an artifact for a model of `hidden_size`, as float32 on the CPU. Raises `LookaheadError` if it is unfit."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
         tensors = load_file(folder / "lookahead.safetensors")
@@ -117,7 +117,7 @@ def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
             f"The look-ahead artifact {folder} cannot be read ({type(error).__name__}); "
             "train it again with `pass-lsp train lookahead`, or choose --lookahead none."
         ) from error
-    fits = tensor.dim() == 2 and tensor.size(1) == hidden_size
+    fits = tensor.dim() == 2 and tensor.size(1) == hidden_size and len(tensor) > 0
     if head is not None:
         fits = fits and head.up.dim() == 2 and head.up.size(1) == hidden_size and head.down.shape == head.up.T.shape
     if manifest.get("format") != FORMAT or not fits:
@@ -126,4 +126,12 @@ def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
             f"the artifact {list(tensor.shape)}); train one for this model with `pass-lsp train lookahead`, "
             "or choose --lookahead none."
         )
-    return Lookahead(tensor, acceptance, head, lora)
+    # Executors take float32, and a planner draws as many rows as there are rates.
+    lookahead = Lookahead(tensor, acceptance[: len(tensor)], head, lora).map(torch.Tensor.float)
+    if not all(each.isfinite().all() for each in lookahead.tensors().values()):
+        # A mask hides numbers alone: real rows of the same forward would be none, too.
+        raise LookaheadError(
+            f"The look-ahead artifact {folder} holds values that are no numbers; train it again with "
+            "`pass-lsp train lookahead`, or choose --lookahead none."
+        )
+    return lookahead

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pass_lsp.decoding.graphs import conversion as converting
 from pass_lsp.decoding.lookahead import random_lookahead, save_lookahead
+from pass_lsp.domain import STRATEGIES, SamplingParams
 from pass_lsp.engines import local
 from pass_lsp.engines.embedded import measured_hopeless
 from pass_lsp.engines.local import load_engine
@@ -48,6 +50,17 @@ def is_a_folder(name: str) -> Damage:
     return change
 
 
+def has(**tensors: torch.Tensor) -> Damage:
+    """The artifact with other tensors, a head among them."""
+
+    def change(model: Path) -> None:
+        file = model / "lookahead" / "lookahead.safetensors"
+        head = {"head.up": torch.ones(8, 32), "head.down": torch.ones(32, 8)}
+        save_file(load_file(file) | head | {name.replace("_", "."): each for name, each in tensors.items()}, file)
+
+    return change
+
+
 @pytest.fixture
 def model(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny model of one's own that is converted, with a look-ahead artifact."""
@@ -76,6 +89,9 @@ def test_the_model_is_a_good_one(model: Path) -> None:
         is_a_folder("model.safetensors"),
         holds("lookahead/manifest.json", DEEP),
         is_a_folder("lookahead/lookahead.safetensors"),
+        has(embeddings=torch.zeros(0, 32)),
+        has(embeddings=torch.eye(4, 32).index_fill(0, torch.tensor(3), float("nan"))),
+        has(head_down=torch.full((32, 8), float("inf"))),
     ],
 )
 def test_it_is_one_sentence(model: Path, damage: Damage) -> None:
@@ -84,6 +100,24 @@ def test_it_is_one_sentence(model: Path, damage: Damage) -> None:
         load_engine(str(model), "cpu")
     said = str(failed.value)
     assert said.endswith(".") and ";" in said and "\n" not in said and str(model) in said
+
+
+@pytest.mark.parametrize(
+    "oddity",
+    [
+        says("lookahead/manifest.json", acceptance=[0.9] * 9),
+        has(embeddings=torch.eye(4, 32).bfloat16()),
+        has(head_up=torch.ones(8, 32).bfloat16()),
+        has(embeddings=torch.eye(4, 32).long(), head_up=torch.ones(8, 32).long(), head_down=torch.ones(32, 8).long()),
+    ],
+    ids=["more rates than rows", "half rows", "half a head", "whole numbers"],
+)
+def test_other_figures_and_numbers_of_an_artifact_change_no_token(model: Path, oddity: Damage) -> None:
+    oddity(model)
+    engine = load_engine(str(model), "cpu")
+    prompt = [5, 6, 7, 5, 6]
+    answers = [engine.generate(prompt, SamplingParams(12, strategy=each)).token_ids for each in STRATEGIES]
+    assert answers == [answers[0]] * len(STRATEGIES)
 
 
 @pytest.mark.parametrize("text", [DEEP, "[]", '{"infill": {"hopeless": {"below": -1' + "0" * 400 + "}}}"])
