@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -69,9 +70,10 @@ def load_model(path: str, device: torch.device, dtype: str, trust_remote_code: b
         _require_standard_cache(path, config)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = _transformers().AutoModelForCausalLM.from_pretrained(
-                path, config=config, dtype=DTYPES[dtype], use_safetensors=True, **options
+            model, told = _transformers().AutoModelForCausalLM.from_pretrained(
+                path, config=config, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, **options
             )
+        _require_weights(path, model, told["missing_keys"])
         model = model.eval().requires_grad_(False)
         if dtype == "int8":
             quantize(model)
@@ -220,6 +222,16 @@ def _require_standard_cache(path: str, config: Any) -> None:
         raise ModelError(
             f"{path} is a {config.model_type} model, which does not keep a plain key-value cache; "
             "choose a decoder-only attention model such as Llama, Qwen2.5-Coder or StarCoder2."
+        )
+
+
+def _require_weights(path: str, model: PreTrainedModel, missing: Iterable[str]) -> None:
+    """What the files lack, transformers fills with random numbers and goes on."""
+    lacking = sorted(dict(model.named_parameters()).keys() & set(missing))
+    if lacking:
+        raise ModelError(
+            f"{path} lacks {len(lacking)} of the weights that its config.json tells of ({lacking[0]}); "
+            "fetch it again, or name a model that was made for generating text."
         )
 
 

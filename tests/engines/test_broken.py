@@ -61,6 +61,16 @@ def has(**tensors: torch.Tensor) -> Damage:
     return change
 
 
+def lacks(name: str) -> Damage:
+    """Weights without those whose names hold `name`."""
+
+    def change(model: Path) -> None:
+        file = model / "model.safetensors"
+        save_file({each: found for each, found in load_file(file).items() if name not in each}, file, {"format": "pt"})
+
+    return change
+
+
 @pytest.fixture
 def model(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny model of one's own that is converted, with a look-ahead artifact."""
@@ -87,6 +97,9 @@ def test_the_model_is_a_good_one(model: Path) -> None:
         is_a_folder("generation_config.json"),
         says("config.json", max_position_embeddings=1),
         is_a_folder("model.safetensors"),
+        lacks("lm_head"),
+        lacks("layers.1.mlp"),
+        says("config.json", num_hidden_layers=4),
         holds("lookahead/manifest.json", DEEP),
         is_a_folder("lookahead/lookahead.safetensors"),
         has(embeddings=torch.zeros(0, 32)),
