@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy  # noqa: F401 - before torch, whose own import of it swallows a Ctrl-C and leaves half of it
 import torch
+from safetensors import SafetensorError
 
 from pass_lsp.decoding.cache import CachePool
 from pass_lsp.decoding.costs import kept, measured
@@ -133,9 +134,9 @@ def _converted(
     """
     for again in (False, True):
         try:
-            if not fast.done and not convert(fast, stock(), artifact):
+            if fast.refused or (not fast.done and not convert(fast, stock(), artifact)):
                 return None
-        except OSError:  # no room or no right to write into the cache folder
+        except (OSError, SafetensorError, MemoryError):  # no room or no right to write into the cache folder
             return None
         try:
             return executor_of(fast, limits.window, artifact, threads)

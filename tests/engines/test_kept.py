@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from pass_lsp.decoding.costs import Costs
 from pass_lsp.decoding.executor import Executor
@@ -78,6 +79,38 @@ def test_one_that_stays_damaged_is_done_without(
     monkeypatch.setattr(shutil, "rmtree", locked)
     stock = load()
     assert isinstance(stock.executor, TorchExecutor) and stock.generate(PROMPT).token_ids == answer
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        ("build", OSError(28, "No space left on device")),
+        ("build", MemoryError()),
+        ("save_file", SafetensorError("I/O error: No space left on device (os error 28)")),
+    ],
+    ids=["disk full", "memory full", "disk full at the end"],
+)
+def test_what_is_no_fault_of_the_model_is_tried_again(
+    load: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as full:
+        full.setattr(converting, step, fails)
+        assert isinstance(load().executor, TorchExecutor)
+    assert isinstance(load().executor, FusedExecutor)
+
+
+def test_a_model_that_cannot_be_converted_is_read_once_a_start(
+    load: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converting, "_agrees", lambda *given: False)
+    load()
+    read: list[str] = []
+    load_model = local.load_model
+    monkeypatch.setattr(local, "load_model", lambda *given: read.append(given[0]) or load_model(*given))
+    assert isinstance(load().executor, TorchExecutor) and len(read) == 1
 
 
 def test_a_cache_that_may_only_be_read_is_read(

@@ -62,6 +62,11 @@ class Conversion:
         """Whether the graph is there."""
         return (self.folder / "tables.safetensors").exists()
 
+    @property
+    def refused(self) -> bool:
+        """Whether it was tried, and this model stays with the stock forward."""
+        return (self.folder / _REFUSED).exists()
+
     def limits(self) -> Limits | None:
         """Those of the model, once the graph is there: its configuration need not be read again, which takes long."""
         try:
@@ -97,14 +102,15 @@ def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | N
     """Make the graph of `model` (float32, on the CPU) and check it against the model; False when it cannot be made.
 
     Built by hand where the family is known, traced otherwise. Whatever goes wrong with both
-    means that this model stays with the stock forward.
+    means that this model stays with the stock forward; raises `OSError`, `SafetensorError` and
+    `MemoryError`, which are no fault of the model, and it is tried again the next time.
     """
     from pass_lsp.decoding.torch_executor import TorchExecutor
 
     stock = TorchExecutor(model, lookahead)
     wanted.folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(str(wanted.folder) + ".lock"):
-        if wanted.done or (wanted.folder / _REFUSED).exists():
+        if wanted.done or wanted.refused:
             return wanted.done
         if not any(_made(wanted.folder, name, stock, lookahead) for name in _KINDS):
             (wanted.folder / _REFUSED).touch()  # so that the next start does not try for seconds again
@@ -157,6 +163,9 @@ def _made(folder: Path, name: str, stock: TorchExecutor, lookahead: Lookahead | 
         elif buildable(stock.model, changes):
             build(stock.model, changes, graph)
         return graph.exists() and _agrees(graph, stock, lookahead)
+    except (OSError, MemoryError):
+        shutil.rmtree(folder, ignore_errors=True)  # a disk that is full is not to hold half a graph besides
+        raise
     except Exception:  # the exporter's own errors have no common base
         return False
 
