@@ -1,7 +1,6 @@
 """The nouns that travel between the rooms, and the `Engine` they all lead to.
 
-Standard library only. Every noun is immutable; a room takes one and hands on
-the next:
+Standard library only. Every noun is immutable; a room takes one and hands on the next:
 
     Document → Context → Prompt → Generation → Completion → LSP item
 
@@ -10,6 +9,7 @@ the next:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -101,12 +101,11 @@ class Snippet:
 class Context:
     """What the model may see of one document, trimmed to a budget and still plain text.
 
-    `prefix` ends and `suffix` begins at the cursor. `line_suffix` is the rest of
-    the cursor's line in the document, without its line end; `indent` the width of the
-    block that the completion belongs to (columns; a line indented less ends it).
-    `brackets`, `surplus`, `string` and `comment` say what is open at the cursor, as in `documents.scan.Scan`.
-    `snippets` of other files come in the order in which the prompt shows them; `root` is the open
-    folder that the document lies in.
+    `prefix` ends and `suffix` begins at the cursor. `line_suffix` is the rest of the cursor's line in the document,
+    without its line end; `indent` the width of the block that the completion belongs to (columns; a line indented
+    less ends it). `brackets`, `surplus`, `string` and `comment` say what is open at the cursor, as in
+    `documents.scan.Scan`. `snippets` of other files come in the order in which the prompt shows them; `root` is the
+    open folder that the document lies in.
     """
 
     prefix: str
@@ -152,16 +151,19 @@ class SamplingParams:
     strategy: Strategy = "auto"
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise ConfigError(f"Unknown strategy {self.strategy!r}; use one of {', '.join(STRATEGIES)}.")
-        if not (isinstance(self.max_new_tokens, int) and self.max_new_tokens >= 0):
-            raise ConfigError(f"max_new_tokens is {self.max_new_tokens!r}; use an integer of 0 or more.")
-        if not 0.0 <= self.temperature < float("inf"):
-            raise ConfigError(f"temperature is {self.temperature!r}; use a number of 0 or more.")
-        if not (isinstance(self.top_k, int) and self.top_k >= 0):
-            raise ConfigError(f"top_k is {self.top_k!r}; use an integer of 0 or more (0: off).")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ConfigError(f"top_p is {self.top_p!r}; use a number above 0 and at most 1 (1: off).")
+        number, ids = (int, float), self.stop_ids if isinstance(self.stop_ids, (tuple, list)) else (None,)
+        for name, fits, wanted in (
+            ("strategy", lambda it: it in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
+            ("max_new_tokens", lambda it: isinstance(it, int) and it >= 0, "an integer of 0 or more"),
+            ("temperature", lambda it: isinstance(it, number) and 0 <= it < math.inf, "a number of 0 or more"),
+            ("top_k", lambda it: isinstance(it, int) and it >= 0, "an integer of 0 or more (0: off)"),
+            ("top_p", lambda it: isinstance(it, number) and 0 < it <= 1, "a number above 0 and at most 1 (1: off)"),
+            ("seed", lambda it: isinstance(it, int), "an integer"),
+            ("stop_ids", lambda it: all(isinstance(each, int) for each in ids), "a tuple of token ids"),
+        ):
+            if not fits(value := getattr(self, name)):
+                raise ConfigError(f"{name} is {value!r}; use {wanted}.")
+        object.__setattr__(self, "stop_ids", tuple(ids))  # others are added to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +200,8 @@ class Step:
 class Generation:
     """What the engine produced, and the figures of how.
 
-    `token_ids` excludes the EOS or stop id that ended it. `forwards` counts model
-    calls from the last prefill chunk on. `drafted` and `accepted` exclude free and
-    bonus tokens. `cached_tokens + prefilled_tokens` is the length of the prompt.
+    `token_ids` excludes the EOS or stop id that ended it. `forwards` counts model calls from the last prefill chunk on.
+    `drafted` and `accepted` exclude free and bonus tokens. `cached_tokens + prefilled_tokens` is the prompt's length.
     """
 
     token_ids: list[int]

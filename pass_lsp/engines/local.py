@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,7 +276,10 @@ class LocalEngine:
             self._parts.caches.clear()
 
     def _checked(self, prompt_ids: Sequence[int]) -> list[int]:
-        ids = [int(token) for token in prompt_ids]
+        try:
+            ids = [index(token) for token in prompt_ids]
+        except TypeError as error:
+            raise PromptError("The prompt is no list of token ids; give what this model's tokenizer makes.") from error
         if not ids:
             raise PromptError("The prompt is empty; give at least one token id.")
         if len(ids) > self.context_length:

@@ -88,6 +88,16 @@ def test_long_prompts_are_prefilled_in_chunks_with_the_same_result():
     assert engine.generate(prompt, params).token_ids == list(islice(naive(engine.model, prompt, params), 8))
 
 
+def test_a_prompt_is_any_sequence_of_ids_and_nothing_else():
+    engine = tiny_engine("llama")
+    wanted = engine.generate([3, 1, 4]).token_ids
+    for prompt in ((3, 1, 4), torch.tensor([3, 1, 4]), torch.tensor([3, 1, 4]).numpy()):
+        assert engine.generate(prompt).token_ids == wanted
+    for prompt in ("abc", ["3", "1"], [1.5], [None], None, 7, {"input_ids": [3]}, torch.tensor([[3, 1, 4]])):
+        with pytest.raises(PromptError, match="no list of token ids; "):
+            engine.generate(prompt)
+
+
 @pytest.mark.parametrize("temperature", [0.3, 1.0])
 def test_one_seed_gives_one_answer_whatever_was_cached(temperature):
     engine = tiny_engine("llama")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pass_lsp.decoding.generate import generate
-from pass_lsp.domain import CancelToken, SamplingParams
+from pass_lsp.domain import CancelToken, Judged, SamplingParams
+from pass_lsp.errors import ConfigError
 from tests.decoding.scripted import counting, parts_of
 
 VOCAB, WIDTH = 50, 4
@@ -29,6 +30,45 @@ def test_drafts_change_the_speed_and_nothing_else(right, temperature):
     result = run(right, n=20, temperature=temperature)
     assert result.token_ids == list(range(6, 26))
     assert result.finish == "length"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_new_tokens": -1},
+        {"max_new_tokens": 1.5},
+        {"temperature": -0.1},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"temperature": "0"},
+        {"temperature": None},
+        {"top_k": -1},
+        {"top_k": 1.0},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"top_p": float("nan")},
+        {"top_p": "1"},
+        {"seed": 1.5},
+        {"seed": None},
+        {"stop_ids": 3},
+        {"stop_ids": "ab"},
+        {"stop_ids": ("a",)},
+        {"stop_ids": (1.5,)},
+        {"stop_ids": None},
+        {"strategy": "fast"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [SamplingParams, Judged])
+def test_values_that_no_decoding_can_use_are_told_in_a_sentence(kind, wrong):
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=rf"{name}.*; use .*\.$"):
+        kind(**wrong)
+
+
+def test_stop_ids_may_come_as_a_list():
+    params = SamplingParams(stop_ids=[3, 4])  # type: ignore[arg-type]
+    assert params.stop_ids == (3, 4) and hash(params)
 
 
 def test_always_accepted_costs_two_forwards_for_six_tokens():
