@@ -27,7 +27,7 @@ from pass_lsp.domain import SamplingParams
 ROWS = (1, 2, 3, 4, 6, 9, 12, 16, 25, 36, 49, 64)
 BEHIND = 256
 ROUNDS = 5
-FORMAT = 5
+FORMAT = 6
 AGAIN = 3
 MAX_SECONDS = 3.0
 
@@ -114,8 +114,9 @@ def _keep(path: Path, key: str, costs: Costs) -> None:
 
 
 def _seconds(run: Callable[[], None], device: torch.device) -> float:
-    # On a CPU the work itself is counted, so that a busy machine cannot spoil what is kept.
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    # On a CPU the work itself is counted, so that a busy machine cannot spoil what is kept. Windows counts it in ticks
+    # of 16 ms, more than a small model's forward takes.
+    clock = time.process_time if device.type == "cpu" and os.name != "nt" else time.perf_counter
     began = clock()
     run()
     if device.type == "cuda":

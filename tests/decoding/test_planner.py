@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pass_lsp.decoding import costs as costs_module
 from pass_lsp.decoding.costs import Costs, kept, measured
 from pass_lsp.decoding.planner import MAX_COPY, Planner, Rate, flat
 from pass_lsp.domain import SamplingParams
@@ -99,6 +101,16 @@ def test_costs_are_measured_of_whole_cycles(params: SamplingParams, num_lookahea
     costs = measured(engine.executor, engine.context_length, params)
     assert costs.taken == tuple(sorted(costs.taken)) and costs.taken[0] > 0
     assert costs.chain >= 0 and (num_lookahead or not costs.chain)
+
+
+def test_costs_are_measured_where_a_processs_time_is_counted_in_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Windows does; a forward that costs nothing would be divided by."""
+    monkeypatch.setattr(costs_module, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(costs_module.time, "process_time", lambda: 0.0)
+    engine = tiny_engine("llama", num_lookahead=3)
+    costs = measured(engine.executor, engine.context_length)
+    assert costs.taken[0] > 0
+    assert Planner(GOOD, costs).depth >= 0
 
 
 def test_costs_are_kept_by_key_and_measured_again_when_the_file_is_broken(tmp_path: Path) -> None:
