@@ -61,6 +61,16 @@ def has(**tensors: torch.Tensor) -> Damage:
     return change
 
 
+def is_a_link_to_nowhere(name: str) -> Damage:
+    """As a cache of the hub has it when what it points to was removed."""
+
+    def change(model: Path) -> None:
+        (model / name).unlink(missing_ok=True)
+        (model / name).symlink_to(model / "removed")
+
+    return change
+
+
 def lacks(name: str) -> Damage:
     """Weights without those whose names hold `name`."""
 
@@ -97,6 +107,7 @@ def test_the_model_is_a_good_one(model: Path) -> None:
         is_a_folder("generation_config.json"),
         says("config.json", max_position_embeddings=1),
         is_a_folder("model.safetensors"),
+        is_a_link_to_nowhere("model.safetensors"),
         lacks("lm_head"),
         lacks("layers.1.mlp"),
         says("config.json", num_hidden_layers=4),

@@ -80,7 +80,7 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
 
     Raises `ModelError` where a file of it cannot be read.
     """
-    weights = sorted(Path(model).glob("*.safetensors"))
+    weights = sorted(path for path in Path(model).glob("*.safetensors") if path.is_file())
     size = sum(path.stat().st_size for path in weights)
     fits = bool(weights) and MIN_BYTES <= size <= MAX_BYTES
     if device.type != "cpu" or dtype not in ("float32", "int8") or not fits:
