@@ -82,7 +82,8 @@ class CachePool:
 
     def take(self, prompt_ids: Sequence[int]) -> KVCache:
         """The cache to decode `prompt_ids` in: the one that shares most, unless that is little of either sequence."""
-        best = max(self._caches, key=lambda cache: cache.shared(prompt_ids), default=None)
+        # Where none shares anything, the shortest is the least to lose: one that failed, or held no more than an id.
+        best = max(self._caches, key=lambda cache: (cache.shared(prompt_ids), -cache.length), default=None)
         if best is None or 2 * best.shared(prompt_ids) < min(best.length, len(prompt_ids) - 1):
             best = KVCache(self._new_slots)
         self._caches = [cache for cache in self._caches if cache is not best]

@@ -51,6 +51,22 @@ def test_there_are_never_more_documents_than_allowed() -> None:
     assert pool.nbytes == 300
 
 
+def test_prompts_of_one_id_cost_no_more_than_one_document() -> None:
+    """As those that ask a server every few seconds whether it answers; they share nothing, not even with each other."""
+    pool = CachePool(Weighed, limit=10**6)
+    caches = [filled(pool, [number] * 20) for number in range(4)]
+    for _ in range(9):
+        filled(pool, [99])
+    assert [cache.length for cache in caches].count(20) == 3 and len(pool) == 4
+
+
+def test_a_cache_that_a_failure_emptied_is_the_next_to_be_used() -> None:
+    pool = CachePool(Weighed, limit=10**6)
+    caches = [filled(pool, [number] * 20) for number in range(3)]
+    caches[1].clear()
+    assert pool.take([7] * 20) is caches[1] and len(pool) == 3
+
+
 def test_an_engine_goes_from_document_to_document_without_prefilling_again() -> None:
     engine = tiny_engine("llama")
     params = SamplingParams(max_new_tokens=4, strategy="merged")
