@@ -102,6 +102,15 @@ def test_what_is_no_fault_of_the_model_is_tried_again(
     assert isinstance(load().executor, FusedExecutor)
 
 
+def test_a_neighbour_that_goes_while_it_is_looked_at_costs_nothing(
+    load: Callable[[], LocalEngine], tmp_path: Path
+) -> None:
+    """A link whose file is gone stands for one that another process removed between listing and asking."""
+    (tmp_path / "graphs" / "other").mkdir(parents=True)
+    (tmp_path / "graphs" / "other" / "tables.new").symlink_to(tmp_path / "gone")
+    assert isinstance(load().executor, FusedExecutor)
+
+
 def test_a_model_that_cannot_be_converted_is_read_once_a_start(
     load: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,7 +122,8 @@ def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | N
         tables = {"table": table} if output is None or output is table else {"table": table, "output": output}
         save_file({name: tensor.detach().clone() for name, tensor in tables.items()}, wanted.folder / "tables.new")
         os.replace(wanted.folder / "tables.new", wanted.folder / "tables.safetensors")
-    _remove_oldest(keep=wanted.folder)
+    with contextlib.suppress(OSError):  # another process may be making or removing what lies there
+        _remove_oldest(keep=wanted.folder)
     return True
 
 
