@@ -39,7 +39,7 @@ def measured_hopeless(model: str) -> float:
 
 def user_lookahead(model: str) -> Path:
     """Where a user's own artifact for `model` (directory or hub id) is kept."""
-    slug = re.sub(r"[^A-Za-z0-9.-]+", "--", model).strip("-")
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "--", model)[-200:].strip("-")  # no system has names longer than 255
     return Path(platformdirs.user_data_dir("pass-lsp", appauthor=False)) / "lookahead" / slug
 
 

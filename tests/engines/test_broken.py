@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,7 +17,7 @@ from pass_lsp.decoding.graphs import conversion as converting
 from pass_lsp.decoding.lookahead import random_lookahead, save_lookahead
 from pass_lsp.domain import STRATEGIES, SamplingParams
 from pass_lsp.engines import local
-from pass_lsp.engines.embedded import measured_hopeless
+from pass_lsp.engines.embedded import lookahead_folder, measured_hopeless, user_lookahead
 from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import ModelError
 
@@ -148,3 +149,14 @@ def test_other_figures_and_numbers_of_an_artifact_change_no_token(model: Path, o
 def test_figures_that_cannot_be_read_are_none(model: Path, text: str) -> None:
     (model / "measured.json").write_text(text)
     assert measured_hopeless(str(model)) == float("-inf")
+
+
+def test_a_model_far_down_may_have_an_artifact_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platformdirs, "user_data_dir", lambda *_, **__: str(tmp_path))
+    deep = str(tmp_path / ("d" * 100) / ("e" * 100) / ("f" * 100))
+    user_lookahead("other").mkdir(parents=True)
+    assert lookahead_folder(deep) is None
+    own = user_lookahead(deep)
+    own.mkdir()
+    (own / "manifest.json").touch()
+    assert lookahead_folder(deep) == own
