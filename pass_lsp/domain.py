@@ -10,9 +10,10 @@ Standard library only. Every noun is immutable; a room takes one and hands on th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from numbers import Integral, Real
 from typing import Any, Literal, Protocol
 
 from pass_lsp.errors import ConfigError
@@ -151,15 +152,19 @@ class SamplingParams:
     strategy: Strategy = "auto"
 
     def __post_init__(self) -> None:
-        number, ids = (int, float), self.stop_ids if isinstance(self.stop_ids, (tuple, list)) else (None,)
+        ids = self.stop_ids if isinstance(self.stop_ids, (Sequence, Set)) else (None,)
         for name, fits, wanted in (
             ("strategy", lambda it: it in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
-            ("max_new_tokens", lambda it: isinstance(it, int) and it >= 0, "an integer of 0 or more"),
-            ("temperature", lambda it: isinstance(it, number) and 0 <= it < math.inf, "a number of 0 or more"),
-            ("top_k", lambda it: isinstance(it, int) and it >= 0, "an integer of 0 or more (0: off)"),
-            ("top_p", lambda it: isinstance(it, number) and 0 < it <= 1, "a number above 0 and at most 1 (1: off)"),
-            ("seed", lambda it: isinstance(it, int), "an integer"),
-            ("stop_ids", lambda it: all(isinstance(each, int) for each in ids), "a tuple of token ids"),
+            ("max_new_tokens", lambda it: isinstance(it, Integral) and int(it) >= 0, "an integer of 0 or more"),
+            ("temperature", lambda it: isinstance(it, Real) and 0 <= float(it) < math.inf, "a number of 0 or more"),
+            ("top_k", lambda it: isinstance(it, Integral) and int(it) >= 0, "an integer of 0 or more (0: off)"),
+            (
+                "top_p",
+                lambda it: isinstance(it, Real) and 0 < float(it) <= 1,
+                "a number above 0 and at most 1 (1: off)",
+            ),
+            ("seed", lambda it: isinstance(it, Integral), "an integer"),
+            ("stop_ids", lambda it: all(isinstance(each, Integral) for each in ids), "a tuple of token ids"),
         ):
             if not fits(value := getattr(self, name)):
                 raise ConfigError(f"{name} is {value!r}; use {wanted}.")

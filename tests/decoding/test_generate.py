@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pass_lsp.decoding.generate import generate
@@ -66,8 +67,11 @@ def test_values_that_no_decoding_can_use_are_told_in_a_sentence(kind, wrong):
         kind(**wrong)
 
 
-def test_stop_ids_may_come_as_a_list():
-    params = SamplingParams(stop_ids=[3, 4])  # type: ignore[arg-type]
+@pytest.mark.parametrize("several", [list, set, frozenset, tuple])
+def test_stop_ids_may_come_as_any_collection_and_numbers_from_numpy(several):
+    params = SamplingParams(
+        stop_ids=several(np.arange(3, 5)), seed=np.int64(1), top_k=np.int32(2), temperature=np.float32(0.5)
+    )
     assert params.stop_ids == (3, 4) and hash(params)
 
 
