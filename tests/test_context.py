@@ -256,6 +256,16 @@ def test_what_is_open_at_the_cursor_is_what_the_text_before_it_opens(line: int, 
     assert context.brackets == scan(before, lexis_of("typescript")).brackets
 
 
+@pytest.mark.parametrize("lines", [380, 410, 500, 700])
+def test_what_is_open_is_known_when_it_is_long_since_the_last_definition(lines: int) -> None:
+    said = 'def f():\n    """A story.\n' + "    It isn't over.\n" * 100 + '    """\n\n\n'
+    names = "".join(f"x{number} = {number}\n" for number in range(lines))
+    assert (context := context_of(f"{said}{names}y = <CURSOR>\n")).string == "" and context.mode is Mode.SINGLE_LINE
+    listed = "".join(f"    {number},\n" for number in range(lines))
+    assert context_of(f"{said}y = (\n{listed}    <CURSOR>\n)\n").brackets == "("
+    assert context_of(f"{said}{names}y = '''\n{listed}<CURSOR>\n'''\n").string == "'''"
+
+
 @pytest.mark.parametrize(
     ("source", "path", "reason"),
     [

@@ -79,10 +79,8 @@ def open_at(place: Place, anchor: tuple[int, str] | None) -> tuple[Scan, str]:
     is known of the text, a few hundred lines above.
     """
     lexis, text = lexis_of(place.language), place.document.text
-    start, brackets = anchor or (0, "")
-    line_start, far = place.document.line_start(place.line), place.document.line_start(max(place.line - LOOK_BACK, 0))
-    if start < far:
-        start, brackets = far, ""
+    start, brackets = anchor or (place.document.line_start(max(place.line - LOOK_BACK, 0)), "")
+    line_start = place.document.line_start(place.line)
     start = min(start, line_start)
     above = text[start:line_start].replace("\r\n", "\n")
     state = scan_lines(above, lexis, Scan(brackets))

@@ -53,7 +53,7 @@ class Tree:
     def around(self) -> list[Node]:
         """Definitions that the cursor is in, innermost first."""
         loose = self.row.lexis.indented and not self.row.filler
-        point = self._above() if loose else (self.line, self.indent if self.row.filler else 0)
+        point = self._above(self.line) if loose else (self.line, self.indent if self.row.filler else 0)
         found: list[Node] = []
         for node in reversed(path_to(self.root, point)):
             inside = node.start_point[1] < self.indent if loose else node.end_point[0] >= self.line
@@ -64,20 +64,21 @@ class Tree:
     def _defines(self, node: Node) -> bool:
         return node.type in self.row.folds.split() or node.type in self.row.scopes.split()
 
-    def _above(self) -> Point:
-        """The last character above the cursor's line, where blank lines belong to no block."""
-        end = len(self.document.text[: self.document.line_start(self.line)].rstrip())
+    def _above(self, line: int) -> Point:
+        """The last character above `line`, where blank lines belong to no block."""
+        end = len(self.document.text[: self.document.line_start(line)].rstrip())
         return self.document.position(max(end - 1, 0), "utf-32")
 
-    def anchor(self) -> tuple[int, str]:
+    def anchor(self) -> tuple[int, str] | None:
         """Where scanning for what is open at the cursor may begin, and the brackets that are open there.
 
         Behind the last complete definition above the cursor, or before the innermost one around it. What does not
-        parse may be what is still open, so where either stands in such, before that.
+        parse may be what is still open, so where either stands in such, before that. Where all of these are far
+        away, before what stands `LOOK_BACK` lines above, as any line there may be one within a string.
         """
-        around = self.around()
+        around, far = self.around(), self.line - LOOK_BACK
         inner = around[0].start_point if around else (0, 0)
-        found, path = None, path_to(self.root, self._above())
+        found, path = None, path_to(self.root, self._above(self.line))
         for node in reversed(path):
             if node.end_point[0] >= self.line or node.start_point < inner:
                 break
@@ -87,11 +88,17 @@ class Tree:
             path = path_to(self.root, inner)
         start = found or (around[0] if around else self.root)
         outer = list(itertools.takewhile(lambda node: node.id != start.id, path))
-        broken = (node for node in outer if node.is_error and self.line - node.start_point[0] <= LOOK_BACK)
+        broken = (node for node in outer if node.is_error and node.start_point[0] >= far)
         if (error := next(broken, None)) is not None:
             start, outer = error, outer[: outer.index(error)]
         behind = found is not None and start.id == found.id and not found.has_error
         row, column = start.end_point if behind else start.start_point
+        if row < far:
+            path = path_to(self.root, self._above(far))
+            outer = list(itertools.takewhile(lambda node: node.start_point[0] < far - LOOK_BACK, path))
+            if len(outer) == len(path):
+                return None
+            row, column = path[len(outer)].start_point
         return self.document.offset(row, column, "utf-32"), "".join(map(_opener, outer))
 
     def outline(self, first: int, last: int) -> Outline:
