@@ -106,8 +106,17 @@ def test_edits_splice_the_line_starts_exactly() -> None:
         expected = document.text[:start] + text + document.text[end:]
         document = document.edited(start, end, text, version)
         assert document.text == expected
-        assert document._starts == Document("u", expected)._starts
+        assert [*document._starts] == [*Document("u", expected)._starts]
         assert document.version == version
+
+
+def test_an_edit_leaves_the_starts_of_far_lines_as_they_are() -> None:
+    text = "some = 1\n" * 1000
+    before = Document("u", text).edited(4500, 4500, "\r\nx")
+    after = before.edited(4600, 4601, "one\ntwo\n")
+    assert after._starts.kept[:500] == before._starts.kept[:500]
+    assert after._starts.kept[520:] == before._starts.kept[518:] == Document("u", text)._starts.kept[517:]
+    assert [*after._starts] == [*Document("u", after.text)._starts]
 
 
 def test_edited_keeps_the_rest_and_clamps() -> None:

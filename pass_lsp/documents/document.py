@@ -8,6 +8,7 @@ end a line.
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_right
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Literal
@@ -17,6 +18,38 @@ Encoding = Literal["utf-8", "utf-16", "utf-32"]
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 _CONTINUATION = bytes(range(0x80, 0xC0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Starts:
+    """Where the lines of a text start: line n at `kept[n]`, from line `gap` on `moved` characters further.
+
+    An edit moves all that stands below it. As only `moved` says so, an edit costs what lies between it and
+    the one before it, and some thousand edits of a long file in a row cost no more than that file is long.
+    """
+
+    kept: array[int]
+    gap: int = 0
+    moved: int = 0
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __getitem__(self, line: int) -> int:
+        return self.kept[line] + (self.moved if line >= self.gap else 0)
+
+    def line_at(self, offset: int) -> int:
+        """The last line that starts at `offset` or before, -1 if none does."""
+        above = bisect_right(self.kept, offset, hi=self.gap)
+        return (above if above < self.gap else bisect_right(self.kept, offset - self.moved, lo=self.gap)) - 1
+
+    def spliced(self, first: int, new: list[int], after: int, moved: int) -> _Starts:
+        """The lines `[0, first)`, those that start at `new`, and those from `after` on, `moved` characters further."""
+        below = (start + self.moved for start in self.kept[self.gap : first])
+        above = (start - self.moved for start in self.kept[after : self.gap])
+        between = array("q", (*below, *new, *above))
+        kept = self.kept[: min(first, self.gap)] + between + self.kept[max(after, self.gap) :]
+        return _Starts(kept, first + len(new), self.moved + moved)
 
 
 @dataclass(frozen=True)
@@ -31,11 +64,11 @@ class Document:
     version: int = 0
     language: str = ""
     path: str = ""
-    starts: InitVar[tuple[int, ...] | None] = None
-    _starts: tuple[int, ...] = field(init=False, repr=False, compare=False, default=())
+    starts: InitVar[_Starts | None] = None
+    _starts: _Starts = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self, starts: tuple[int, ...] | None) -> None:
-        found = starts or (0, *(match.end() for match in _LINE_END.finditer(self.text)))
+    def __post_init__(self, starts: _Starts | None) -> None:
+        found = starts or _Starts(array("q", (0, *(match.end() for match in _LINE_END.finditer(self.text)))))
         object.__setattr__(self, "_starts", found)
 
     @property
@@ -45,7 +78,7 @@ class Document:
 
     def line_at(self, offset: int) -> int:
         """The 0-based line that holds `offset`."""
-        return max(bisect_right(self._starts, offset) - 1, 0)
+        return max(self._starts.line_at(offset), 0)
 
     def line_start(self, line: int) -> int:
         """Offset of the first character of `line`."""
@@ -83,7 +116,7 @@ class Document:
         starts = self._spliced(start, end, new)
         return replace(self, text=new, version=self.version if version is None else version, starts=starts)
 
-    def _spliced(self, start: int, end: int, new: str) -> tuple[int, ...]:
+    def _spliced(self, start: int, end: int, new: str) -> _Starts:
         """Line starts of `new`, which differs from this text only in `[start, end)`.
 
         A line start depends on the character before it and the one after that. So starts
@@ -94,9 +127,7 @@ class Document:
         first = self.line_at(start - 1)
         edge = end + moved
         ends = (match.end() for match in _LINE_END.finditer(new, self._starts[first], edge + 1))
-        after = self._starts[bisect_right(self._starts, end) :]
-        shifted = [offset + moved for offset in after] if moved else after
-        return (*self._starts[: first + 1], *(offset for offset in ends if offset <= edge), *shifted)
+        return self._starts.spliced(first + 1, [at for at in ends if at <= edge], self._starts.line_at(end) + 1, moved)
 
 
 def _characters(line: str, units: int, encoding: Encoding) -> int:
