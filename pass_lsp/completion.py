@@ -36,6 +36,7 @@ from pass_lsp.errors import EngineError
 from pass_lsp.metrics.laps import Laps
 
 SELF_TEST = "def add(a, b):\n    return \n"
+_DENSITIES = prompt.Densities()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +210,22 @@ def _question(
 ) -> tuple[Context, Prompt | None]:
     """What to ask the model at `offset`; no prompt where nothing belongs."""
     room, template = prompt.room(engine, settings), prompt.template_of(engine)
-    context = build_context(
-        document,
-        offset,
-        budget=prompt.characters(room, template),
-        workspace=workspace,
-        sources=_sources(engine, settings),
-        in_comments=settings.in_comments,
-    )
-    if context.mode is Mode.NONE:
-        return context, None
-    shown = context if "path" in settings.sources else replace(context, path="")
-    return context, prompt.render(shown, template, prompt.tokenizer_of(engine), room, heal=settings.token_healing)
+
+    def ask(budget: int) -> tuple[Context, Prompt | None]:
+        context = build_context(
+            document,
+            offset,
+            budget=budget,
+            workspace=workspace,
+            sources=_sources(engine, settings),
+            in_comments=settings.in_comments,
+        )
+        if context.mode is Mode.NONE:
+            return context, None
+        shown = context if "path" in settings.sources else replace(context, path="")
+        return context, prompt.render(shown, template, prompt.tokenizer_of(engine), room, heal=settings.token_healing)
+
+    return _DENSITIES.fitting(document.uri, prompt.characters(room, template), ask)
 
 
 def _decoded(

@@ -129,7 +129,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids for the model, and the ids that end its answer besides EOS."""
+    """Token ids for the model, the ids that end its answer besides EOS; `fill`: ids wanted ÷ room for them."""
 
     token_ids: tuple[int, ...]
     stop_ids: tuple[int, ...] = ()
@@ -137,6 +137,7 @@ class Prompt:
     """Text cut from the end of the prefix (token healing); the answer must begin with it."""
     otherwise: Prompt | None = field(default=None, repr=False)
     """The prompt with nothing cut, to ask where the answer does not."""
+    fill: float = field(default=0.0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,22 @@ def completed(tokenizer: Any, source: str, answer: str, **given: Any) -> tuple[C
     return pass_lsp.complete(document.text, line, character, engine=engine, **options), document.text, engine
 
 
+@pytest.mark.parametrize("uri", ["", "file:///dense.py"])
+def test_a_text_of_more_tokens_than_code_has_is_trimmed_by_syntax_too(tokenizer: Any, uri: str) -> None:
+    body = "".join(f"        say('éééééééééééééééé {number}')\n" for number in range(400))
+    text = f"import os\n\n\nclass Speaker:\n    def speak(self):\n{body}        x = "
+    engine, settings, jumps = ScriptedEngine(tokenizer, ""), Settings(prompt_tokens=1500, token_healing=False), 0
+    for number, character in enumerate("compute_more_of_it(and_of_that, one, two)"):
+        text += character
+        document = Document(uri, text + "\n" + body, number, "python", "/dense.py")
+        complete_document(document, len(text), engine, settings)
+        shown, before = (engine.asked[at][0].removesuffix("<|fim_middle|>") for at in (-1, max(-2, -number - 1)))
+        assert "<|fim_prefix|>import os\nclass Speaker:\n    def speak(self):\n        # ...\n        say('é" in shown
+        assert 700 < len(shown.encode()) <= 1500
+        jumps += not shown.startswith(before)
+    assert jumps <= 1
+
+
 def applied(text: str, item: Completion | None) -> str:
     assert item is not None
     return text[: item.start] + item.text + text[item.end :]

@@ -9,12 +9,14 @@ from typing import Any
 from pass_lsp.config import Settings
 from pass_lsp.documents.languages import lexis_of
 from pass_lsp.domain import Context, Engine, Prompt, Snippet
+from pass_lsp.prompt.density import Densities
 from pass_lsp.prompt.families import FAMILIES, PATH, PREFIX, SUFFIX, Files
 from pass_lsp.prompt.healing import Unhealed, unfinished
 from pass_lsp.prompt.template import Template, clean, encode, marker_id, template_for
 
 __all__ = [
     "FAMILIES",
+    "Densities",
     "Template",
     "Unhealed",
     "characters",
@@ -75,13 +77,13 @@ def render(context: Context, template: Template, tokenizer: Any, room: int, *, h
     left = max(room - fixed - len(path), 1)
     files, inner = _files(context, template, tokenizer, int(left * _FILES_SHARE))
     left = max(left - len(files) - len(inner), 1)
-    prefix, suffix = _sides(context, template, tokenizer, left, bool(inner))
+    prefix, suffix, fill = _sides(context, template, tokenizer, left, bool(inner))
     texts = {PATH: path, PREFIX: [*inner, *prefix], SUFFIX: suffix}
-    whole = Prompt(_ids(template, files, texts), template.stop_ids)
+    whole = Prompt(_ids(template, files, texts), template.stop_ids, fill=fill)
     if not heal or not (healed := unfinished(tokenizer, prefix)):
         return whole
     texts[PREFIX].pop()
-    return Prompt(_ids(template, files, texts), template.stop_ids, healed, whole)
+    return Prompt(_ids(template, files, texts), template.stop_ids, healed, whole, fill)
 
 
 def _ids(template: Template, files: list[int], texts: dict[str, list[int]]) -> tuple[int, ...]:
@@ -163,19 +165,20 @@ def _values(snippet: Snippet, context: Context) -> dict[str, str]:
 
 def _sides(
     context: Context, template: Template, tokenizer: Any, left: int, inside: bool
-) -> tuple[list[int], list[int]]:
-    """Ids of prefix and suffix, together at most `left`."""
-    prefix = encode(tokenizer, template, context.prefix, glue=inside)
+) -> tuple[list[int], list[int], float]:
+    """Ids of prefix and suffix, together at most `left`, and how many of these they would be with nothing cut."""
+    prefix, step = encode(tokenizer, template, context.prefix, glue=inside), max(left // _CLIP_STEPS, 1)
     if SUFFIX not in template.parts:
-        return _clip(tokenizer, template, context.prefix, prefix, left, max(left // _CLIP_STEPS, 1), from_left=True), []
+        fill = len(prefix) / left
+        return _clip(tokenizer, template, context.prefix, prefix, left, step, from_left=True), [], fill
     suffix = encode(tokenizer, template, context.suffix, glue=True)
-    if len(prefix) + len(suffix) > left:
-        step = max(left // _CLIP_STEPS, 1)
+    fill = (len(prefix) + len(suffix)) / left
+    if fill > 1:
         # In steps, because the suffix stands first in some families and must not change with every keystroke.
         allowed = min(len(suffix), max(left - int(left * _PREFIX_SHARE), left - _up(len(prefix), step)))
         suffix = _clip(tokenizer, template, context.suffix, suffix, allowed, 1, from_left=False)
         prefix = _clip(tokenizer, template, context.prefix, prefix, left - len(suffix), step, from_left=True)
-    return prefix, suffix
+    return prefix, suffix, fill
 
 
 def _clip(
