@@ -1,4 +1,4 @@
-"""Ignore files: what `.gitignore` and `.pass-lsp-ignore` exclude, in every folder from the root down."""
+"""Ignore files: what `.gitignore` and `.pass-lsp-ignore` exclude, in every folder from that of the repository down."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _NONE = (0, 0)
 
 
 def is_ignored(path: str, roots: tuple[str, ...]) -> bool:
-    """Whether ignore files of the folder of `roots` that `path` lies in exclude it; the deepest rule decides.
+    """Whether ignore files from the folder of `roots` that `path` lies in on exclude it; the deepest rule decides.
 
+    What is open may be a part of a git repository, or a file alone: then from the folder of the repository on.
     As with git, nothing that lies in an excluded folder is brought back.
     """
-    root = root_of(path, roots)
-    if root is None:
+    folder = _repository(path, root_of(path, roots))
+    if folder is None:
         return False
-    parts, folder = PurePosixPath(path).relative_to(root).parts, root
+    parts = PurePosixPath(path).relative_to(folder).parts
     files: list[tuple[int, str, tuple[int, int]]] = []
     for depth, part in enumerate(parts):
         for file in (f"{folder}/{name}" for name in NAMES):
@@ -39,6 +40,16 @@ def root_of(path: str, roots: tuple[str, ...]) -> str | None:
     """The innermost of `roots` that `path` lies in."""
     inside = [root for root in roots if root and PurePosixPath(path).is_relative_to(root) and path != root]
     return max(inside, key=len, default=None)
+
+
+def _repository(path: str, root: str | None) -> str | None:
+    """The folder of the git repository that `root`, or a file outside all roots, lies in; `root` if in none."""
+    if root is None and not os.path.isabs(path):
+        return None
+    inside = PurePosixPath(root or os.path.dirname(path))
+    # Above the drive of Windows there is "."; that is where this process runs.
+    above = (str(folder) for folder in (inside, *inside.parents) if folder.parts)
+    return next((folder for folder in above if stamp(f"{folder}/.git") != _NONE), root)
 
 
 def stamp(path: str) -> tuple[int, int]:

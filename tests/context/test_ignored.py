@@ -50,6 +50,28 @@ def test_git_says_the_same(files: dict[str, str], ignored: dict[str, bool], tmp_
         assert (asked.returncode == 0) is expected, path
 
 
+def test_what_is_open_may_be_a_part_of_a_repository(tmp_path: Path) -> None:
+    repository, opened = tmp_path / "repository", tmp_path / "repository" / "apps" / "web"
+    opened.mkdir(parents=True)
+    written(tmp_path, {"": "*.py\n"}, ".gitignore")  # git does not look there
+    written(repository, {"": "*.local.py\n/apps/web/private/\n", "apps": "!shown.local.py\n"}, ".gitignore")
+    paths = [f"{opened}/{name}" for name in ("x.py", "x.local.py", "shown.local.py", "private/x.py")]
+    for roots in ((), (str(opened),)):
+        assert not any(is_ignored(path, roots) for path in paths)
+    (repository / ".git").mkdir()
+    for roots in ((), (str(opened),), (str(repository),)):
+        assert [is_ignored(path, roots) for path in paths] == [False, True, False, True]
+    (opened / ".git").write_text("gitdir: elsewhere\n")
+    assert not any(is_ignored(path, (str(opened),)) for path in paths)  # a repository of its own
+
+
+def test_a_drive_does_not_lie_in_the_folder_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, {"": "*.py\n"}, ".gitignore")
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not is_ignored("C:/open/x.py", ("C:/open",)) and not is_ignored("x.py", ())
+
+
 def written(root: Path, files: dict[str, str], name: str) -> None:
     for folder, text in files.items():
         (root / folder).mkdir(exist_ok=True)
