@@ -20,7 +20,11 @@ _SECRET_NAMES = (
     "secret", "secrets", "secret.*", "secrets.*", "service-account*.json", "id_rsa*", "id_dsa*", "id_ecdsa*",
     "id_ed25519*", "*.pem", "*.key", "*.p12", "*.pfx", "*.p8", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "*.gpg",
     "*.asc", "*.tfvars", "*.tfvars.json", "*.tfstate", "*.tfstate.*", "*.ovpn", "*.crt", "*.cer", "*.der",
-    ".secret", ".secrets", ".secrets.*", ".vault-token", "local.settings.json",
+    ".secret", ".secrets", ".secrets.*", ".vault-token", "local.settings.json", ".dev.vars", "*credentials.json",
+    "*firebase-adminsdk*.json", "service_account*.json", "serviceaccount*.json", "gha-creds-*.json", "token.json",
+    "*.secret", "*-secret.*", "*-secrets.*", "password.txt", "passwords.txt", "key.properties", "keystore.properties",
+    "kubeconfig", "*.kubeconfig", "pgpass.conf", "rclone.conf", "terraform.rc", ".terraformrc", ".boto",
+    ".databrickscfg", ".renviron", ".authinfo", "*.keytab", ".*_history",
 )  # fmt: skip
 _COPY = re.compile(r"(?:~|\.(?:bak|old|orig|swp))+$")
 """What editors and careful people put behind the name of a file that they keep a copy of."""
