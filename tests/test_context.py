@@ -462,7 +462,7 @@ def test_a_key_in_a_huge_file_changes_little_of_what_is_parsed(monkeypatch: pyte
 
     monkeypatch.setattr(syntax, "_edit", noted)
     made: list[int] = []
-    for _ in range(3):
+    for _ in range(4):
         context = build_context(document, offset, budget=6000)
         errors = errors_in(document, offset, context)
         assert errors is not None and errors("x", 0) == 0 < errors("(", 0)
@@ -470,6 +470,23 @@ def test_a_key_in_a_huge_file_changes_little_of_what_is_parsed(monkeypatch: pyte
         document, offset = document.edited(offset, offset, "x"), offset + 1
     assert len(changed) > 6 and max(changed) < 20
     assert made[0] == made[-1]
+
+
+def test_judging_an_answer_leaves_the_tree_for_the_next_key_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed, parse_of = list[bytes](), syntax._parsed
+
+    def noted(language: str, source: bytes, last: Any) -> Any:
+        parsed.append(source)
+        return parse_of(language, source, last)
+
+    monkeypatch.setattr(syntax, "_parsed", noted)
+    document, offset = Document("file:///judged.py", SOURCE, 1, "python", "/judged.py"), SOURCE.index("\nclass")
+    for key in range(3):
+        context = build_context(document, offset, budget=600)
+        assert len(parsed) == key + 1  # for the first key, and one for each answer
+        errors = errors_in(document, offset, context)
+        assert errors is not None and errors("x", 0) == 0
+        document, offset = document.edited(offset, offset, "x"), offset + 1
 
 
 def test_a_text_that_takes_too_long_to_parse_is_trimmed_by_lines(monkeypatch: pytest.MonkeyPatch) -> None:

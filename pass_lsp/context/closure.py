@@ -13,6 +13,8 @@ from pass_lsp.documents.languages import row_of
 Errors = Callable[[str, int], int]
 """Given a text and how many characters it replaces, the number of errors from there on."""
 _FAR = 1_000_000
+_ANSWERED = "#answered"
+"""Behind a URI: a tree of its own, so that the one without the cursor's line is not parsed anew for the next key."""
 
 
 def errors_at(document: Document, offset: int, language: str, trees: Trees) -> Errors | None:
@@ -26,7 +28,7 @@ def errors_at(document: Document, offset: int, language: str, trees: Trees) -> E
 
     def errors(answer: str, replaced: int) -> int:
         source = before + one_byte_each(answer) + after[replaced:]
-        root = trees.root(document.uri, language, source)
+        root = trees.root(document.uri + _ANSWERED, language, source)
         if root is None or not root.has_error:
             return 0
         # To the end: what an answer leaves open may be missed only there.
