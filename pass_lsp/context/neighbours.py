@@ -36,7 +36,8 @@ _FAR = 100
 _TELLING = 8
 _SAME = 0.5
 _CAPACITY = 16
-_NAME = re.compile(r"[A-Za-z_]\w*")
+_NAME = re.compile(r"(?!_+\b)[A-Za-z_]\w*")
+"""Of underscores alone none is made: what is called so is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +160,21 @@ def _found(spot: Spot, workspace: Workspace, sources: tuple[str, ...], end: floa
 
 
 def _definitions(spot: Spot, workspace: Workspace, expired: Callable[[], bool]) -> Iterator[Piece]:
-    """Definitions behind the imports, of names that the code around the cursor says."""
-    modules = row_of(spot.language).modules
-    names = set(_NAME.findall(spot.lines(_STAYS, WINDOW // 4)))
-    for document in imported(spot.document, spot.path, modules, workspace, expired) if modules else ():
-        for found in definitions_of(document):
-            if found.name in names:
-                yield Piece(document.path, found.first, found.last, found.text, "definitions")
+    """Definitions behind the imports, of names that the code around the cursor says; the nearest to it first."""
+    modules, far = row_of(spot.language).modules, _said(spot)
+    documents = imported(spot.document, spot.path, modules, workspace, expired) if modules else ()
+    found = [(document.path, it) for document in documents for it in definitions_of(document) if it.name in far]
+    for path, it in sorted(found, key=lambda each: far[each[1].name]):
+        yield Piece(path, it.first, it.last, it.text, "definitions")
+
+
+def _said(spot: Spot) -> dict[str, int]:
+    """The names around the cursor, and how many lines away from it the nearest of each stands."""
+    far: dict[str, int] = {}
+    for row, line in enumerate(spot.lines(_STAYS, WINDOW // 4).split("\n"), max(spot.line - _STAYS, 0)):
+        for name in _NAME.findall(line):
+            far[name] = min(abs(row - spot.line), far.get(name, _FAR))
+    return far
 
 
 def _edits(spot: Spot, workspace: Workspace) -> Iterator[Piece]:

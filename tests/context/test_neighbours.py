@@ -134,6 +134,20 @@ def test_definitions_behind_imports(
     assert found(document, offset, Workspace(roots=(str(tmp_path),)), ("similar",)) == []
 
 
+def test_definitions_of_what_is_said_nearest_come_first(tmp_path: Path) -> None:
+    named = [f"{module}_{number}" for module in "ab" for number in range(9)]
+    for module in "ab":
+        functions = (f"def {name}(order):\n    return order\n\n\n" for name in named if name[0] == module)
+        (tmp_path / f"{module}.py").write_text("".join(functions) + "class _:\n    pass\n")
+    lines = "".join(f"{name}(1)\n" for name in named)
+    document, offset = parse(
+        f"from a import *\nfrom b import *\n_ = 1\n{lines}x = b_8(<CURSOR>", str(tmp_path / "main.py")
+    )
+    context = build_context(document, offset, budget=300, workspace=Workspace(roots=(str(tmp_path),)), sources=SOURCES)
+    shown = "".join(snippet.text for snippet in context.snippets)
+    assert "def b_8(" in shown and "def a_0(" not in shown and "class _" not in shown
+
+
 def test_all_files_of_a_go_package_are_read_but_its_tests(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     names = ["Test", "Close", "Open", *(f"More{number}" for number in range(9))]
