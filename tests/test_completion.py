@@ -23,6 +23,7 @@ from pass_lsp.completion import (
 from pass_lsp.config import Settings
 from pass_lsp.context import neighbours
 from pass_lsp.documents.document import Document
+from pass_lsp.documents.languages import language_of
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
 from pass_lsp.prompt import template_for
@@ -91,6 +92,20 @@ def completed(tokenizer: Any, source: str, answer: str, **given: Any) -> tuple[C
     line, character = document.position(offset, "utf-16")
     options = {"path": "example.py"} | given
     return pass_lsp.complete(document.text, line, character, engine=engine, **options), document.text, engine
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "block"),
+    [
+        ("a.md", "Try it:\n\n```python", "\nimport os\nprint(os.name)"),
+        ("a.toml", "[tool.x]", "\nname = 'x'\nplain = true"),
+        ("a.sql", "CREATE VIEW a AS", "\nSELECT b\nFROM c;"),
+    ],
+)
+def test_a_block_that_is_not_indented_follows_its_header(tokenizer: Any, path: str, header: str, block: str) -> None:
+    document = Document("", header + "\n", language=language_of(path), path=path)
+    completion = complete_document(document, len(header), ScriptedEngine(tokenizer, block)).completion
+    assert completion is not None and completion.text == block
 
 
 @pytest.mark.parametrize("uri", ["", "file:///dense.py"])

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.languages import lexis_of
+from pass_lsp.documents.languages import lexis_of, row_of
 from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, indentation, scan, scan_lines
 from pass_lsp.domain import Mode, Reason
 
@@ -113,7 +113,7 @@ def indent_at(place: Place, state: Scan, statement: str) -> int:
     if not place.blank:
         header = statement if lexis.indented else place.left
         if state.plain and not place.right.strip() and opens_block(header, lexis):
-            return columns(header, TAB_SIZE) + _step(place)
+            return columns(header, TAB_SIZE) + (0 if row_of(place.language).flat else _step(place))
         return own
     above, below = place.neighbour(-1), place.neighbour(1)
     in_code = not (state.string or state.comment or (state.brackets and lexis.indented))
