@@ -598,10 +598,12 @@ def test_language_of(path: str, language_id: str, language: str) -> None:
 @pytest.mark.parametrize("row", LANGUAGES, ids=lambda row: row.name)
 def test_the_patterns_of_a_row_read_a_line_once(row: Language) -> None:
     # What tried each way to divide such a line would not end.
-    patterns = [row.lexis.opens, row.lexis.defines, row.lexis.closes, row.modules.pattern if row.modules else ""]
+    lexis = row.lexis
+    patterns = [lexis.opens, lexis.defines, lexis.closes, lexis.inert, row.modules.pattern if row.modules else ""]
     for pattern in filter(None, patterns):
         for word in {"", *re.findall(r"[a-z]{2,}", pattern)}:
             re.search(pattern, f"{word}{' ' * 300_000}x")
+    scan("/[" * 20_000 + "=/" * 20_000, lexis)
 
 
 @pytest.mark.parametrize(
@@ -633,6 +635,12 @@ def test_scan(text: str, language: str, expected: tuple[str, str, str, bool]) ->
     [
         ("c", r"/* C:\dir\*/"),
         ("html", r"<!-- a \-->"),
+        ("javascript", "const quoted = /['\"(]/g;"),
+        ("javascript", 'if (!/^[^{]+[{`]$/.test(text)) return /["[]/;'),
+        ("typescript", r"list.map((each) => /[)'\/]{/.exec(each))"),
+        ("typescriptreact", "<p>{a / (b / c)}</p>"),
+        ("ruby", r"""when /^%[({'"]/, /\A[^\/']\z/"""),
+        ("ruby", "value = text =~ /[`'{(]/"),
         ("c", "f(10'000);"),
         ("cpp", 'f(R"(\n{\n)");'),
         ("csharp", r"""F(@"C:\dir\");"""),

@@ -68,6 +68,10 @@ def _inert(form: str, marks: Iterable[str]) -> tuple[tuple[str, str], ...]:
 _ESCAPED = _inert("\\{}", "()[]{}\"'`/#")
 """What a backslash outside strings makes plain, in patterns between slashes and in shells."""
 _REGEXES = _ESCAPED + _inert("/{}/", "\"'`")
+_WHOLE_REGEX = (  # a pattern, where a value may begin; elsewhere a slash divides
+    r"(?:(?<![^(,=:\[!&|?{;~\n])|(?<==>)|(?<=\breturn)|(?<=\bcase)|(?<=\bwhen)|(?<=\bif)|(?<=\bunless)|(?<=\band))"
+    r"[ \t]*+/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n]){0,300}+\]|[^/\\\[\n]){1,300}+/"
+)
 _CHARACTERS = _inert("'{}'", '()[]{}"')
 """Where an apostrophe alone is no quote."""
 _C = Lexis(("//",), (*_QUOTES, *_inert("{}'", "0123456789")), _SLASHES, below=True, opens=r"\{$" + _CASE)  # 10'000
@@ -78,7 +82,7 @@ _UNKNOWN = Language("", lexis=Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, f
 _NOTHING = Language("", lexis=_PROSE)
 
 _JS = Lexis(
-    ("//",), (*_QUOTES, ("`", "`"), *_REGEXES), _SLASHES, frozenset("`"), opens=r"\{$|=>$" + _CASE,
+    ("//",), (*_QUOTES, ("`", "`"), *_REGEXES), _SLASHES, frozenset("`"), opens=r"\{$|=>$" + _CASE, inert=_WHOLE_REGEX,
     defines=r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?(?:function|class|interface|enum|namespace)",
 )  # fmt: skip
 _JS_FOLDS = (
@@ -106,7 +110,7 @@ _PYTHON = Lexis(
 )
 _RUBY = Lexis(
     ("#",), (*_QUOTES, *_REGEXES), (("\n=begin", "\n=end"),), frozenset("\"'"), apart=True,  # none is in /#{name}/
-    heredoc=r"(?<!<)<<(?:[-~]|(?=[A-Z\"']))",  # `class <<self` begins none
+    inert=_WHOLE_REGEX, heredoc=r"(?<!<)<<(?:[-~]|(?=[A-Z\"']))",  # `class <<self` begins none
     opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
     defines="def|class|module",

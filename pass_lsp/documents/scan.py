@@ -23,7 +23,7 @@ class Lexis:
     `blocks` opens a comment; `apart` says that a comment begins only behind white space,
     `indented` that indentation alone delimits blocks, `below` that a block's brace may stand on the line below its
     header. `heredoc` matches what comes before the word
-    that ends a text which begins on the next line.
+    that ends a text which begins on the next line, `inert` what opens nothing, whatever marks are in it.
     `opens` finds, at the end of a line of code, what a block begins with; `closes` matches the
     words that end one, `parts` those that begin its next part (`else`), `defines` those that begin a definition.
     """
@@ -38,6 +38,7 @@ class Lexis:
     indented: bool = False
     below: bool = False
     heredoc: str = ""
+    inert: str = ""
     opens: str = r"[{(\[]$"
     defines: str = r"(?!)"
     closes: str = r"(?!)"
@@ -107,6 +108,8 @@ def scan(text: str, lexis: Lexis, state: Scan = Scan()) -> Scan:
     tokens = _tokens(lexis)
     while match := tokens.search(text, at):
         mark, at = match.group(), match.end()
+        if match.lastgroup:
+            continue
         if mark == "\n":
             statement = statement if brackets else at
         elif mark in _BRACKETS:
@@ -138,7 +141,8 @@ def _tokens(lexis: Lexis) -> re.Pattern[str]:
     behind = r"(?<!\S)" if lexis.apart else ""
     found = [(behind if mark in lexis.comments else "") + re.escape(mark) for mark in marks]
     heredoc = [rf"(?:{lexis.heredoc})(?:'\w+'|\"\w+\"|[A-Za-z_]\w*)"] if lexis.heredoc else []
-    return re.compile("|".join([*heredoc, *found]))
+    inert = [f"(?P<inert>{lexis.inert})"] if lexis.inert else []
+    return re.compile("|".join([*heredoc, *inert, *found]))
 
 
 @cache
