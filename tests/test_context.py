@@ -589,6 +589,7 @@ def test_broken_code_never_raises(start: int, length: int, budget: int) -> None:
         ("a.py", "", "python"), ("A.PYI", "", "python"), ("C:\\x\\a.ts", "", "typescript"), ("a.py", "rust", "rust"),
         ("Makefile", "", "makefile"), ("noext", "", ""), ("a.unknown", "", ""), ("a.py", "plaintext", "python"),
         ("", "Python", "python"), ("a.sh", "", "shellscript"), ("notes", "plaintext", "plaintext"),
+        ("main.tf", "", "terraform"),
     ],
 )  # fmt: skip
 def test_language_of(path: str, language_id: str, language: str) -> None:
@@ -623,6 +624,8 @@ def test_the_patterns_of_a_row_read_a_line_once(row: Language) -> None:
         ("fn f<'a>(x", "rust", ("(", "", "", False)),
         ("don't (", "markdown", ("", "", "", False)),
         ("`a\n${", "javascript", ("", "", "`", False)),
+        ("f(1) # isn't (", "elixir", ("", "", "", True)),
+        ("@a = (0 .. $#b", "perl", ("(", "", "", False)),
     ],
 )
 def test_scan(text: str, language: str, expected: tuple[str, str, str, bool]) -> None:

@@ -258,15 +258,15 @@ LANGUAGES = (
     ),
     Language("makefile", "mk /makefile /gnumakefile", "", "", Lexis(("#",), _inert("\\{}", "#"), opens=r":.*$")),
     Language("dockerfile", "dockerfile /dockerfile", "", "", Lexis(("#",), _QUOTES, apart=True, opens=r"\\$")),
-    Language("r", "r", "", "", _HASH),
     Language(  # an apostrophe transposes
         "julia", "jl", lexis=Lexis(("#",), (('"""', '"""'), *_DOUBLE, *_CHARACTERS), (("#=", "=#"),),
                                    frozenset(('"""', '"'))),
     ),
-    Language("kotlin", "kt kts", "", "", _TRIPLE),
-    Language("swift", "swift", "", "", _TRIPLE),
-    Language("scala", "scala", "", "", _TRIPLE),
-    Language("zig", "zig", "", "", _C),
+    Language("kotlin", "kt kts", lexis=_TRIPLE), Language("swift", "swift", lexis=_TRIPLE),
+    Language("scala", "scala", lexis=_TRIPLE), Language("zig", "zig", lexis=_C), Language("r", "r", lexis=_HASH),
+    *(Language(name, files, lexis=Lexis(("#",), _QUOTES, apart=True, opens=r"[{(\[]$|\bdo$", closes="end"))
+      for name, files in (("perl", "pl pm"), ("elixir", "ex exs"), ("powershell", "ps1"), ("terraform", "tf"),
+                          ("cmake", "cmake"), ("fish", "fish"))),
     Language(
         "haskell", "hs", lexis=Lexis(("--",), (*_DOUBLE, *_CHARACTERS), (("{-", "-}"),), indented=True,
                                      opens=r"(?:=|where|do|of)$"),
