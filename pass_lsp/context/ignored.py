@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 import pathspec
@@ -43,13 +44,18 @@ def root_of(path: str, roots: tuple[str, ...]) -> str | None:
 
 
 def _repository(path: str, root: str | None) -> str | None:
-    """The folder of the git repository that `root`, or a file outside all roots, lies in; `root` if in none."""
+    """The folder of the git repository that `root`, or a file outside all roots, lies in; `root` if in none.
+
+    Whoever keeps a home folder in git ignores all that is no setting, which means nothing for what lies there.
+    """
     if root is None and not os.path.isabs(path):
         return None
     inside = PurePosixPath(root or os.path.dirname(path))
     # Above the drive of Windows there is "."; that is where this process runs.
     above = (str(folder) for folder in (inside, *inside.parents) if folder.parts)
-    return next((folder for folder in above if stamp(f"{folder}/.git") != _NONE), root)
+    home = os.path.expanduser("~").replace("\\", "/")
+    ours = takewhile(lambda folder: folder == root or folder != home, above)
+    return next((folder for folder in ours if stamp(f"{folder}/.git") != _NONE), root)
 
 
 def stamp(path: str) -> tuple[int, int]:

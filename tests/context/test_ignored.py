@@ -65,6 +65,21 @@ def test_what_is_open_may_be_a_part_of_a_repository(tmp_path: Path) -> None:
     assert not any(is_ignored(path, (str(opened),)) for path in paths)  # a repository of its own
 
 
+def test_a_home_folder_kept_in_git_ignores_nothing_of_the_projects_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "work" / "project"
+    project.mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    written(tmp_path, {"": "*\n"}, ".gitignore")
+    paths = (f"{project}/x.py", f"{tmp_path}/x.py")
+    assert all(is_ignored(path, roots) for path in paths for roots in ((), (str(tmp_path),)))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert not any(is_ignored(path, roots) for path in paths for roots in ((), (str(project),)))
+    assert all(is_ignored(path, (str(tmp_path),)) for path in paths)  # it is what is open
+
+
 def test_a_drive_does_not_lie_in_the_folder_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, {"": "*.py\n"}, ".gitignore")
     (tmp_path / ".git").mkdir()
