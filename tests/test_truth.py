@@ -110,6 +110,33 @@ CLOSED = [
     ("a.json", '{\n  "a": 1,\n  <CURSOR>\n}\n', '```json\n  "b": 2\n```\n', Reason.EMPTY),
 ]
 
+TEST = "    @Test\n    void b() {\n    }\n}\n"
+INHERITED = "/**\n * {@inheritdoc}\n */\n"
+
+ANOTHER = [
+    # The next item begins as this one does.
+    ("a.java", f"class A {{\n    <CURSOR>\n\n{TEST}", "@Test\n    void a() {\n        c();\n    }", f"\n\n{TEST}"),
+    ("a.java", f"class A {{\n    <CURSOR>\n\n{TEST}", "int a;", f"\n\n{TEST}"),
+    ("a.py", "class A:\n    <CURSOR>\n\n    @property\n    def b(self):\n        c()\n",
+     "@property\n    def a(self):\n        c()", "\n\n    @property\n    def b(self):\n        c()\n"),
+    ("a.php", f"<?php\n<CURSOR>\n\n{INHERITED}function b()\n{{\n}}\n", f"{INHERITED}function a()\n{{\n    c();\n}}",
+     f"\n\n{INHERITED}function b()\n{{\n}}\n"),
+    ("a.json", '[\n  <CURSOR>\n  {\n    "a": 2\n  }\n]\n', '{\n    "a": 1\n  },', '\n  {\n    "a": 2\n  }\n]\n'),
+    ("a.toml", "[a]\n\n<CURSOR>\n\n[[bin]]\nname = 'c'\n", "[[bin]]\nname = 'b'", "\n\n[[bin]]\nname = 'c'\n"),
+    ("a.py", 'def f():\n    """<CURSOR>\n    """\n    b()\n', "A.", '\n    """\n    c()\n'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "source", "text", "more"), ANOTHER)
+def test_another_item_may_begin_as_the_next_one_does(name: str, source: str, text: str, more: str) -> None:
+    assert accepted(source, text + more, path=f"/p/{name}") == source.replace("<CURSOR>", text)
+
+
+@pytest.mark.parametrize("text", [TEST.lstrip(), "@Test\n", "void b() {\n        c();\n    }\n"])
+def test_the_next_item_is_not_said_again(text: str) -> None:
+    source = f"class A {{\n    <CURSOR>\n\n{TEST}".replace("@Test\n    " if text.startswith("void") else "\0", "")
+    assert accepted(source, text, path="/p/A.java") is Reason.REPEATS_SUFFIX
+
 
 GOES_ON = [
     # A line that is the header of a block goes on to the block's end,
@@ -187,6 +214,9 @@ def test_an_answer_of_one_line_goes_on_to_the_end_of_what_it_begins(
     assert accepted(source, text, finish, f"/p/{name}") == expected
 
 
-@pytest.mark.parametrize(("name", "source", "text", "expected"), OWN_LINE + AGAIN + SPACED + SHELL + INDENTED + CLOSED)
+NEARLY = OWN_LINE + AGAIN + SPACED + SHELL + INDENTED + CLOSED
+
+
+@pytest.mark.parametrize(("name", "source", "text", "expected"), NEARLY)
 def test_nearly_the_truth_is_shown(name: str, source: str, text: str, expected: str | Reason) -> None:
     assert accepted(source, text, path=f"/p/{name}") == expected

@@ -31,9 +31,9 @@ _MOST_CUTS = 12
 
 def without_next_lines(text: str, frame: Frame) -> str:
     """Cut before the line that the document has next (complaint 5: it repeats what is already there)."""
-    at = 0
-    for number, line in enumerate(text.split("\n")):
-        if repeats(frame.said(number, line), frame):
+    at, lines = 0, text.split("\n")
+    for number, line in enumerate(lines):
+        if repeats(frame.said(number, line), frame, lines[number + 1 :]):
             return text[:at]
         at += len(line) + 1
     return text

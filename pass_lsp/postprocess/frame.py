@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,8 @@ _MIXED = 8
 _COMMON_WORD = r"(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end|fi|done|esac)\b"
 COMMON_LINE = re.compile(rf"\s*</[^<>]*>\s*|\W*(?:{_COMMON_WORD}\W*)*")
 """Lines that may well stand several times in good code."""
+NAMELESS = re.compile(r"(?![)\]};]|\*/|</)(?:\W+$|[@<{\[(]|#\[|template\b)")
+"""Code that a definition or an element begins with before it says which: a decorator, a comment's first line, a tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Frame:
         lexis = lexis_of(context.language)
         tabs = _tabs([*above, context.line_prefix, *below])
         many = context.mode is Mode.MULTI_LINE
-        return Frame(context, lexis, state, tuple(below[:3]), tuple(above[-8:]), tabs, errors, many)
+        return Frame(context, lexis, state, tuple(below[:5]), tuple(above[-8:]), tabs, errors, many)
 
     @property
     def next_line(self) -> str:
@@ -210,9 +212,16 @@ def opens(text: str, frame: Frame) -> bool:
     return not below or frame.width(below) < own or (frame.width(below) == own and below.strip()[0] not in ")]}{")
 
 
-def repeats(line: str, frame: Frame) -> bool:
-    """Whether a line says what the next line of the document says, or only closes what that one closes."""
+def repeats(line: str, frame: Frame, behind: Sequence[str] = ()) -> bool:
+    """Whether a line says what the next line of the document says, or only closes what that one closes.
+
+    A line that names nothing, with what the answer says `behind` it: the next item may begin with the same decorator.
+    """
     below, code = frame.next_line, line.strip()
     if not below or not code or frame.width(line) != frame.width(below):
         return False
-    return code == below.strip() or (not code.strip(")]},;") and below.strip().startswith(code))
+    if code != below.strip():
+        return not code.strip(")]},;") and below.strip().startswith(code)
+    more = zip(filter(str.strip, behind), frame.below[1:], strict=False)
+    another = any(mine.strip() != theirs.strip() for mine, theirs in more)
+    return not another or frame.state.string != "" or NAMELESS.match(code) is None

@@ -12,6 +12,7 @@ from pass_lsp.documents.scan import CLOSERS, scan
 from pass_lsp.domain import Context, Mode, Prompt
 from pass_lsp.postprocess.frame import (
     COMMON_LINE,
+    NAMELESS,
     Decoded,
     Frame,
     head_end,
@@ -137,13 +138,14 @@ class _Block:
         self._ended = False
         self._defined: int | None = None
         self._blanks: list[int] = []
+        self._lines: list[str] = []
         self._starts: dict[str, list[int]] = {}
         self._above = ""
 
     def end(self, text: str) -> int | None:
         """The offset of the end, or None if it is not shown yet."""
-        at = 0
-        for number, line in enumerate(text.split("\n")[:-1]):
+        at, self._lines = 0, text.split("\n")[:-1]
+        for number, line in enumerate(self._lines):
             whole = self._frame.whole(number, line)
             cut = self._line(number, line, at) if whole.strip() else self._blank(at)
             if cut is not None:
@@ -166,13 +168,18 @@ class _Block:
             return starts[1]
         lexis, code, above = self._frame.lexis, whole.strip(), self._above
         self._above = code
-        said = self._frame.said(number, line)
-        if repeats(said, self._frame) or (code == above and lexis.indented and lexis.opens_block(code)):
+        if self._repeats(number, line) or (code == above and lexis.indented and lexis.opens_block(code)):
             return at
         nested = self._state.string or len(self._state.brackets) > len(self._frame.state.brackets)
         if nested or (number == 0 and self._frame.context.line_prefix.strip()):
             return None
         return self._outside(number, whole, at)
+
+    def _repeats(self, number: int, line: str) -> bool:
+        """Whether the document goes on with this line, as far as the lines behind it tell already."""
+        said, behind = self._frame.said(number, line), list(filter(str.strip, self._lines[number + 1 :]))
+        known = len(behind) + 1 >= len(self._frame.below) or not NAMELESS.match(line.strip())
+        return known and repeats(said, self._frame, behind)
 
     def _outside(self, number: int, whole: str, at: int) -> int | None:
         """The end before a line that lies outside the block: less indented, or next to a finished definition."""
