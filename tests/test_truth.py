@@ -138,6 +138,14 @@ def test_the_next_item_is_not_said_again(text: str) -> None:
     assert accepted(source, text, path="/p/A.java") is Reason.REPEATS_SUFFIX
 
 
+def test_a_line_may_stand_several_times_where_what_is_between_differs() -> None:
+    source, turn = "func f() error {\n\t<CURSOR>\n}\n", "{}()\n\tif err != nil {{\n\t\treturn err\n\t}}"
+    differing = "\n\t".join(map(turn.format, "abcd"))
+    assert accepted(source, differing + "\n}\n", path="/p/a.go") == source.replace("<CURSOR>", differing)
+    same = "\n\t".join(map(turn.format, "aaaa"))
+    assert accepted(source, same + "\n}\n", path="/p/a.go") == source.replace("<CURSOR>", turn.format("a"))
+
+
 GOES_ON = [
     # A line that is the header of a block goes on to the block's end,
     ("a.py", "def f<CURSOR>\n", "(a):\n    b()\n\n\nc = 1\n", "def f(a):\n    b()\n"),

@@ -6,6 +6,7 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from pass_lsp.documents.scan import CLOSERS, scan
@@ -139,7 +140,7 @@ class _Block:
         self._defined: int | None = None
         self._blanks: list[int] = []
         self._lines: list[str] = []
-        self._starts: dict[str, list[int]] = {}
+        self._starts: dict[str, list[tuple[int, int]]] = {}
         self._above = ""
 
     def end(self, text: str) -> int | None:
@@ -163,9 +164,9 @@ class _Block:
     def _line(self, number: int, line: str, at: int) -> int | None:
         self._blanks, whole = [], self._frame.whole(number, line)
         starts = self._starts.setdefault(whole.rstrip(), [])
-        starts.append(at)
-        if len(starts) >= _TIMES_A_LINE and not COMMON_LINE.fullmatch(whole):
-            return starts[1]
+        starts.append((number, at))
+        if not COMMON_LINE.fullmatch(whole) and self._turns(starts[-_TIMES_A_LINE:]):
+            return starts[1 - _TIMES_A_LINE][1]
         lexis, code, above = self._frame.lexis, whole.strip(), self._above
         self._above = code
         if self._repeats(number, line) or (code == above and lexis.indented and lexis.opens_block(code)):
@@ -174,6 +175,11 @@ class _Block:
         if nested or (number == 0 and self._frame.context.line_prefix.strip()):
             return None
         return self._outside(number, whole, at)
+
+    def _turns(self, starts: list[tuple[int, int]]) -> bool:
+        """Whether between the places of one line the same is said each time: `if err != nil {` may well return."""
+        between = [self._lines[a + 1 : b] for (a, _), (b, _) in pairwise(starts)]
+        return len(starts) == _TIMES_A_LINE and all(lines == between[0] for lines in between)
 
     def _repeats(self, number: int, line: str) -> bool:
         """Whether the document goes on with this line, as far as the lines behind it tell already."""
