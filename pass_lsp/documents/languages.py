@@ -57,6 +57,7 @@ class Language:
 _QUOTES = (('"', '"'), ("'", "'"))
 _DOUBLE = (('"', '"'),)
 _SLASHES = (("/*", "*/"),)
+_MARK = r"[^\s;{},:]$"  # no mark has finished the line
 _CASE = r"|^\s*(?:case\b.*|(?:default|public|private|protected)\s*):$"
 
 
@@ -74,7 +75,7 @@ _WHOLE_REGEX = (  # a pattern, where a value may begin; elsewhere a slash divide
 )
 _CHARACTERS = _inert("'{}'", '()[]{}"')
 """Where an apostrophe alone is no quote."""
-_C = Lexis(("//",), (*_QUOTES, *_inert("{}'", "0123456789")), _SLASHES, below=True, opens=r"\{$" + _CASE)  # 10'000
+_C = Lexis(("//",), (*_QUOTES, *_inert("{}'", "0123456789")), _SLASHES, goes_on=_MARK, opens=r"\{$" + _CASE)  # 10'000
 _TRIPLE = replace(_C, strings=(('"""', '"""'), *_C.strings), long=frozenset(('"""',)))
 _HASH = Lexis(("#",), _QUOTES, long=frozenset("\"'"))
 _PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
@@ -82,7 +83,8 @@ _UNKNOWN = Language("", lexis=Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, f
 _NOTHING = Language("", lexis=_PROSE)
 
 _JS = Lexis(
-    ("//",), (*_QUOTES, ("`", "`"), *_REGEXES), _SLASHES, frozenset("`"), opens=r"\{$|=>$" + _CASE, inert=_WHOLE_REGEX,
+    ("//",), (*_QUOTES, ("`", "`"), *_REGEXES), _SLASHES, frozenset("`"), inert=_WHOLE_REGEX,
+    goes_on=_MARK, opens=r"\{$|=>$|^\s*<(?:[A-Za-z][^<>]*)?(?<![/=])>$" + _CASE, closes=r"</[\w.:-]*|/?>",
     defines=r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?(?:function|class|interface|enum|namespace)",
 )  # fmt: skip
 _JS_FOLDS = (
@@ -159,7 +161,7 @@ LANGUAGES = (
         # An apostrophe is a lifetime in Rust far more often than it is a character that needs care.
         "rust", "rs", "rs", "tree_sitter_rust",
         Lexis(("//",), (*_DOUBLE, ('r"', '"'), ('r#"', '"#'), *_CHARACTERS), _SLASHES,
-              frozenset(('"', 'r"', 'r#"')), frozenset(('r"', 'r#"')), opens=r"\{$|=>$",
+              frozenset(('"', 'r"', 'r#"')), frozenset(('r"', 'r#"')), goes_on=_MARK, opens=r"\{$|=>$",
               defines=r"(?:pub(?:\([^)]*\))?\s+)?(?:async\s+)?(?:unsafe\s+)?(?:fn|impl|struct|enum|trait|mod)"),
         "use_declaration extern_crate_declaration", "function_item macro_definition",
         "impl_item trait_item mod_item struct_item enum_item",
@@ -169,7 +171,8 @@ LANGUAGES = (
     ),
     Language(
         "java", "java", "", "tree_sitter_java",
-        Lexis(("//",), (('"""', '"""'), *_QUOTES), _SLASHES, frozenset(('"""',)), below=True, opens=r"\{$|->$" + _CASE),
+        Lexis(("//",), (('"""', '"""'), *_QUOTES), _SLASHES, frozenset(('"""',)), goes_on=_MARK,
+              opens=r"\{$|->$" + _CASE),
         "package_declaration import_declaration", "method_declaration constructor_declaration lambda_expression",
         "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration",
         modules=Modules(r"^\s*import\s+(?:static\s+)?(?P<path>[\w.]+)", ".", ("{}.java",)),
@@ -187,7 +190,7 @@ LANGUAGES = (
     Language(
         "csharp", "cs", "c#", "tree_sitter_c_sharp",
         Lexis(("//",), (('"""', '"""'), *_QUOTES, ('@"', '"'), ('@$"', '"')), _SLASHES,
-              frozenset(('"""', '@"', '@$"')), frozenset(('@"', '@$"')), below=True, opens=r"\{$|=>$" + _CASE),
+              frozenset(('"""', '@"', '@$"')), frozenset(('@"', '@$"')), goes_on=_MARK, opens=r"\{$|=>$" + _CASE),
         "using_directive file_scoped_namespace_declaration",
         "method_declaration constructor_declaration property_declaration local_function_statement lambda_expression",
         "class_declaration interface_declaration struct_declaration record_declaration enum_declaration "
@@ -200,7 +203,8 @@ LANGUAGES = (
     ),
     Language(
         "php", "php", "", "tree_sitter_php:language_php",
-        Lexis(("//", "#"), _QUOTES, _SLASHES, frozenset("\"'"), below=True, opens=r"\{$|=>$" + _CASE, heredoc=r"<<< ?",
+        Lexis(("//", "#"), _QUOTES, _SLASHES, frozenset("\"'"), heredoc=r"<<< ?",
+              goes_on=_MARK, opens=r"\{$|=>$" + _CASE,
               defines=r"(?:(?:abstract|final|public|private|protected|static)\s+)*(?:function|class|interface|trait)"),
         "namespace_definition namespace_use_declaration php_tag",
         "function_definition method_declaration anonymous_function",
@@ -220,7 +224,7 @@ LANGUAGES = (
         "shellscript", "sh bash zsh ksh", "sh bash zsh", "tree_sitter_bash",
         Lexis(("#",), (*_QUOTES, ("$'", "'"), *_ESCAPED), long=frozenset(('"', "'", "$'")), raw=frozenset("'"),
               apart=True, heredoc=r"(?<!<)<<-?",
-              opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
+              goes_on=r"[\\|&]$|\(\)$", opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
               defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac", parts="then|else|elif|do"),
         "", "function_definition", "",
         modules=Modules(r"^\s*(?:source|\.)\s+[\"']?(?P<path>[\w./\-]+)", "/", ("{}",)),
@@ -228,7 +232,7 @@ LANGUAGES = (
     Language(
         "html", "html htm", "", "tree_sitter_html",
         Lexis(blocks=(("<!--", "-->"),), brackets=False, opens=rf"<(?!(?:{_VOID})\b)[A-Za-z][^<>]*(?<!/)>$",
-              closes="</"),
+              closes=r"</[\w:-]*|/?>", goes_on=r"<[A-Za-z][^<>]*$"),
         "doctype", "element script_element style_element", "",
     ),
     Language(

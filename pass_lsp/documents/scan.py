@@ -21,9 +21,9 @@ class Lexis:
 
     A mark in `long` may span lines, within one in `raw` a backslash escapes nothing; one in
     `blocks` opens a comment; `apart` says that a comment begins only behind white space,
-    `indented` that indentation alone delimits blocks, `below` that a block's brace may stand on the line below its
-    header. `heredoc` matches what comes before the word
+    `indented` that indentation alone delimits blocks. `heredoc` matches what comes before the word
     that ends a text which begins on the next line, `inert` what opens nothing, whatever marks are in it.
+    `goes_on` finds how a line ends whose statement may go on on a deeper line, or have its brace below;
     `opens` finds, at the end of a line of code, what a block begins with; `closes` matches the
     words that end one, `parts` those that begin its next part (`else`), `defines` those that begin a definition.
     """
@@ -36,9 +36,9 @@ class Lexis:
     brackets: bool = True
     apart: bool = False
     indented: bool = False
-    below: bool = False
     heredoc: str = ""
     inert: str = ""
+    goes_on: str = r"\\$"
     opens: str = r"[{(\[]$"
     defines: str = r"(?!)"
     closes: str = r"(?!)"
@@ -48,13 +48,17 @@ class Lexis:
         """Whether a block or a list begins at the end of a line of code."""
         return re.search(self.opens, code.rstrip()) is not None
 
+    def unfinished(self, code: str) -> bool:
+        """Whether the statement at the end of a line of code may go on on the next line."""
+        return re.search(self.goes_on, code.rstrip()) is not None
+
     def defines_at(self, code: str) -> bool:
         """Whether a line of code begins a definition."""
         return re.match(rf"(?:{self.defines})\b", code.lstrip()) is not None
 
     def closes_block(self, code: str) -> bool:
         """Whether a line of code begins with a word that ends a block."""
-        return re.match(rf"(?:{self.closes})\b", code.lstrip()) is not None
+        return re.match(rf"(?:{self.closes})(?!\w)", code.lstrip()) is not None
 
     def begins_part(self, code: str) -> bool:
         """Whether a line of code begins with a word that begins the next part of a block."""

@@ -13,8 +13,6 @@ from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, scan
 from pass_lsp.domain import Context, Mode, Prompt
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_UNFINISHED = re.compile(r"[\w)\]>]$")
-"""How a line of a language with semicolons ends if its statement goes on."""
 _BRACE_BELOW = re.compile(r"\n[^\S\n]*\{[^\S\n]*\n")
 _MIXED = 8
 """Where one way of indenting has not so many times as many lines as the other, both are meant: GNU's tabs of eight."""
@@ -66,15 +64,17 @@ class Frame:
     def begun(self, text: str) -> Frame:
         """The frame of an answer that is known to begin with `text`: of several lines if its first one needs them."""
         end = head_end(text, text.index("\n"), self) if "\n" in text else None
-        known = not self.many and end is not None and text[end:].strip()
-        return replace(self, many=True) if known and opens(text[:end], self) else self
+        if self.many or end is None or not text[end:].strip():
+            return self
+        return replace(self, many=is_open(text, end, self))
 
     def behind(self, text: str) -> Frame:
-        """The frame of what goes on behind `text`, as if that stood before the cursor; see `opens`."""
+        """The frame of what goes on behind `text`, as if that stood before the cursor; see `is_open`."""
         state = scan(text, self.lexis, self.state)
         whole, header = self.whole(0, text), _header(text, self, state)
-        # What is indented no deeper than a header is no block of it.
-        indent = self.width(header) + 1 if header else self.width(whole)
+        # What is indented no deeper than a header is no block of it, nor what such a line goes on with.
+        deeper = bool(header) or not scan(whole, self.lexis).brackets
+        indent = self.width(header or whole) + deeper
         line_prefix = whole[whole.rfind("\n") + 1 :]
         context = replace(self.context, mode=Mode.MULTI_LINE, line_prefix=line_prefix, indent=indent)
         return replace(self, context=context, state=state, many=True)
@@ -188,28 +188,35 @@ def head_end(text: str, end: int, frame: Frame) -> int | None:
     below; None where the next line is not known yet.
     """
     rest = text[end:].lstrip()
-    if not frame.lexis.below or _UNFINISHED.search(frame.whole(0, text[:end]).rstrip()) is None:
+    if frame.state.comment or not frame.lexis.unfinished(frame.whole(0, text[:end])):
         return end
     if rest in ("", "{") and text.count("\n", end) == 1:
         return None
     return len(text) - len(rest) + 1 if _BRACE_BELOW.match(text, end) else end
 
 
-def opens(text: str, frame: Frame) -> bool:
+def is_open(text: str, end: int, frame: Frame) -> bool:
     """Whether `text`, up to the end of a line, makes one that the document lacks the rest of: it is the header of a
-    block, or leaves open a bracket of its own. An answer of one line goes on behind it.
+    block, leaves open a bracket of its own, or goes on on a deeper line. An answer of one line goes on behind it.
     """
-    state = scan(text, frame.lexis, frame.state)
+    head = text[:end]
+    state = scan(head, frame.lexis, frame.state)
     if state.string or state.comment:
         return False
     left = frame.context.line_prefix
     outer = frame.state.brackets.removesuffix(scan(left, frame.lexis).brackets)
     open_yet = state.brackets != outer and state.brackets.startswith(outer)
-    header = _header(text, frame, state) if text.strip() else ""
-    if not (header or open_yet):
+    header = _header(head, frame, state) if head.strip() else ""
+    if not (header or open_yet or _goes_on(text, end, frame)):
         return False
     below, own = frame.next_line, frame.width(header or left)
     return not below or frame.width(below) < own or (frame.width(below) == own and below.strip()[0] not in ")]}{")
+
+
+def _goes_on(text: str, end: int, frame: Frame) -> bool:
+    """Whether the line of `text` that ends at `end` is not finished, and the next one is deeper."""
+    line, more = frame.whole(0, text[:end]).rpartition("\n")[2], text[end + 1 :].partition("\n")[0]
+    return frame.lexis.unfinished(line) and bool(more.strip()) and frame.width(more) > frame.width(line)
 
 
 def repeats(line: str, frame: Frame, behind: Sequence[str] = ()) -> bool:

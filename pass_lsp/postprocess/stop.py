@@ -17,8 +17,8 @@ from pass_lsp.postprocess.frame import (
     Decoded,
     Frame,
     head_end,
+    is_open,
     missing_block,
-    opens,
     repeats,
     special_tokens,
 )
@@ -123,7 +123,7 @@ def answer_end(text: str, frame: Frame) -> int | None:
     head = head_end(text, end, frame)
     if head is None:
         return None
-    if not opens(text[:head], frame):
+    if not is_open(text, head, frame):
         return end
     rest = answer_end(text[head:], frame.behind(text[:head]))
     return None if rest is None else head + rest
