@@ -78,6 +78,13 @@ SHELL = [
      'case "$1" in\n  a)\n    b\n    ;;\nesac\n'),
     ("a.sh", "f() {\n  case $1 in\n    a) b ;;\n    <CURSOR>\n  esac\n}\n", "*) c ;;\n",
      "f() {\n  case $1 in\n    a) b ;;\n    *) c ;;\n  esac\n}\n"),
+    # Patterns as deep as `case` itself
+    ("a.sh", "<CURSOR>\nf\n", "case $1 in\na)\n  b\n  ;;\nc | d) e ;;\n*)\nesac\nf\n",
+     "case $1 in\na)\n  b\n  ;;\nc | d) e ;;\n*)\nesac\nf\n"),
+    ("a.sh", "case <CURSOR>\nf\n", "$1 in\na)\n  b\n  ;;\nc | d) e ;;\n*)\nesac\nf\n",
+     "case $1 in\na)\n  b\n  ;;\nc | d) e ;;\n*)\nesac\nf\n"),
+    # `file` is no `fi`.
+    ("a.sh", "if a; then<CURSOR>\n\nfile=b\n", "\n  c\nfi\n\nfile=b\n", "if a; then\n  c\nfi\n\nfile=b\n"),
 ]  # fmt: skip
 
 INDENTED = [
@@ -218,6 +225,12 @@ GOES_ON = [
     ("a.kt", "val a = <CURSOR>\n", "b\n    ?: c\nval d = e\n", "val a = b\n    ?: c\n"),
     ("a.sh", "a -b<CURSOR>\nd\n", " \\\n  -c |\n  e\nd\n", "a -b \\\n  -c |\n  e\nd\n"),
     ("a.sh", "f<CURSOR>\n\nc\n", "()\n{\n  b\n}\n\nc\n", "f()\n{\n  b\n}\n\nc\n"),
+    ("a.ts", "type A = {\n  b<CURSOR>\n};\n", "?:\n    | c\n    | d;\n  e: f;\n};\n",
+     "type A = {\n  b?:\n    | c\n    | d;\n};\n"),
+    ("a.rb", "a = <CURSOR>\nd\n", "b &&\n  c\nd\n", "a = b &&\n  c\nd\n"),
+    ("a.scss", "a {\n  <CURSOR>\n}\n", "b: c 1s,\n    d 2s;\n}\n", "a {\n  b: c 1s,\n    d 2s;\n}\n"),
+    ("a.css", "a<CURSOR>\nc {}\n", " b\n{\n  d: e;\n}\nc {}\n", "a b\n{\n  d: e;\n}\nc {}\n"),
+    ("a.yaml", "a:\n  - b: <CURSOR>\nf: g\n", "c\n    d: e\nf: g\n", "a:\n  - b: c\n    d: e\nf: g\n"),
     ("a.js", "const a = <CURSOR>\n  .then(d);\n", "b()\n  .then(c);\n", "const a = b()\n  .then(d);\n"),
     ("a.js", "// a (<CURSOR>\nd();\n", "b\n  c\n", "// a (b\nd();\n"),
     # as does a tag, up to what ends its element.

@@ -57,7 +57,7 @@ class Language:
 _QUOTES = (('"', '"'), ("'", "'"))
 _DOUBLE = (('"', '"'),)
 _SLASHES = (("/*", "*/"),)
-_MARK = r"[^\s;{},:]$"  # no mark has finished the line
+_MARK = r"[^\s;{},]$"  # no mark has finished the line
 _CASE = r"|^\s*(?:case\b.*|(?:default|public|private|protected)\s*):$"
 
 
@@ -116,8 +116,7 @@ _RUBY = Lexis(
     opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
     defines="def|class|module",
-    closes="end",
-    parts="else|elsif|when|in|rescue|ensure",
+    closes="end", parts="else|elsif|when|in|rescue|ensure", goes_on=r"[\\=,.&|]$",
 )  # fmt: skip
 _SQL = Lexis(
     ("--",), _QUOTES, _SLASHES, opens=r"(?i)\b(?:as|begin|select|from|where|values|set|then|else|loop|declare)$"
@@ -225,7 +224,8 @@ LANGUAGES = (
         Lexis(("#",), (*_QUOTES, ("$'", "'"), *_ESCAPED), long=frozenset(('"', "'", "$'")), raw=frozenset("'"),
               apart=True, heredoc=r"(?<!<)<<-?",
               goes_on=r"[\\|&]$|\(\)$", opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
-              defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac", parts="then|else|elif|do"),
+              defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac",
+              parts=r"then|else|elif|do|[^()]+\)|;;"),
         "", "function_definition", "",
         modules=Modules(r"^\s*(?:source|\.)\s+[\"']?(?P<path>[\w./\-]+)", "/", ("{}",)),
     ),
@@ -236,17 +236,17 @@ LANGUAGES = (
         "doctype", "element script_element style_element", "",
     ),
     Language(
-        "css", "css", "", "tree_sitter_css", Lexis((), _QUOTES, _SLASHES, opens=r"\{$"),
+        "css", "css", "", "tree_sitter_css", Lexis((), _QUOTES, _SLASHES, goes_on=r"[^\s;{}]$", opens=r"\{$"),
         "import_statement charset_statement", "rule_set keyframes_statement", "media_statement supports_statement",
     ),
-    *(Language(name, name, "", "", Lexis(("//",), _QUOTES, _SLASHES, apart=True, opens=r"\{$"))  # url(http://…)
-      for name in ("scss", "less")),
+    *(Language(name, name, "", "", Lexis(("//",), _QUOTES, _SLASHES, apart=True, goes_on=r"[^\s;{}]$", opens=r"\{$"))
+      for name in ("scss", "less")),  # `apart`: url(http://…)
     Language("sql", "sql", "", "tree_sitter_sql", _SQL, "", "statement", flat=True),
     Language("json", "json", "", "tree_sitter_json", Lexis((), _DOUBLE, opens=r"[{\[]$"), folds="object array"),
     Language("jsonc", "jsonc json5", "", "tree_sitter_json", Lexis(("//",), _DOUBLE, _SLASHES), folds="object array"),
     Language(
         "yaml", "yaml yml", "yml", "tree_sitter_yaml",
-        Lexis(("#",), _DOUBLE, apart=True, indented=True, opens=r":(?:\s*[|>][-+]?)?$|^\s*-$"),
+        Lexis(("#",), _DOUBLE, apart=True, indented=True, goes_on=r"^\s*- .+:\s", opens=r":(?:\s*[|>][-+]?)?$|^\s*-$"),
         folds="block_mapping_pair",
     ),
     Language(

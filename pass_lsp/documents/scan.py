@@ -62,7 +62,7 @@ class Lexis:
 
     def begins_part(self, code: str) -> bool:
         """Whether a line of code begins with a word that begins the next part of a block."""
-        return re.match(rf"(?:{self.parts})\b", code.lstrip()) is not None
+        return re.match(rf"(?:{self.parts})(?!\w)", code.lstrip()) is not None
 
     @property
     def elision(self) -> str:

@@ -188,7 +188,7 @@ def head_end(text: str, end: int, frame: Frame) -> int | None:
     below; None where the next line is not known yet.
     """
     rest = text[end:].lstrip()
-    if frame.state.comment or not frame.lexis.unfinished(frame.whole(0, text[:end])):
+    if frame.state.comment or not frame.lexis.unfinished(frame.whole(0, text[:end]).rpartition("\n")[2]):
         return end
     if rest in ("", "{") and text.count("\n", end) == 1:
         return None

@@ -212,7 +212,8 @@ class _Block:
             return self._state.brackets.endswith(opener)
         # The document may have the word that ends the block already.
         below = frame.next_line
-        has = below.strip().startswith(whole.split()[0]) and frame.width(below) == frame.width(whole)
+        word = re.match(re.escape(whole.split()[0]) + r"(?!\w)", below.strip())
+        has = word is not None and frame.width(below) == frame.width(whole)
         return frame.lexis.closes_block(whole) and not has
 
     def _closed(self) -> bool:
