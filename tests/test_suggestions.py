@@ -58,6 +58,27 @@ def test_brackets_and_quotes_that_the_editor_closes_are_said_again_or_left() -> 
     assert recalled(memory, "x = f(<CURSOR>word\n") is None
 
 
+def test_enter_between_brackets_keeps_what_belongs_between_them() -> None:
+    memory = remembering("f()<CURSOR>\ng\n", " {\n  if (a) {\n    b();\n  }\n  c();\n}")
+    for source, whole in (
+        ("f() {<CURSOR>}\ng\n", "f() {\n  if (a) {\n    b();\n  }\n  c();\n}\ng\n"),
+        ("f() {\n  <CURSOR>\n}\ng\n", "f() {\n  if (a) {\n    b();\n  }\n  c();\n}\ng\n"),
+        ("f() {\n  if (<CURSOR>)\n}\ng\n", "f() {\n  if (a) {\n    b();\n  }\n  c();\n}\ng\n"),
+        ("f() {\n  if (a) {<CURSOR>}\n}\ng\n", "f() {\n  if (a) {\n    b();\n  }\n  c();\n}\ng\n"),
+        # Two are below: what the inner one holds comes first,
+        ("f() {\n  if (a) {\n    <CURSOR>\n  }\n}\ng\n", "f() {\n  if (a) {\n    b();\n  }\n}\ng\n"),
+        ("f() {\n  if (a) {\n    b(<CURSOR>)\n  }\n}\ng\n", "f() {\n  if (a) {\n    b();\n  }\n}\ng\n"),
+        # and the rest behind it.
+        ("f() {\n  if (a) {\n    b();\n  }\n  <CURSOR>\n}\ng\n", "f() {\n  if (a) {\n    b();\n  }\n  c();\n}\ng\n"),
+    ):
+        assert recalled(memory, source) == [whole]
+        assert recalled(remembering("f()<CURSOR>\r\ng\r\n", " {\r\n  if (a) {\r\n    b();\r\n  }\r\n  c();\r\n}"),
+                        source.replace("\n", "\r\n")) == [whole.replace("\n", "\r\n")]  # fmt: skip
+    assert recalled(memory, "f() {\n  if (a) {\n    b();<CURSOR>\n  }\n}\ng\n") is None
+    assert recalled(memory, "f() {\n  <CURSOR>\n)\ng\n") is None
+    assert recalled(memory, "f() {\n  <CURSOR>\nh\n}\ng\n") is None
+
+
 def test_what_the_answer_replaces_may_be_there_or_typed_over() -> None:
     memory = remembering("f(<CURSOR>):\n", "a, b):", over=2)
     assert recalled(memory, "f(<CURSOR>):\n") == recalled(memory, "f(a, <CURSOR>):\n") == ["f(a, b):\n"]

@@ -7,6 +7,7 @@ the cursor into the answer; what is left of it is the answer there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,10 @@ BEFORE, AFTER = 512, 96
 """Characters on each side of the cursor that must be the same."""
 _CLOSERS = frozenset(")]}>\"'`")
 """What editors put right of the cursor by themselves."""
-_MOST_CLOSERS = 16
+_BELOW = re.compile(r"(?:\r?\n[ \t]*[)\]}]+)+$")
+"""Those that Enter has put on lines of their own."""
+_BELOW_FIRST = re.compile(r"\r?\n[ \t]*.")
+_MOST_CLOSERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,9 @@ class Suggestion:
         found: list[Completion] = []
         for typed, right in self._ways(document.text, offset):
             for text in self.texts:
-                rest = text[len(typed) :]
-                if text.startswith(typed) and rest.strip() and (end := _end(rest, right, self.over)) is not None:
+                if (left := _left_of(text, typed, right, self.over)) is not None:
                     log_prob = self.log_prob if text is self.texts[0] else None
-                    found.append(Completion(rest, offset, offset + end, log_prob=log_prob))
+                    found.append(Completion(left[0], offset, offset + left[1], log_prob=log_prob))
             if found:
                 break
         return tuple(found)
@@ -88,8 +91,11 @@ class Suggestion:
             found = at if at >= offset and text.endswith(self.after) else -1
         else:
             found = text.find(self.after, offset, offset + len(self.over) + _MOST_CLOSERS + AFTER)
-        right = text[offset:found] if 0 <= found - offset <= len(self.over) + _MOST_CLOSERS else "\n"
-        return None if "\n" in right or "\r" in right or not _CLOSERS.union(self.over).issuperset(right) else right
+        if not 0 <= found - offset <= len(self.over) + _MOST_CLOSERS:
+            return None
+        right = text[offset:found]
+        line = _BELOW.sub("", right)
+        return None if "\n" in line or "\r" in line or not _CLOSERS.union(self.over).issuperset(line) else right
 
 
 def suggestion_at(
@@ -109,6 +115,17 @@ def suggestion_at(
 def agree(committed: str, typed: str) -> bool:
     """Whether `committed` may go on as `typed` did, as far as both are known."""
     return committed.startswith(typed) or typed.startswith(committed)
+
+
+def _left_of(text: str, typed: str, right: str, over: str) -> tuple[str, int] | None:
+    """What is left of an answer behind `typed`, and how much of `right` goes for it; None where nothing is."""
+    if not text.startswith(typed):
+        return None
+    rest, line = text[len(typed) :], _BELOW.sub("", right)
+    if below := _BELOW_FIRST.match(right, len(line)):  # it stays, and the answer ends before it
+        rest = rest[: max(0, rest.find(below.group()))]
+    end = _end(rest, line, over) if rest.strip() else None
+    return None if end is None else (rest, end)
 
 
 def _end(rest: str, right: str, over: str) -> int | None:
