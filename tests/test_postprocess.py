@@ -503,6 +503,7 @@ def test_spaces_become_as_many_tabs_as_they_mean(before: str, text: str, expecte
 
 MARKS = [
     ("js", "function f(s) {\n  s = s.replace(/`/g, '');\n  <CURSOR>\n}\n", "a();\n  b();\n"),
+    ("js", "function f(s) {\n  s = s.replace(/[/\\\\]/, '');\n  <CURSOR>\n}\n", "a();\n  b();\n"),
     ("rs", "fn f(c: char) {\n  let q = c == '\"';\n  <CURSOR>\n}\n", "a();\n  b();\n"),
     ("rb", "def f\n  x = y.gsub(/'/, '')\n  <CURSOR>\nend\n", "a\n  b\n"),
     ("sh", "f() {\n  IFS='\\'\n  <CURSOR>\n}\n", "a\n  b\n"),

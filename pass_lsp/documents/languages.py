@@ -66,7 +66,7 @@ def _inert(form: str, marks: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple((form.format(mark), "") for mark in marks)
 
 
-_ESCAPED = _inert("\\{}", "()[]{}\"'`/#")
+_ESCAPED = _inert("\\{}", "()[]{}\"'`/#\\")
 """What a backslash outside strings makes plain, in patterns between slashes and in shells."""
 _REGEXES = _ESCAPED + _inert("/{}/", "\"'`")
 _WHOLE_REGEX = (  # a pattern, where a value may begin; elsewhere a slash divides
@@ -116,7 +116,7 @@ _RUBY = Lexis(
     opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
     defines="def|class|module",
-    closes="end", parts="else|elsif|when|in|rescue|ensure", goes_on=r"[\\=,.&|]$",
+    closes="end", parts="else|elsif|when|in|rescue|ensure", goes_on=r"[^\s;{}]$",
 )  # fmt: skip
 _SQL = Lexis(
     ("--",), _QUOTES, _SLASHES, opens=r"(?i)\b(?:as|begin|select|from|where|values|set|then|else|loop|declare)$"
@@ -215,7 +215,7 @@ LANGUAGES = (
         Lexis(("--",), (("[[", "]]"), ("[=[", "]=]"), *_QUOTES), (("--[[", "]]"), ("--[=[", "]=]")),
               frozenset(("[[", "[=[")), frozenset(("[[", "[=[")),
               opens=r"\b(?:then|do|else|repeat)$|\bfunction\s*+[\w.:]*\s*\([^()]*\)$", defines=r"(?:local\s+)?function",
-              closes="end|until", parts="else|elseif"),
+              goes_on=_MARK, closes="end|until", parts="else|elseif"),
         "", "function_declaration function_definition", "",
         modules=Modules(r"""require\s*+\(?\s*["'](?P<path>[\w.]+)["']""", ".", ("{}.lua", "{}/init.lua", "lua/{}.lua")),
     ),
