@@ -8,8 +8,9 @@ from typing import Any
 
 from pass_lsp import postprocess, prompt
 from pass_lsp.config import Settings
-from pass_lsp.domain import Completion, Context, Generation, OnCommit, Prompt, Reason
+from pass_lsp.domain import Completion, Context, Generation, OnCommit, Prompt
 from pass_lsp.metrics.laps import Laps
+from pass_lsp.reasons import Reason
 
 OnText = Callable[[str, Callable[[bool], Completion | None]], None]
 """Called with the answer so far, and a function that makes a completion of what is closed of it, `Answer.closed`."""

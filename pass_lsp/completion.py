@@ -29,11 +29,11 @@ from pass_lsp.domain import (
     Mode,
     OnCommit,
     Prompt,
-    Reason,
     SamplingParams,
 )
 from pass_lsp.errors import EngineError
 from pass_lsp.metrics.laps import Laps
+from pass_lsp.reasons import Reason
 
 SELF_TEST = "def add(a, b):\n    return \n"
 _DENSITIES = prompt.Densities()

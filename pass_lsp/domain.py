@@ -1,22 +1,22 @@
 """The nouns that travel between the rooms, and the `Engine` they all lead to.
 
-Standard library only. Every noun is immutable; a room takes one and hands on the next:
+Standard library only. Every noun is immutable; a room takes one and hands on the next
+(`Document`, which can apply edits, lives in `documents/`):
 
     Document → Context → Prompt → Generation → Completion → LSP item
-
-`Document` itself lives in `documents/`, because it can apply edits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from numbers import Integral, Real
 from typing import Any, Literal, Protocol
 
 from pass_lsp.errors import ConfigError
+from pass_lsp.reasons import Reason
 
 Strategy = Literal["autoregressive", "pass", "merged", "auto"]
 STRATEGIES: tuple[Strategy, ...] = ("autoregressive", "pass", "merged", "auto")
@@ -30,54 +30,6 @@ OnLogProbs = Callable[[list[float]], None]
 
 Stop = Callable[[list[int]], "int | None"]
 """Given all committed ids, the number to keep if generation should end here, else None."""
-
-
-class Reason(StrEnum):
-    """Why a request was answered with nothing; the one list, shown in status, log and doctor.
-
-    A member is its code; `meaning` is the sentence that a user reads.
-    """
-
-    meaning: str
-
-    def __new__(cls, code: str, meaning: str) -> Reason:
-        """A member from its code and its sentence."""
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.meaning = meaning
-        return member
-
-    # The server's: nothing was asked of the model.
-    MODEL_LOADING = "model-loading", "The model is still being loaded."
-    MODEL_FAILED = "model-failed", "The model could not be loaded; `pass-lsp doctor` says why."
-    LOAD_CANCELLED = "load-cancelled", "Loading the model was cancelled; ask for a suggestion by hand to load it."
-    DISABLED = "disabled", "Suggestions are switched off, here or for this language."
-    NOT_OPEN = "document-not-open", "The editor has not opened this document with the server."
-    # The document's: it never enters a prompt.
-    TOO_LARGE = "file-too-large", "The file is larger than 2 MB."
-    MINIFIED = "minified-file", "A line near the cursor is longer than 5000 characters."
-    BINARY = "binary-file", "The file does not look like text."
-    EXCLUDED = "excluded-file", "The file may hold secrets, by its name, its folder or a private key in it."
-    IGNORED = "ignored-file", "An ignore file (.gitignore, .pass-lsp-ignore) excludes this file."
-    # The cursor's: nothing belongs there.
-    MID_LINE = "code-right-of-cursor", "There is more than closing brackets right of the cursor."
-    MID_WORD = "inside-a-word", "The cursor is inside a word."
-    IN_COMMENT = "inside-comment-or-string", "The cursor is in a comment or string, where suggestions are off."
-    NO_CONTEXT = "nothing-before-cursor", "The document is empty."
-    # The answer's: nothing of it was left.
-    EMPTY = "model-had-nothing-to-add", "The model had nothing to add."
-    REPEATS_SUFFIX = "repeats-what-follows", "The answer was what already stands below."
-    REPETITIVE = "repeats-itself", "The answer said again what stands above it, or one thing over and over."
-    UNSURE = (
-        "low-confidence",
-        "What the model is this unsure of is hardly ever right, or rarely taken; ask by hand to see it.",
-    )
-    # The request's.
-    SUPERSEDED = "superseded", "A newer request for the document came in."
-    CANCELLED = "cancelled", "The editor cancelled the request."
-    DEADLINE = "deadline", "Nothing was decoded before the deadline."
-    ENGINE_AWAY = "engine-away", "The remote engine gave no answer; the status and `pass-lsp doctor` say why."
-    FAILED = "internal-error", "Something went wrong; the log has the place."
 
 
 class Mode(StrEnum):
@@ -153,22 +105,21 @@ class SamplingParams:
     strategy: Strategy = "auto"
 
     def __post_init__(self) -> None:
-        ids = self.stop_ids if isinstance(self.stop_ids, (Sequence, Set)) else (None,)
+        def number(value: Any, kind: type = Real) -> float:
+            return float(value) if isinstance(value, kind) else math.nan  # of which no comparison holds
+
+        ids = self.stop_ids if isinstance(self.stop_ids, Collection) else (None,)
         for name, fits, wanted in (
-            ("strategy", lambda it: it in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
-            ("max_new_tokens", lambda it: isinstance(it, Integral) and int(it) >= 0, "an integer of 0 or more"),
-            ("temperature", lambda it: isinstance(it, Real) and 0 <= float(it) < math.inf, "a number of 0 or more"),
-            ("top_k", lambda it: isinstance(it, Integral) and int(it) >= 0, "an integer of 0 or more (0: off)"),
-            (
-                "top_p",
-                lambda it: isinstance(it, Real) and 0 < float(it) <= 1,
-                "a number above 0 and at most 1 (1: off)",
-            ),
-            ("seed", lambda it: isinstance(it, Integral), "an integer"),
-            ("stop_ids", lambda it: all(isinstance(each, Integral) for each in ids), "a tuple of token ids"),
+            ("strategy", self.strategy in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
+            ("max_new_tokens", number(self.max_new_tokens, Integral) >= 0, "an integer of 0 or more"),
+            ("temperature", 0 <= number(self.temperature) < math.inf, "a number of 0 or more"),
+            ("top_k", number(self.top_k, Integral) >= 0, "an integer of 0 or more (0: off)"),
+            ("top_p", 0 < number(self.top_p) <= 1, "a number above 0 and at most 1 (1: off)"),
+            ("seed", isinstance(self.seed, Integral), "an integer"),
+            ("stop_ids", all(isinstance(each, Integral) for each in ids), "a tuple of token ids"),
         ):
-            if not fits(value := getattr(self, name)):
-                raise ConfigError(f"{name} is {value!r}; use {wanted}.")
+            if not fits:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; use {wanted}.")
         object.__setattr__(self, "stop_ids", tuple(ids))  # others are added to it
 
 

@@ -25,9 +25,10 @@ from pass_lsp.context import neighbours
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of
 from pass_lsp.documents.workspace import Workspace
-from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, Reason, SamplingParams, Stop
+from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, SamplingParams, Stop
 from pass_lsp.prompt import template_for
 from pass_lsp.prompt.text import TextTokenizer, family_of
+from pass_lsp.reasons import Reason
 from tests.cursor import parse
 from tests.test_prompt import APPEND, byte_level
 

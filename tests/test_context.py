@@ -24,7 +24,8 @@ from pass_lsp.context.trim import Sides, Windows
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import LANGUAGES, Language, language_of, lexis_of
 from pass_lsp.documents.scan import Scan, columns, scan
-from pass_lsp.domain import Context, Mode, Reason
+from pass_lsp.domain import Context, Mode
+from pass_lsp.reasons import Reason
 from tests.cursor import CURSOR, parse
 
 DATA = Path(__file__).parent / "data" / "context"

@@ -22,7 +22,7 @@ LEVELS = {
     **dict.fromkeys(("completion", "answer"), 3),
     **dict.fromkeys(("prompt", "postprocess", "suggestions", "context", "engines", "train"), 2),
     **dict.fromkeys(("documents", "decoding"), 1),
-    **dict.fromkeys(("domain", "config", "errors", "heap", "metrics"), 0),
+    **dict.fromkeys(("domain", "reasons", "config", "errors", "heap", "metrics"), 0),
 }
 DOORS = {"__main__": {"cli"}, "__init__": {"domain", "errors", "completion", "engines"}}
 """The two files that stand before the house, and the rooms that they open."""
@@ -33,6 +33,7 @@ SAME_LEVEL = {
     ("completion", "answer"),
     ("config", "domain"),
     ("domain", "errors"),
+    ("domain", "reasons"),
 }
 """Imports between rooms of one level: the command line starts its neighbours; the ground floor is one."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pass_lsp.domain import Reason
+from pass_lsp.reasons import Reason
 from tests.test_postprocess import accepted
 
 COUNTED = [

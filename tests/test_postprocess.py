@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pass_lsp import postprocess
 from pass_lsp.context import build_context, errors_in
-from pass_lsp.domain import Completion, Context, Generation, Mode, Prompt, Reason
+from pass_lsp.domain import Completion, Context, Generation, Mode, Prompt
 from pass_lsp.postprocess.filters import (
     balanced,
     indented_once,
@@ -25,6 +25,7 @@ from pass_lsp.postprocess.filters import (
 from pass_lsp.postprocess.frame import Decoded, Frame, repeats
 from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import cycle_start
+from pass_lsp.reasons import Reason
 from tests.cursor import parse
 from tests.test_prompt import byte_level, spaced
 

@@ -22,10 +22,10 @@ from pass_lsp.config import Settings
 from pass_lsp.decoding.strategies import naive
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import LANGUAGES
-from pass_lsp.domain import Reason
 from pass_lsp.engines.embedded import embedded_model, measured_hopeless
 from pass_lsp.engines.local import LocalEngine
 from pass_lsp.prompt import FAMILIES
+from pass_lsp.reasons import Reason
 from pass_lsp.train.corpus import package_list
 from tests.server.rawlsp import RawClient
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import Completion, Reason
+from pass_lsp.domain import Completion
+from pass_lsp.reasons import Reason
 from pass_lsp.suggestions import Suggestions, agree, suggestion_at
 from tests.cursor import parse
 

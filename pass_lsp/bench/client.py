@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pass_lsp.config import Settings
-from pass_lsp.domain import Reason
 from pass_lsp.errors import EngineError, PassLspError
+from pass_lsp.reasons import Reason
 
 READY_SECONDS = 120.0
 

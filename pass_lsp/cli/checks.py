@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pass_lsp.config import Settings
-from pass_lsp.domain import Engine, Reason
+from pass_lsp.domain import Engine
 from pass_lsp.errors import PassLspError, sentence
 from pass_lsp.metrics.ledger import read
 from pass_lsp.metrics.percentiles import percentile
+from pass_lsp.reasons import Reason
 
 if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine

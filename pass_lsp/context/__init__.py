@@ -19,7 +19,8 @@ from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of, lexis_of, row_of
 from pass_lsp.documents.scan import indentation
 from pass_lsp.documents.workspace import Workspace
-from pass_lsp.domain import Context, Mode, Reason, Snippet
+from pass_lsp.domain import Context, Mode, Snippet
+from pass_lsp.reasons import Reason
 
 __all__ = ["build_context", "errors_in", "prepare"]
 

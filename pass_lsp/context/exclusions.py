@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import Reason
+from pass_lsp.reasons import Reason
 
 MAX_CHARACTERS = 2_000_000
 MAX_LINE = 5_000

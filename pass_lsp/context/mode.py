@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import lexis_of, row_of
 from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, indentation, scan, scan_lines
-from pass_lsp.domain import Mode, Reason
+from pass_lsp.domain import Mode
+from pass_lsp.reasons import Reason
 
 _RIGHT_OK = re.compile(r"""[)>}\]"'`]*\s*[:{;,]?""")
 """What may stand right of the cursor, between white space: closers and a last mark of punctuation."""

@@ -7,10 +7,21 @@ row is trimmed by lines and indented like C; text of no language counts as prose
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
+from pass_lsp.documents.marks import (
+    CASE,
+    CHARACTERS,
+    DOUBLE,
+    ESCAPED,
+    NO_MARK,
+    QUOTES,
+    REGEXES,
+    SLASHES,
+    WHOLE_REGEX,
+    inert,
+)
 from pass_lsp.documents.scan import Lexis
 
 
@@ -54,37 +65,16 @@ class Language:
     modules: Modules | None = None
 
 
-_QUOTES = (('"', '"'), ("'", "'"))
-_DOUBLE = (('"', '"'),)
-_SLASHES = (("/*", "*/"),)
-_MARK = r"[^\s;{},]$"  # no mark has finished the line
-_CASE = r"|^\s*(?:case\b.*|(?:default|public|private|protected)\s*):$"
-
-
-def _inert(form: str, marks: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Marks that open nothing where they stand as `form` says: strings that are closed as soon as they are open."""
-    return tuple((form.format(mark), "") for mark in marks)
-
-
-_ESCAPED = _inert("\\{}", "()[]{}\"'`/#\\")
-"""What a backslash outside strings makes plain, in patterns between slashes and in shells."""
-_REGEXES = _ESCAPED + _inert("/{}/", "\"'`")
-_WHOLE_REGEX = (  # a pattern, where a value may begin; elsewhere a slash divides
-    r"(?:(?<![^(,=:\[!&|?{;~\n])|(?<==>)|(?<=\breturn)|(?<=\bcase)|(?<=\bwhen)|(?<=\bif)|(?<=\bunless)|(?<=\band))"
-    r"[ \t]*+/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n]){0,300}+\]|[^/\\\[\n]){1,300}+/"
-)
-_CHARACTERS = _inert("'{}'", '()[]{}"')
-"""Where an apostrophe alone is no quote."""
-_C = Lexis(("//",), (*_QUOTES, *_inert("{}'", "0123456789")), _SLASHES, goes_on=_MARK, opens=r"\{$" + _CASE)  # 10'000
+_C = Lexis(("//",), (*QUOTES, *inert("{}'", "0123456789")), SLASHES, goes_on=NO_MARK, opens=r"\{$" + CASE)  # 10'000
 _TRIPLE = replace(_C, strings=(('"""', '"""'), *_C.strings), long=frozenset(('"""',)))
-_HASH = Lexis(("#",), _QUOTES, long=frozenset("\"'"))
+_HASH = Lexis(("#",), QUOTES, long=frozenset("\"'"))
 _PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
-_UNKNOWN = Language("", lexis=Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), opens=r"[{:]$"))
+_UNKNOWN = Language("", lexis=Lexis(("//",), (*QUOTES, ("`", "`")), SLASHES, frozenset("`"), opens=r"[{:]$"))
 _NOTHING = Language("", lexis=_PROSE)
 
 _JS = Lexis(
-    ("//",), (*_QUOTES, ("`", "`"), *_REGEXES), _SLASHES, frozenset("`"), inert=_WHOLE_REGEX,
-    goes_on=_MARK, opens=r"\{$|=>$|^\s*<(?:[A-Za-z][^<>]*)?(?<![/=])>$" + _CASE, closes=r"</[\w.:-]*|/?>",
+    ("//",), (*QUOTES, ("`", "`"), *REGEXES), SLASHES, frozenset("`"), inert=WHOLE_REGEX,
+    goes_on=NO_MARK, opens=r"\{$|=>$|^\s*<(?:[A-Za-z][^<>]*)?(?<![/=])>$" + CASE, closes=r"</[\w.:-]*|/?>",
     defines=r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?(?:function|class|interface|enum|namespace)",
 )  # fmt: skip
 _JS_FOLDS = (
@@ -103,7 +93,7 @@ _JS_MODULES = Modules(
 _C_MODULES = Modules(r'#\s*include\s+"(?P<path>[^"]+)"', "/", ("{}",))
 _PYTHON = Lexis(
     ("#",),
-    (('"""', '"""'), ("'''", "'''"), *_QUOTES),
+    (('"""', '"""'), ("'''", "'''"), *QUOTES),
     long=frozenset(('"""', "'''")),
     indented=True,
     opens=r"^\s*(?:def|class|if|elif|else|for|while|with|try|except|finally|async|match|case)\b[\s\S]*:$",
@@ -111,16 +101,14 @@ _PYTHON = Lexis(
     parts="elif|else|except|finally",
 )
 _RUBY = Lexis(
-    ("#",), (*_QUOTES, *_REGEXES), (("\n=begin", "\n=end"),), frozenset("\"'"), apart=True,  # none is in /#{name}/
-    inert=_WHOLE_REGEX, heredoc=r"(?<!<)<<(?:[-~]|(?=[A-Z\"']))",  # `class <<self` begins none
+    ("#",), (*QUOTES, *REGEXES), (("\n=begin", "\n=end"),), frozenset("\"'"), apart=True,  # none is in /#{name}/
+    inert=WHOLE_REGEX, heredoc=r"(?<!<)<<(?:[-~]|(?=[A-Z\"']))",  # `class <<self` begins none
     opens=r"^\s*(?:def|class|module|if|unless|while|until|for|case|begin|else|elsif|when|rescue|ensure)\b.*$"
     r"|\b(?:do(?:\s*\|[^|\n]*\|)?|then)$|=\s*(?:if|case|begin)\b.*$",
     defines="def|class|module",
     closes="end", parts="else|elsif|when|in|rescue|ensure", goes_on=r"[^\s;{}]$",
 )  # fmt: skip
-_SQL = Lexis(
-    ("--",), _QUOTES, _SLASHES, opens=r"(?i)\b(?:as|begin|select|from|where|values|set|then|else|loop|declare)$"
-)
+_SQL = Lexis(("--",), QUOTES, SLASHES, opens=r"(?i)\b(?:as|begin|select|from|where|values|set|then|else|loop|declare)$")
 _VOID = "area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr"
 
 LANGUAGES = (
@@ -151,7 +139,7 @@ LANGUAGES = (
     ),
     Language(
         "go", "go", "golang", "tree_sitter_go",
-        Lexis(("//",), (*_QUOTES, ("`", "`")), _SLASHES, frozenset("`"), frozenset("`"), opens=r"\{$" + _CASE,
+        Lexis(("//",), (*QUOTES, ("`", "`")), SLASHES, frozenset("`"), frozenset("`"), opens=r"\{$" + CASE,
               defines="func|type"),
         "package_clause import_declaration", "function_declaration method_declaration func_literal",
         "type_declaration", modules=Modules(r'^\s*(?:import\s+)?(?:\w+\s+)?"(?P<path>[\w.\-/]+)"', "/", ("{}/*.go",)),
@@ -159,8 +147,8 @@ LANGUAGES = (
     Language(
         # An apostrophe is a lifetime in Rust far more often than it is a character that needs care.
         "rust", "rs", "rs", "tree_sitter_rust",
-        Lexis(("//",), (*_DOUBLE, ('r"', '"'), ('r#"', '"#'), *_CHARACTERS), _SLASHES,
-              frozenset(('"', 'r"', 'r#"')), frozenset(('r"', 'r#"')), goes_on=_MARK, opens=r"\{$|=>$",
+        Lexis(("//",), (*DOUBLE, ('r"', '"'), ('r#"', '"#'), *CHARACTERS), SLASHES,
+              frozenset(('"', 'r"', 'r#"')), frozenset(('r"', 'r#"')), goes_on=NO_MARK, opens=r"\{$|=>$",
               defines=r"(?:pub(?:\([^)]*\))?\s+)?(?:async\s+)?(?:unsafe\s+)?(?:fn|impl|struct|enum|trait|mod)"),
         "use_declaration extern_crate_declaration", "function_item macro_definition",
         "impl_item trait_item mod_item struct_item enum_item",
@@ -170,8 +158,8 @@ LANGUAGES = (
     ),
     Language(
         "java", "java", "", "tree_sitter_java",
-        Lexis(("//",), (('"""', '"""'), *_QUOTES), _SLASHES, frozenset(('"""',)), goes_on=_MARK,
-              opens=r"\{$|->$" + _CASE),
+        Lexis(("//",), (('"""', '"""'), *QUOTES), SLASHES, frozenset(('"""',)), goes_on=NO_MARK,
+              opens=r"\{$|->$" + CASE),
         "package_declaration import_declaration", "method_declaration constructor_declaration lambda_expression",
         "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration",
         modules=Modules(r"^\s*import\s+(?:static\s+)?(?P<path>[\w.]+)", ".", ("{}.java",)),
@@ -188,8 +176,8 @@ LANGUAGES = (
     ),
     Language(
         "csharp", "cs", "c#", "tree_sitter_c_sharp",
-        Lexis(("//",), (('"""', '"""'), *_QUOTES, ('@"', '"'), ('@$"', '"')), _SLASHES,
-              frozenset(('"""', '@"', '@$"')), frozenset(('@"', '@$"')), goes_on=_MARK, opens=r"\{$|=>$" + _CASE),
+        Lexis(("//",), (('"""', '"""'), *QUOTES, ('@"', '"'), ('@$"', '"')), SLASHES,
+              frozenset(('"""', '@"', '@$"')), frozenset(('@"', '@$"')), goes_on=NO_MARK, opens=r"\{$|=>$" + CASE),
         "using_directive file_scoped_namespace_declaration",
         "method_declaration constructor_declaration property_declaration local_function_statement lambda_expression",
         "class_declaration interface_declaration struct_declaration record_declaration enum_declaration "
@@ -202,8 +190,8 @@ LANGUAGES = (
     ),
     Language(
         "php", "php", "", "tree_sitter_php:language_php",
-        Lexis(("//", "#"), _QUOTES, _SLASHES, frozenset("\"'"), heredoc=r"<<< ?",
-              goes_on=_MARK, opens=r"\{$|=>$" + _CASE,
+        Lexis(("//", "#"), QUOTES, SLASHES, frozenset("\"'"), heredoc=r"<<< ?",
+              goes_on=NO_MARK, opens=r"\{$|=>$" + CASE,
               defines=r"(?:(?:abstract|final|public|private|protected|static)\s+)*(?:function|class|interface|trait)"),
         "namespace_definition namespace_use_declaration php_tag",
         "function_definition method_declaration anonymous_function",
@@ -212,16 +200,16 @@ LANGUAGES = (
     ),
     Language(
         "lua", "lua", "", "tree_sitter_lua",
-        Lexis(("--",), (("[[", "]]"), ("[=[", "]=]"), *_QUOTES), (("--[[", "]]"), ("--[=[", "]=]")),
+        Lexis(("--",), (("[[", "]]"), ("[=[", "]=]"), *QUOTES), (("--[[", "]]"), ("--[=[", "]=]")),
               frozenset(("[[", "[=[")), frozenset(("[[", "[=[")),
               opens=r"\b(?:then|do|else|repeat)$|\bfunction\s*+[\w.:]*\s*\([^()]*\)$", defines=r"(?:local\s+)?function",
-              goes_on=_MARK, closes="end|until", parts="else|elseif"),
+              goes_on=NO_MARK, closes="end|until", parts="else|elseif"),
         "", "function_declaration function_definition", "",
         modules=Modules(r"""require\s*+\(?\s*["'](?P<path>[\w.]+)["']""", ".", ("{}.lua", "{}/init.lua", "lua/{}.lua")),
     ),
     Language(
         "shellscript", "sh bash zsh ksh", "sh bash zsh", "tree_sitter_bash",
-        Lexis(("#",), (*_QUOTES, ("$'", "'"), *_ESCAPED), long=frozenset(('"', "'", "$'")), raw=frozenset("'"),
+        Lexis(("#",), (*QUOTES, ("$'", "'"), *ESCAPED), long=frozenset(('"', "'", "$'")), raw=frozenset("'"),
               apart=True, heredoc=r"(?<!<)<<-?",
               goes_on=r"[\\|&]$|\(\)$", opens=r"\b(?:then|do|else|in)$|\{$|\)\s*$",
               defines=r"function\s+\w+|[\w-]+\s*\(\)", closes="fi|done|esac",
@@ -236,22 +224,22 @@ LANGUAGES = (
         "doctype", "element script_element style_element", "",
     ),
     Language(
-        "css", "css", "", "tree_sitter_css", Lexis((), _QUOTES, _SLASHES, goes_on=r"[^\s;{}]$", opens=r"\{$"),
+        "css", "css", "", "tree_sitter_css", Lexis((), QUOTES, SLASHES, goes_on=r"[^\s;{}]$", opens=r"\{$"),
         "import_statement charset_statement", "rule_set keyframes_statement", "media_statement supports_statement",
     ),
-    *(Language(name, name, "", "", Lexis(("//",), _QUOTES, _SLASHES, apart=True, goes_on=r"[^\s;{}]$", opens=r"\{$"))
+    *(Language(name, name, "", "", Lexis(("//",), QUOTES, SLASHES, apart=True, goes_on=r"[^\s;{}]$", opens=r"\{$"))
       for name in ("scss", "less")),  # `apart`: url(http://…)
     Language("sql", "sql", "", "tree_sitter_sql", _SQL, "", "statement", flat=True),
-    Language("json", "json", "", "tree_sitter_json", Lexis((), _DOUBLE, opens=r"[{\[]$"), folds="object array"),
-    Language("jsonc", "jsonc json5", "", "tree_sitter_json", Lexis(("//",), _DOUBLE, _SLASHES), folds="object array"),
+    Language("json", "json", "", "tree_sitter_json", Lexis((), DOUBLE, opens=r"[{\[]$"), folds="object array"),
+    Language("jsonc", "jsonc json5", "", "tree_sitter_json", Lexis(("//",), DOUBLE, SLASHES), folds="object array"),
     Language(
         "yaml", "yaml yml", "yml", "tree_sitter_yaml",
-        Lexis(("#",), _DOUBLE, apart=True, indented=True, goes_on=r"^\s*- .+:\s", opens=r":(?:\s*[|>][-+]?)?$|^\s*-$"),
+        Lexis(("#",), DOUBLE, apart=True, indented=True, goes_on=r"^\s*- .+:\s", opens=r":(?:\s*[|>][-+]?)?$|^\s*-$"),
         folds="block_mapping_pair",
     ),
     Language(
         "toml", "toml", "", "tree_sitter_toml",
-        Lexis(("#",), (('"""', '"""'), ("'''", "'''"), *_QUOTES), long=frozenset(('"""', "'''")),
+        Lexis(("#",), (('"""', '"""'), ("'''", "'''"), *QUOTES), long=frozenset(('"""', "'''")),
               raw=frozenset(("'''", "'")), opens=r"^\s*\[.*\]$"),
         folds="table table_array_element", flat=True,
     ),
@@ -260,19 +248,19 @@ LANGUAGES = (
                                                                  opens=r"^\s*(?:```|~~~)\S*$"),
         folds="section fenced_code_block", flat=True,
     ),
-    Language("makefile", "mk /makefile /gnumakefile", "", "", Lexis(("#",), _inert("\\{}", "#"), opens=r":.*$")),
-    Language("dockerfile", "dockerfile /dockerfile", "", "", Lexis(("#",), _QUOTES, apart=True, opens=r"\\$")),
+    Language("makefile", "mk /makefile /gnumakefile", "", "", Lexis(("#",), inert("\\{}", "#"), opens=r":.*$")),
+    Language("dockerfile", "dockerfile /dockerfile", "", "", Lexis(("#",), QUOTES, apart=True, opens=r"\\$")),
     Language(  # an apostrophe transposes
-        "julia", "jl", lexis=Lexis(("#",), (('"""', '"""'), *_DOUBLE, *_CHARACTERS), (("#=", "=#"),),
+        "julia", "jl", lexis=Lexis(("#",), (('"""', '"""'), *DOUBLE, *CHARACTERS), (("#=", "=#"),),
                                    frozenset(('"""', '"'))),
     ),
     Language("kotlin", "kt kts", lexis=_TRIPLE), Language("swift", "swift", lexis=_TRIPLE),
     Language("scala", "scala", lexis=_TRIPLE), Language("zig", "zig", lexis=_C), Language("r", "r", lexis=_HASH),
-    *(Language(name, files, lexis=Lexis(("#",), _QUOTES, apart=True, opens=r"[{(\[]$|\bdo$", closes="end"))
+    *(Language(name, files, lexis=Lexis(("#",), QUOTES, apart=True, opens=r"[{(\[]$|\bdo$", closes="end"))
       for name, files in (("perl", "pl pm"), ("elixir", "ex exs"), ("powershell", "ps1"), ("terraform", "tf"),
                           ("cmake", "cmake"), ("fish", "fish"))),
     Language(
-        "haskell", "hs", lexis=Lexis(("--",), (*_DOUBLE, *_CHARACTERS), (("{-", "-}"),), indented=True,
+        "haskell", "hs", lexis=Lexis(("--",), (*DOUBLE, *CHARACTERS), (("{-", "-}"),), indented=True,
                                      opens=r"(?:=|where|do|of)$"),
     ),
     *(Language(name, files, "", "", _PROSE) for name, files in

@@ -11,12 +11,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pass_lsp.domain import Completion, Context, Generation, Prompt, Reason
+from pass_lsp.domain import Completion, Context, Generation, Prompt
 from pass_lsp.postprocess.deadline import Deadline, closed_lines, closed_part
 from pass_lsp.postprocess.filters import FILTERS, leaves_open
 from pass_lsp.postprocess.frame import Decoded, Frame, special_tokens
 from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import Stop, cycle_in
+from pass_lsp.reasons import Reason
 
 __all__ = ["Cut", "Deadline", "Stop", "closed_lines", "closed_part", "finish"]
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from difflib import SequenceMatcher
 
 from pass_lsp.documents.scan import CLOSERS, indentation, scan
-from pass_lsp.domain import Reason
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
 from pass_lsp.postprocess.overlap import fits, overlap
 from pass_lsp.postprocess.stop import answer_end
+from pass_lsp.reasons import Reason
 
 _TELLING = 12
 """Characters from which on a line tells something by being nearly the same."""

@@ -11,7 +11,8 @@ import psutil
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.scan import indentation
-from pass_lsp.domain import Completion, Reason
+from pass_lsp.domain import Completion
+from pass_lsp.reasons import Reason
 from pass_lsp.server.flight import Flight, Landing
 
 LARGEST = 2_000_000

@@ -6,8 +6,8 @@ import time
 from collections import deque
 from typing import Any
 
-from pass_lsp.domain import Reason
 from pass_lsp.metrics.ledger import Ledger
+from pass_lsp.reasons import Reason
 from pass_lsp.server.flight import Ask, Flight, Landing
 
 REQUEST = "pass-lsp/answers"

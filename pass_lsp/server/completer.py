@@ -16,8 +16,9 @@ from typing import Any
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.workspace import Workspace
-from pass_lsp.domain import CancelToken, Completion, Engine, Reason
+from pass_lsp.domain import CancelToken, Completion, Engine
 from pass_lsp.metrics.stats import MEMORY, MODEL
+from pass_lsp.reasons import Reason
 from pass_lsp.server.ahead import Ahead, may_work_ahead
 from pass_lsp.server.answers import Answers
 from pass_lsp.server.failures import JobFailed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pass_lsp.domain import Reason
 from pass_lsp.errors import EngineError, PassLspError
+from pass_lsp.reasons import Reason
 
 
 class JobFailed(Exception):

@@ -16,7 +16,8 @@ from typing import Any
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.workspace import Workspace
-from pass_lsp.domain import CancelToken, Completion, Engine, Generation, Reason
+from pass_lsp.domain import CancelToken, Completion, Engine, Generation
+from pass_lsp.reasons import Reason
 from pass_lsp.server.failures import JobFailed
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.worker import post

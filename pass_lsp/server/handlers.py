@@ -12,7 +12,8 @@ from pygls.exceptions import JsonRpcMethodNotFound
 
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.store import key_of
-from pass_lsp.domain import Completion, Reason
+from pass_lsp.domain import Completion
+from pass_lsp.reasons import Reason
 from pass_lsp.server import answers, status, usage
 from pass_lsp.server.convert import change_of, items_of, menu_of, offset_at
 from pass_lsp.server.flight import Ask

@@ -19,12 +19,13 @@ from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.store import Change, DocumentStore, key_of
 from pass_lsp.documents.workspace import Workspace
-from pass_lsp.domain import CancelToken, Engine, Reason
+from pass_lsp.domain import CancelToken, Engine
 from pass_lsp.engines.embedded import measured_hopeless
 from pass_lsp.errors import EngineError, PassLspError
 from pass_lsp.heap import for_good, give_back
 from pass_lsp.metrics.gate import Gate, ledger_name
 from pass_lsp.metrics.ledger import Ledger, read
+from pass_lsp.reasons import Reason
 from pass_lsp.server.ahead import cursor_after
 from pass_lsp.server.answers import Answers
 from pass_lsp.server.completer import Completer

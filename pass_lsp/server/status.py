@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from pass_lsp.domain import Reason
+from pass_lsp.reasons import Reason
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import Completion, Reason
+from pass_lsp.domain import Completion
+from pass_lsp.reasons import Reason
 from pass_lsp.suggestions.suggestion import Suggestion, suggestion_at
 
 LIMIT = 500

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import Completion, Reason
+from pass_lsp.domain import Completion
+from pass_lsp.reasons import Reason
 
 BEFORE, AFTER = 512, 96
 """Characters on each side of the cursor that must be the same."""

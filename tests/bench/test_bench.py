@@ -25,11 +25,12 @@ from pass_lsp.bench.measure import repeated_share
 from pass_lsp.bench.typing import TYPED, bench_typing, own_edits, recorded_edits
 from pass_lsp.completion import Outcome
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import Completion, Reason
+from pass_lsp.domain import Completion
 from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import ConfigError
 from pass_lsp.metrics import gate
+from pass_lsp.reasons import Reason
 from pass_lsp.train.corpus import HELD_OUT_MODULES
 from pass_lsp.train.tokenizer import read_tokenizer
 

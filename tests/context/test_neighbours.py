@@ -17,7 +17,8 @@ from pass_lsp.context.similar import likeness, most_similar, windows_of, words_o
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of, row_of
 from pass_lsp.documents.workspace import Region, Workspace, with_edit
-from pass_lsp.domain import Mode, Reason, Snippet
+from pass_lsp.domain import Mode, Snippet
+from pass_lsp.reasons import Reason
 from tests.cursor import parse
 
 pytestmark = pytest.mark.usefixtures("unhurried")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pass_lsp.domain import Reason
+from pass_lsp.reasons import Reason
 from tests.editors.conftest import FAST_KEYS, ROOT, Hole, Home, keep, make_home, need, setup_in_readme, until
 from tests.editors.nvim import Nvim
 

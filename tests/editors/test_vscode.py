@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pass_lsp.domain import Reason
+from pass_lsp.reasons import Reason
 from tests.editors.conftest import FAST_KEYS, ROOT, SHOTS, Hole, Home, setup_in_readme, until
 from tests.editors.vscode import ASKED, VsCode
 from tests.server.fake_server import SPELT

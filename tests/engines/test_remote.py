@@ -22,13 +22,14 @@ from pass_lsp.completion import complete, complete_document
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.workspace import Workspace
-from pass_lsp.domain import CancelToken, Generation, Judged, Reason, SamplingParams
+from pass_lsp.domain import CancelToken, Generation, Judged, SamplingParams
 from pass_lsp.engines.remote import Address, RemoteEngine, wire
 from pass_lsp.engines.remote import engine as remote
 from pass_lsp.engines.remote import stream as streams
 from pass_lsp.engines.remote.stream import TAIL_S
 from pass_lsp.engines.remote.wire import client_for
 from pass_lsp.errors import ConfigError, EngineError
+from pass_lsp.reasons import Reason
 from tests.engines import fakes
 from tests.engines.fakes import Connect, Exchange, Fake, Route, serving
 

@@ -19,9 +19,10 @@ import pytest
 
 from pass_lsp.completion import complete, complete_document
 from pass_lsp.documents.document import Document
-from pass_lsp.domain import CancelToken, Generation, Reason, SamplingParams
+from pass_lsp.domain import CancelToken, Generation, SamplingParams
 from pass_lsp.engines.local import LocalEngine, load_engine
 from pass_lsp.errors import EngineError
+from pass_lsp.reasons import Reason
 from tests.engines.fakes import Connect, closed_port
 from tests.server.conftest import private
 from tests.server.rawlsp import PYTHON, RawClient

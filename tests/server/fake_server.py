@@ -27,8 +27,9 @@ from typing import Any
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.workspace import Workspace
-from pass_lsp.domain import CancelToken, Completion, Generation, Reason
+from pass_lsp.domain import CancelToken, Completion, Generation
 from pass_lsp.errors import ModelError
+from pass_lsp.reasons import Reason
 from pass_lsp.server.app import create_server, serve
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.logs import configure

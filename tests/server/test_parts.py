@@ -16,8 +16,9 @@ from lsprotocol import types
 
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.store import Change
-from pass_lsp.domain import Completion, Reason
+from pass_lsp.domain import Completion
 from pass_lsp.errors import ConfigError
+from pass_lsp.reasons import Reason
 from pass_lsp.server import logs, watch
 from pass_lsp.server.convert import change_of, items_of, menu_of, offset_at
 from pass_lsp.server.status import Model, StatusBoard
