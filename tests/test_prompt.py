@@ -17,6 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 from pass_lsp import prompt
 from pass_lsp.config import Settings
+from pass_lsp.context import build_context
+from pass_lsp.documents.document import Document
 from pass_lsp.domain import Context, Mode, Snippet
 from pass_lsp.prompt.template import encode
 from pass_lsp.prompt.text import family_of
@@ -411,6 +413,25 @@ def test_prompts_fit_and_are_cut_at_lines(family: str, before: int, after: int, 
         text = next(text for piece in shown if "x =" in (text := piece.replace("▁", " "))).lstrip(" ")
         assert prefix.endswith(text)
         assert text == prefix or prefix[: -len(text)].endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x = f(|)\n", "\n"), ("x = f(\n    g[|]\n)\n", "\n)\n"), ("x = [f({|})],\n", ",\n"),
+        ("if f(|):\n", ":\n"), ("x = f(a|))\n", ")\n"), ("x = f(a|]\n", "]\n"),
+        ('x = f("|")\n', "\n"), ('x = f("a(|)")\n', "\n"), ('"""|"""\n', "\n"),
+        ("# f(|)\n", "\n"), ("# f|)\n", ")\n"), ("x = f(|", ""), ("f(|)", ""),
+    ],
+)  # fmt: skip
+def test_a_suffix_that_stands_first_says_nothing_of_what_the_editor_has_closed(text: str, shown: str) -> None:
+    at = text.index("|")
+    context = build_context(Document("", text.replace("|", ""), language="python"), at, budget=2000)
+    for family, expected in (("pass-lsp", shown), ("qwen-coder", text[at + 1 :])):
+        template = prompt.template_for(tokenizer := tokenizer_of(family))
+        told = pieces(tokenizer, prompt.render(context, template, tokenizer, 500).token_ids)
+        behind = told[told.index("<|fim_suffix|>") + 1]
+        assert (behind if behind not in BARS else "") == expected, family
 
 
 def test_clipping_moves_in_steps_while_typing() -> None:

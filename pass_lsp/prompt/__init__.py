@@ -8,6 +8,7 @@ from typing import Any
 
 from pass_lsp.config import Settings
 from pass_lsp.documents.languages import lexis_of
+from pass_lsp.documents.scan import CLOSERS, Lexis, scan
 from pass_lsp.domain import Context, Engine, Prompt, Snippet
 from pass_lsp.prompt.density import Densities
 from pass_lsp.prompt.families import FAMILIES, PATH, PREFIX, SUFFIX, Files
@@ -171,14 +172,41 @@ def _sides(
     if SUFFIX not in template.parts:
         fill = len(prefix) / left
         return _clip(tokenizer, template, context.prefix, prefix, left, step, from_left=True), [], fill
-    suffix = encode(tokenizer, template, context.suffix, glue=True)
+    shown = _behind_closers(context) if template.family.suffix_first else context.suffix
+    suffix = encode(tokenizer, template, shown, glue=True)
     fill = (len(prefix) + len(suffix)) / left
     if fill > 1:
         # In steps, because the suffix stands first in some families and must not change with every keystroke.
         allowed = min(len(suffix), max(left - int(left * _PREFIX_SHARE), left - _up(len(prefix), step)))
-        suffix = _clip(tokenizer, template, context.suffix, suffix, allowed, 1, from_left=False)
+        suffix = _clip(tokenizer, template, shown, suffix, allowed, 1, from_left=False)
         prefix = _clip(tokenizer, template, context.prefix, prefix, left - len(suffix), step, from_left=True)
     return prefix, suffix, fill
+
+
+def _behind_closers(context: Context) -> str:
+    """The suffix without what an editor closes by itself at the cursor.
+
+    A suffix that stands first would change with every bracket that is typed, and all behind it be read anew. The model
+    writes the closers itself then; those that the document has are not written twice.
+    """
+    rest, words = context.line_suffix, context.comment or context.string
+    if not context.suffix.startswith(rest):
+        return context.suffix
+    below = context.suffix[len(rest) :]
+    if words:
+        rest = _behind(rest, scan(context.line_prefix, Lexis()).brackets)
+    mark = dict(lexis_of(context.language).strings).get(context.string, "")
+    if not words or (mark and rest.startswith(mark)):
+        rest = _behind(rest.removeprefix(mark), context.brackets)
+    return rest + below
+
+
+def _behind(text: str, brackets: str) -> str:
+    """`text` without the closers of `brackets` that it begins with."""
+    for at, opened in enumerate(reversed(brackets)):
+        if CLOSERS.get(text[at : at + 1]) != opened:
+            return text[at:]
+    return text[len(brackets) :]
 
 
 def _clip(
