@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pass_lsp.bench.client import Client
 from pass_lsp.bench.replay import Asked, Pace, Typist, type_along
-from pass_lsp.bench.traces import Trace, long_trace, made_traces, read_trace
+from pass_lsp.bench.traces import Trace, long_trace
 from pass_lsp.engines.echo import NAME
 from pass_lsp.metrics.percentiles import percentiles
 
@@ -151,8 +151,3 @@ def _overhead(folder: Path) -> dict[str, list[float]]:
         f"overhead, {LONG_LINES} lines": [each.ms for each in fresh],
         "overhead without context": [each.ms - each.figures.get("context_ms", 0.0) for each in fresh],
     }
-
-
-def load_traces(data: Path | None, keystrokes: int) -> list[Trace]:
-    """Recorded keys where `data` names some, made ones otherwise. Raises `ConfigError`."""
-    return [read_trace(data, keystrokes)] if data else made_traces(keystrokes)

@@ -18,6 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pass_lsp.documents.languages import lexis_of
+from pass_lsp.documents.scan import scan
 from pass_lsp.errors import ConfigError
 from pass_lsp.train.corpus import HELD_OUT_MODULES
 
@@ -49,6 +51,11 @@ class Trace:
     edits: tuple[Edit, ...]
 
 
+def load_traces(data: Path | None, keystrokes: int) -> list[Trace]:
+    """Recorded keys where `data` names some, made ones otherwise. Raises `ConfigError`."""
+    return [read_trace(data, keystrokes)] if data else made_traces(keystrokes)
+
+
 def made_traces(keystrokes: int, seed: int = 0) -> list[Trace]:
     """Traces of that many keystrokes in all: pieces of held-out modules, taken out and typed again."""
     root, rng = Path(sysconfig.get_paths()["stdlib"]), random.Random(seed)
@@ -73,7 +80,7 @@ def long_trace(lines: int, keystrokes: int, seed: int = 0) -> Trace:
     while len(edits) < keystrokes:
         # Further lines go where the last key was, so that one document serves for all of them.
         at, now = edits[-1].cursor, edits[-1].at_ms
-        more = _typed("\n" + "\n".join(text.split("\n")[: keystrokes // 10]), at, rng)
+        more = _typed("\n" + "\n".join(text.split("\n")[: keystrokes // 10]), at, rng, "")
         edits += [replace(edit, at_ms=now + edit.at_ms) for edit in more]
     return Trace(name, half + first.text + half, tuple(edits[:keystrokes]))
 
@@ -127,10 +134,11 @@ def _retyped(name: str, text: str, rng: random.Random) -> Trace:
     before = "\n".join(lines[:first])
     gone = "\n" + "\n".join(lines[first : first + count])
     after = "\n" + "\n".join(lines[first + count :])
-    return Trace(name, before + after, tuple(_typed(gone, len(before), rng)))
+    return Trace(name, before + after, tuple(_typed(gone, len(before), rng, before)))
 
 
-def _typed(wanted: str, position: int, rng: random.Random) -> Iterator[Edit]:
+def _typed(wanted: str, position: int, rng: random.Random, before: str) -> Iterator[Edit]:
+    """The keys of `wanted` behind `before`, where an editor closes brackets, and quotes outside of strings."""
     now, at, closers = 0.0, 0, list[str]()
     while at < len(wanted):
         key = wanted[at]
@@ -152,9 +160,15 @@ def _typed(wanted: str, position: int, rng: random.Random) -> Iterator[Edit]:
         elif closers and key == closers[-1]:
             closers.pop()
             yield Edit(now, position, 1, key, position + 1)
-        elif key in _PAIRS and (key not in "\"'" or not closers or closers[-1] != key):
+        elif key in _PAIRS and (key not in "\"'" or _in_code(before + wanted[:at])):
             closers.append(_PAIRS[key])
             yield Edit(now, position, 0, key + _PAIRS[key], position + 1)
         else:
             yield Edit(now, position, 0, key, position + 1)
         at, position = at + len(key), position + len(key)
+
+
+def _in_code(text: str) -> bool:
+    """Whether Python ends outside of strings and comments."""
+    state = scan(text, lexis_of("python"))
+    return not (state.string or state.comment)

@@ -7,65 +7,49 @@ differs between families is the order of prefix and suffix.
 
 from __future__ import annotations
 
-import gzip
-import json
 import statistics
 import time
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
 from pass_lsp import prompt
+from pass_lsp.bench.traces import Trace
 from pass_lsp.context import build_context
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of
-from pass_lsp.domain import Mode
+from pass_lsp.domain import Context, Mode
 from pass_lsp.errors import ConfigError
 from pass_lsp.metrics.percentiles import percentile
 from pass_lsp.prompt.families import FAMILIES, Family
 from pass_lsp.prompt.template import Template
 
-TYPED = ("context/trim.py", "prompt/template.py", "bench/typing.py")
-"""Files of this package that the project's own trace types the middle of."""
-TYPO_EVERY = 23
 _ORDERS = ("pass-lsp", "qwen-coder")
 
-Edit = tuple[str, int, int, str]
-"""Name of a file, and what replaces `[start, end)` of its text."""
 
-
-def bench_typing(tokenizer: Any, edits: Iterator[Edit], keystrokes: int, tokens: int, lines: int) -> dict[str, Any]:
-    """Replay `edits`; a row for each order of prefix and suffix. `lines` pads each file to that length."""
+def bench_typing(tokenizer: Any, traces: Sequence[Trace], tokens: int, lines: int) -> dict[str, Any]:
+    """Replay `traces`; a row for each order of prefix and suffix. `lines` pads each file to that length."""
     templates = {family.name: _template(tokenizer, family) for family in FAMILIES if family.name in _ORDERS}
-    last: dict[str, list[int]] = {}
     read: dict[str, list[int]] = {name: [] for name in templates}
     suffixes: list[int] = []
     took: list[float] = []
-    documents: dict[str, Document] = {}
-    for name, start, end, text in tqdm(edits, desc="typing", total=keystrokes, unit="key"):
-        document = documents.get(name) or Document(f"file:///{name}", "", language=language_of(name), path=name)
-        padding = "" if name in documents or not lines else _padding(text, lines)
-        documents[name] = document = document.edited(start, end, text + padding, document.version + 1)
-        if document.version == 1:
-            continue
-        began = time.perf_counter()
-        budget = prompt.characters(tokens, templates[_ORDERS[0]])
-        context = build_context(document, start + len(text), budget=budget)
-        took.append((time.perf_counter() - began) * 1000)
-        if context.mode is Mode.NONE:
-            continue
-        suffixes.append(len(tokenizer(context.suffix, add_special_tokens=False, verbose=False)["input_ids"]))
-        for order, template in templates.items():
-            ids = list(prompt.render(context, template, tokenizer, tokens).token_ids)
-            if order in last:
-                read[order].append(len(ids) - _common(last[order], ids))
-            last[order] = ids
-        if len(took) >= keystrokes:
-            break
+    with tqdm(total=sum(len(trace.edits) for trace in traces), desc="typing", unit="key") as bar:
+        for number, trace in enumerate(traces):
+            last: dict[str, list[int]] = {}
+            for context, seconds in _contexts(number, trace, prompt.characters(tokens, templates[_ORDERS[0]]), lines):
+                bar.update()
+                took.append(seconds * 1000)
+                if context.mode is Mode.NONE:
+                    continue
+                suffixes.append(len(tokenizer(context.suffix, add_special_tokens=False, verbose=False)["input_ids"]))
+                for order, template in templates.items():
+                    ids = list(prompt.render(context, template, tokenizer, tokens).token_ids)
+                    if order in last:
+                        read[order].append(len(ids) - _common(last[order], ids))
+                    last[order] = ids
     if not all(read.values()):
         raise ConfigError("No two keystrokes follow each other where something belongs; give a longer session.")
     return {
@@ -76,38 +60,16 @@ def bench_typing(tokenizer: Any, edits: Iterator[Edit], keystrokes: int, tokens:
     }
 
 
-def own_edits() -> Iterator[Edit]:
-    """Type the middle third of some files of this package, with a slip of the finger now and then."""
-    root = Path(__file__).parents[1]
-    for name in TYPED:
-        text = (root / name).read_text("utf-8")
-        first, last = (text.index("\n", len(text) * part // 3) + 1 for part in (1, 2))
-        yield name, 0, 0, text[:first] + "\n" + text[last:]
-        for count, character in enumerate(text[first : last - 1], 1):
-            at = first + count - 1
-            if count % TYPO_EVERY == 0:
-                yield name, at, at, "x"
-                yield name, at, at + 1, ""
-            yield name, at, at, character
-
-
-def recorded_edits(path: Path) -> Iterator[Edit]:
-    """A recorded session: JSON with `startContent` and `txns`, each with `patches`. Raises `ConfigError`."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as file:
-            trace = json.load(file)
-        patches = [patch for txn in trace["txns"] for patch in txn["patches"]]
-        edits = [(int(at), int(at) + int(gone), str(text)) for at, gone, text in patches]
-        start = str(trace["startContent"])
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ConfigError(
-            f"{path} cannot be used ({type(error).__name__}); give JSON with startContent and txns of patches."
-        ) from error
-    name = path.name.partition(".")[0] + ".svelte"
-    yield name, 0, 0, start
-    for at, end, text in edits:
-        yield name, at, end, text
+def _contexts(number: int, trace: Trace, budget: int, lines: int) -> Iterator[tuple[Context, float]]:
+    """What the model may see after each key, and how many seconds that took to find."""
+    name = PurePosixPath(trace.name).name
+    text = trace.text + _padding(trace.text, lines)
+    document = Document(f"file:///{number}/{name}", text, 1, language_of(name), name)
+    for edit in trace.edits:
+        document = document.edited(edit.position, edit.position + edit.deleted, edit.inserted, document.version + 1)
+        began = time.perf_counter()
+        context = build_context(document, edit.cursor, budget=budget)
+        yield context, time.perf_counter() - began
 
 
 def _template(tokenizer: Any, family: Family) -> Template:
@@ -136,6 +98,7 @@ def _row(name: str, family: Family, counts: list[int], suffixes: list[int]) -> d
         "like": name,
         "read_p50": int(statistics.median(counts)),
         "read_p90": int(percentile(counts, 90)),
+        "read_p99": int(percentile(counts, 99)),
         "read_mean": round(statistics.mean(counts), 1),
         "suffix_p50": int(statistics.median(suffixes)),
     }

@@ -127,9 +127,10 @@ def latency(
     json_file: JsonFile = None,
 ) -> None:
     """Type into the real server: milliseconds from a request to its answer, part by part."""
-    from pass_lsp.bench.latency import bench_latency, load_traces
+    from pass_lsp.bench.latency import bench_latency
     from pass_lsp.bench.plots import plot_latency
     from pass_lsp.bench.replay import Pace
+    from pass_lsp.bench.traces import load_traces
     from pass_lsp.engines.echo import NAME
 
     writable(json_file, plot)
@@ -188,15 +189,15 @@ def typing(
     json_file: JsonFile = None,
 ) -> None:
     """Tokens that a keystroke makes the model read anew, and the cost of its context; needs no model."""
-    from pass_lsp.bench.typing import bench_typing, own_edits, recorded_edits
+    from pass_lsp.bench.traces import load_traces
+    from pass_lsp.bench.typing import bench_typing
     from pass_lsp.decoding.model import load_tokenizer
     from pass_lsp.engines.embedded import embedded_model
 
     writable(json_file)
     tokenizer = load_tokenizer(str(embedded_model()) if model == "embedded" else model, False)
-    edits = recorded_edits(data) if data else own_edits()
-    found = bench_typing(tokenizer, edits, keystrokes, tokens, lines)
-    _report({"bench": "typing", "data": data.name if data else "own files", **found}, json_file)
+    found = bench_typing(tokenizer, load_traces(data, keystrokes), tokens, lines)
+    _report({"bench": "typing", "data": data.name if data else "held-out modules", **found}, json_file)
 
 
 def _holes(data: Path | None, count: int) -> Any:

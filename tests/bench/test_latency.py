@@ -12,10 +12,9 @@ import pytest
 
 from pass_lsp import cli
 from pass_lsp.bench.client import Client
-from pass_lsp.bench.latency import load_traces
 from pass_lsp.bench.plots import plot_latency
 from pass_lsp.bench.replay import Pace, Typist, type_along
-from pass_lsp.bench.traces import Edit, Trace, long_trace, made_traces, read_trace
+from pass_lsp.bench.traces import Edit, Trace, load_traces, long_trace, made_traces, read_trace
 from pass_lsp.engines.echo import ANSWER, EchoEngine
 from pass_lsp.errors import ConfigError
 
