@@ -42,6 +42,38 @@ UNCOUNTED = [
 ]
 
 
+TAGS = [
+    ("<p><CURSOR></p>\n", "Hello</p>", "<p>Hello</p>\n", "html"),
+    ("<p><CURSOR></p>\n", "Hello", "<p>Hello</p>\n", "html"),
+    ("<p><CURSOR></p>\n", "</p>", Reason.EMPTY, "html"),
+    ("<p><b><CURSOR></b></p>\n", "Hello</b>!</p>", "<p><b>Hello</b>!</p>\n", "html"),
+    ("<p><b><CURSOR></b></p>\n", "Hello</b>", "<p><b>Hello</b></p>\n", "html"),
+    ("<p><CURSOR></p>\n", "<p>a</p>", "<p><p>a</p></p>\n", "html"),
+    ("<p><CURSOR></p>\n", "a <pre>b</pre></p>", "<p>a <pre>b</pre></p>\n", "html"),
+    ("<div><CURSOR></div>\n", "\n  <p>a</p>\n</div>", "<div>\n  <p>a</p>\n</div>\n", "html"),
+    ("x = a.map((i) => <li><CURSOR></li>);\n", "{i}</li>);", "x = a.map((i) => <li>{i}</li>);\n", "jsx"),
+    ("x = a.map((i) => <li><CURSOR></li>);\n", "{i}", "x = a.map((i) => <li>{i}</li>);\n", "jsx"),
+    (
+        "<ul><CURSOR></ul>\n",
+        "\n  <li>a</li>\n  <li>b</li>\n</ul>\n<p>",
+        "<ul>\n  <li>a</li>\n  <li>b</li>\n</ul>\n",
+        "html",
+    ),
+    ("<p><CURSOR></p>\n", "Hello</p>\n<p>More</p>\n", "<p>Hello</p>\n", "html"),
+    ("  <p><CURSOR></p>\n</div>\n", "Hello</p>\n</div>\n", "  <p>Hello</p>\n</div>\n", "html"),
+    (
+        "return (\n  <div><CURSOR></div>\n);\n",
+        "\n    <A />\n  </div>\n);",
+        "return (\n  <div>\n    <A />\n  </div>\n);\n",
+        "jsx",
+    ),
+    ("return <><CURSOR></>;\n", "<A /></>;", "return <><A /></>;\n", "jsx"),
+    ("/** <CURSOR> */\nf();\n", "Calls it. */", "/** Calls it. */\nf();\n", "ts"),
+    ("/** <CURSOR>*/\nf();\n", "Calls it.", "/** Calls it.*/\nf();\n", "ts"),
+    ("<!-- <CURSOR> -->\n", "Said. -->", "<!-- Said. -->\n", "html"),
+]
+
+
 # What would leave a bracket or a quote open, or close one of a line below, is not said before closers.
 CUT = [
     ("init(<CURSOR>)\n", "a, a, init(b", "init(a, a)\n", "py"),
@@ -58,6 +90,6 @@ CUT = [
 ]
 
 
-@pytest.mark.parametrize(("source", "text", "expected", "ending"), COUNTED + UNCOUNTED + CUT)
+@pytest.mark.parametrize(("source", "text", "expected", "ending"), COUNTED + UNCOUNTED + TAGS + CUT)
 def test_what_is_closed_is_not_closed_twice(source: str, text: str, expected: str | Reason, ending: str) -> None:
     assert accepted(source, text, path=f"/p/a.{ending}") == expected

@@ -11,8 +11,8 @@ from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, indentatio
 from pass_lsp.domain import Mode
 from pass_lsp.reasons import Reason
 
-_RIGHT_OK = re.compile(r"""[)>}\]"'`]*\s*[:{;,]?""")
-"""What may stand right of the cursor, between white space: closers and a last mark of punctuation."""
+_RIGHT_OK = re.compile(r"""(?:[)>}\]"'`]|</[\w.:-]*>)*\s*(?:[:{;,]|\*/|-->)?""")
+"""What may stand right of the cursor, between white space: closers, end tags, and a last mark of punctuation."""
 _WORD = re.compile(r"\w")
 LOOK_BACK = 400
 """Lines above the cursor that are scanned for what is still open."""
@@ -101,8 +101,10 @@ def mode_at(place: Place, state: Scan, statement: str) -> Mode:
         return Mode.MULTI_LINE
     lexis, left, right = lexis_of(place.language), place.left.rstrip(), place.right.strip()
     if right:
-        # The editor has closed an empty block by itself.
-        empty = left.endswith("{") and right.startswith("}") and not lexis.indented
+        # The editor has closed an empty block, or an element, by itself.
+        empty = (left[-1:] + right[:1] == "{}" and not lexis.indented) or (
+            right.startswith("</") and opens_block(left, lexis)
+        )
         return Mode.MULTI_LINE if empty else Mode.SINGLE_LINE
     opens = left.endswith(("(", "[", "{")) or opens_block(statement if lexis.indented else left, lexis)
     return Mode.MULTI_LINE if opens else Mode.SINGLE_LINE

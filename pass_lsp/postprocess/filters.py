@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 
 from pass_lsp.documents.scan import CLOSERS, indentation, scan
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
-from pass_lsp.postprocess.overlap import fits, overlap
+from pass_lsp.postprocess.overlap import ends_said, fits, overlap
 from pass_lsp.postprocess.stop import answer_end
 from pass_lsp.reasons import Reason
 
@@ -228,6 +228,14 @@ def closed_before_closers(text: str, frame: Frame) -> str:
     return text if kept == text.rstrip() else kept
 
 
+def to_element_end(text: str, frame: Frame) -> str:
+    """Up to the line that ends the element, or the comment, which the editor has ended already."""
+    rest = frame.context.line_suffix
+    said = ends_said(text, rest)
+    ends = (match.end() for match in re.finditer(r"\n|$", text)) if said else ()
+    return next((text[:at] for at in ends if ends_said(text[:at], rest) == said), text)
+
+
 def closing_apart(text: str, frame: Frame) -> str:
     """With the closers that the editor has put right of the cursor on a line of their own: where the first is the brace
     of a block (`{|}`), or the answer begins with a line end.
@@ -270,6 +278,7 @@ FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
     (without_line_start, Reason.EMPTY),
     (indented_once, Reason.EMPTY),
     (to_block_end, Reason.EMPTY),
+    (to_element_end, Reason.EMPTY),
     (complete_lines, Reason.EMPTY),
     (balanced, Reason.EMPTY),
     (without_repetition, Reason.REPETITIVE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from pass_lsp.documents.scan import CLOSERS, Scan, scan, scan_lines
@@ -9,6 +10,8 @@ from pass_lsp.postprocess.frame import Frame
 
 _OPENERS = {**CLOSERS, ">": "<"}
 _QUOTES, _BETWEEN = "\"'`", " :,;{"
+_END = re.compile(r"\s*(</([\w.:-]*)>|\*/|-->)")
+"""An end tag, and what it ends; the end of a comment."""
 _MOST = 8
 """More closers than that stand right of no cursor."""
 
@@ -27,6 +30,7 @@ def overlap(text: str, frame: Frame) -> int:
     elif cut and _closes_the_line(text + rest, frame):
         # Lines below may close what this one has opened.
         cut = cut if frame.errors is not None and frame.errors(text, cut) < frame.errors(text, 0) else 0
+    cut = max(cut, ends_said(text, rest))
     cut += _uncounted(text.rstrip(), rest[cut:], frame)
     mark = rest[cut:].lstrip()[:1]
     first = text.partition("\n")[0].rstrip()
@@ -94,6 +98,17 @@ def _uncounted(text: str, rest: str, frame: Frame) -> int:
         ):
             return count
     return 0
+
+
+def ends_said(text: str, rest: str) -> int:
+    """How many characters of `rest` are end tags, or ends of comments, that `text` says and did not begin."""
+    at = 0
+    while (end := _END.match(rest, at)) is not None:
+        begun = len(re.findall(rf"<{re.escape(end[2])}(?![\w.:/-])", text)) if end[2] is not None else 0
+        if text.count(end[1]) <= begun:
+            break
+        at = end.end()
+    return at
 
 
 def _is_uncounted(mark: str, frame: Frame) -> bool:
