@@ -81,12 +81,15 @@ def test_a_recorded_trace_begins_at_its_first_key_and_its_pauses_are_cut(tmp_pat
     [
         *(None, "[]", "[1]", '[{"time": "yesterday", "patches": []}]', "[" * 100_000),
         '[{"time": "2026-01-01T00:00:00Z", "patches": [[Infinity, 0, "x"]]}]',
+        '[{"time": "2026-01-01T00:00:00Z", "patches": [["x", 0, "x"]]}]',
+        '[{"time": "2026-01-01T00:00:00Z", "patches": [[1, null, "x"]]}]',
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_a_trace_that_cannot_be_used_is_explained(tmp_path: Path, txns: str | None) -> None:
     (tmp_path / "trace.json").write_text(f'{{"startContent": "", "txns": {txns}}}' if txns else "")
-    for path in (tmp_path / "trace.json", tmp_path / "missing.json"):
+    (tmp_path / "broken.json.gz").write_bytes(gzip.compress(b"[]" * 99)[:10] + b"\xff" * 20)
+    for path in (tmp_path / "trace.json", tmp_path / "missing.json", tmp_path / "broken.json.gz"):
         with pytest.raises(ConfigError, match="startContent and txns"):
             read_trace(path, 10)
 
