@@ -89,7 +89,8 @@ def _is_whole(frame: Frame) -> bool:
 
 def _uncounted(text: str, rest: str, frame: Frame) -> int:
     """How many closers `rest` begins with, and a mark behind them, that `text` ends with and did not open, where
-    the lexer counts none: in strings and comments, and marks that the language has not.
+    the lexer counts none: in strings and comments, and marks that the language has not. A single one may stand
+    anywhere in `text`.
     """
     for count in range(min(len(rest), len(text), _MOST), 0, -1):
         closers = [mark for mark in rest[:count] if mark not in _BETWEEN] or rest[:count]
@@ -97,7 +98,8 @@ def _uncounted(text: str, rest: str, frame: Frame) -> int:
             _is_uncounted(mark, frame) and _not_opened(mark, text) for mark in closers
         ):
             return count
-    return 0
+    closer = rest[:1]
+    return int(closer in _OPENERS and _is_uncounted(closer, frame) and _not_opened(closer, text))
 
 
 def ends_said(text: str, rest: str) -> int:
@@ -122,4 +124,6 @@ def _is_uncounted(mark: str, frame: Frame) -> bool:
 
 def _not_opened(mark: str, text: str) -> bool:
     opener = _OPENERS.get(mark)
+    if mark == ">":
+        text = text.replace("=>", "").replace("->", "")
     return text.count(opener) < text.count(mark) if opener else text.count(mark) % 2 == 1
