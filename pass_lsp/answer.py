@@ -29,7 +29,7 @@ class Answer:
     question: Prompt
     offset: int
     settings: Settings
-    errors: Callable[[str, int], int] | None
+    errors: Callable[[str | None, int], int] | None
     laps: Laps = field(default_factory=Laps)
     on_commit: OnCommit | None = None
     on_text: OnText | None = None

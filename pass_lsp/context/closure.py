@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tree_sitter import QueryCursor
+from tree_sitter import Node, QueryCursor
 
 from pass_lsp.context.syntax import Trees, knows, one_byte_each, query, sides_of
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import row_of
+from pass_lsp.documents.scan import indentation
 
-Errors = Callable[[str, int], int]
-"""Given a text and how many characters it replaces, the number of errors from there on."""
+Errors = Callable[[str | None, int], int]
+"""Given a text and how many characters it replaces, the number of errors from there on; given None, how many the
+document has without the line."""
 _FAR = 1_000_000
 _ANSWERED = "#answered"
 """Behind a URI: a tree of its own, so that the one without the cursor's line is not parsed anew for the next key."""
@@ -26,14 +28,22 @@ def errors_at(document: Document, offset: int, language: str, trees: Trees) -> E
     before = above + one_byte_each(document.text[document.line_start(row) : offset])
     after = one_byte_each(document.text[offset : document.line_end(row)]) + below
 
-    def errors(answer: str, replaced: int) -> int:
+    def errors(answer: str | None, replaced: int) -> int:
+        if answer is None:
+            # All of it: what an answer mends may be begun far above.
+            lead = indentation(document.text[document.line_start(row) : offset])
+            return _count(trees.around(document, row, lead, language), name, 0)
         source = before + one_byte_each(answer) + after[replaced:]
-        root = trees.root(document.uri + _ANSWERED, language, source)
-        if root is None or not root.has_error:
-            return 0
         # To the end: what an answer leaves open may be missed only there.
-        cursor = QueryCursor(query(name, "(ERROR) @error (MISSING) @error"))
-        cursor.set_point_range((row, 0), (row + _FAR, 0))
-        return len(cursor.captures(root).get("error", ()))
+        return _count(trees.root(document.uri + _ANSWERED, language, source), name, row)
 
     return errors
+
+
+def _count(root: Node | None, grammar: str, first: int) -> int:
+    """How many errors the tree of such a grammar shows from the line `first` on; none where there is no tree."""
+    if root is None or not root.has_error:
+        return 0
+    cursor = QueryCursor(query(grammar, "(ERROR) @error (MISSING) @error"))
+    cursor.set_point_range((first, 0), (first + _FAR, 0))
+    return len(cursor.captures(root).get("error", ()))

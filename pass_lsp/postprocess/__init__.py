@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pass_lsp.domain import Completion, Context, Generation, Prompt
+from pass_lsp.postprocess.broken import breaks
 from pass_lsp.postprocess.deadline import Deadline, closed_lines, closed_part
-from pass_lsp.postprocess.filters import FILTERS, leaves_open
+from pass_lsp.postprocess.filters import FILTERS
 from pass_lsp.postprocess.frame import Decoded, Frame, special_tokens
 from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import Stop, cycle_in
@@ -31,7 +32,7 @@ def finish(
     prompt: Prompt,
     tokenizer: Any,
     offset: int,
-    errors: Callable[[str, int], int] | None = None,
+    errors: Callable[[str | None, int], int] | None = None,
     cut: Cut | None = None,
 ) -> Completion | Reason:
     """The completion to show at `offset`, or the reason why none is left; see `Frame` for `errors`."""
@@ -51,7 +52,7 @@ def finish(
     replaced = overlap(text, frame)
     if text == context.line_suffix[:replaced]:
         return Reason.EMPTY
-    if generation.finish in ("eos", "stop") and leaves_open(text, replaced, frame):
+    if generation.finish in ("eos", "stop") and breaks(text, replaced, frame):
         return Reason.EMPTY
     crlf = "\r\n" in context.prefix or "\r\n" in context.suffix
     text = text.replace("\n", "\r\n") if crlf else text

@@ -247,21 +247,6 @@ def closing_apart(text: str, frame: Frame) -> str:
     return text.rstrip() + "\n" + indentation(frame.context.line_prefix) + rest if apart else text
 
 
-def leaves_open(text: str, replaced: int, frame: Frame) -> bool:
-    """Whether an answer opens a bracket or a string that nothing closes, where the document lacks nothing without it.
-
-    It replaces so many characters right of the cursor. Only where blocks are indented: the head of a
-    callback opens brackets too, and an answer may end behind it.
-    """
-    if frame.errors is None or not frame.lexis.indented:
-        return False
-    rest = frame.context.line_suffix
-    before, after = (scan(line, frame.lexis, frame.state) for line in (rest, text + rest[replaced:]))
-    if not after.brackets.removeprefix(before.brackets) and not (after.string and not before.string):
-        return False
-    return not frame.errors("", 0) and frame.errors(text, replaced) > 0
-
-
 def trimmed(text: str, frame: Frame) -> str:
     """Without white space at its end, except for one space that belongs before a closer: `{ a }`, `"Name: "`."""
     kept, closer = text.rstrip(), frame.context.line_suffix[:1]

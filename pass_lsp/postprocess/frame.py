@@ -30,8 +30,8 @@ class Frame:
     `state` is what is open at the cursor, `below` are the first lines below the cursor's that
     are not blank, `above` the last ones over it. `tabs` says whether the document is indented
     with tabs, None if it is not indented, or in both ways. `errors` counts the errors of syntax that a text
-    makes which replaces so many characters right of the cursor. `many` says whether the answer may have several
-    lines: by its context, or because of how it began (`begun`).
+    makes which replaces so many characters right of the cursor; given None, those there are without the cursor's line.
+    `many` says whether the answer may have several lines: by its context, or because of how it began (`begun`).
     """
 
     context: Context
@@ -40,11 +40,11 @@ class Frame:
     below: tuple[str, ...]
     above: tuple[str, ...]
     tabs: bool | None = None
-    errors: Callable[[str, int], int] | None = None
+    errors: Callable[[str | None, int], int] | None = None
     many: bool = False
 
     @staticmethod
-    def of(context: Context, errors: Callable[[str, int], int] | None = None) -> Frame:
+    def of(context: Context, errors: Callable[[str | None, int], int] | None = None) -> Frame:
         """The frame of a context."""
         state = Scan(context.brackets, context.surplus, context.string, context.comment)
         prefix = context.prefix

@@ -622,7 +622,7 @@ def test_garbage_between_events_does_no_harm(connect: Connect) -> None:
             b"\xff\xfe\x00 garbage\n\n",
             b"event: ping\nid: 1\nretry: 5\n\n",
             b'data: [1, 2]\n\ndata: {"choices": 3}\n\ndata: {"choices": [{"text": 7}]}\n\n',
-            b'data: {"choices": [{"text": "a + \xf0\x9f"}]}\n\n',
+            b'data: {"choices": [{"text": "a \xf0\x9f"}]}\n\n',
             b'data: {"choices": [{"text": "\\ud83d b", "finish_reason": "stop"}]}\n\n',
         ):
             for byte in data:
@@ -630,7 +630,7 @@ def test_garbage_between_events_does_no_harm(connect: Connect) -> None:
         exchange.chunk(b"")
 
     with serving(acting(act)) as fake:
-        assert said(connect(fake.url)) == "a +"  # up to what is no text
+        assert said(connect(fake.url)) == "a"  # up to what is no text
 
 
 def test_an_answer_may_end_with_done_alone(connect: Connect) -> None:

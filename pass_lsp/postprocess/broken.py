@@ -1,0 +1,50 @@
+"""Whether an answer leaves the document broken, which the model thinks is finished: it is not shown then."""
+
+from __future__ import annotations
+
+import re
+
+from pass_lsp.documents.scan import Scan, scan
+from pass_lsp.postprocess.frame import Frame, missing_block
+
+_FOLLOWED = re.compile(r"\s*(?:@|try\b)")
+"""Lines that something must follow on the same level: what is decorated, an `except`."""
+
+
+def breaks(text: str, replaced: int, frame: Frame) -> bool:
+    """Whether an answer, which replaces so many characters right of the cursor, leaves errors of syntax in a
+    document that has none without the cursor's line, or a block below it without a header.
+
+    Only where blocks are indented: elsewhere the head of a callback opens brackets, and an answer may end behind it.
+    """
+    if frame.errors is None or not frame.lexis.indented:
+        return False
+    rest = frame.context.line_suffix
+    before, after = (scan(line, frame.lexis, frame.state) for line in (rest, text + rest[replaced:]))
+    if not before.brackets.startswith(after.brackets) or (after.string and not before.string):
+        sound = not (frame.errors("", 0) and frame.errors(None, 0))
+    elif _lacks_header(text, replaced, frame):
+        return True
+    else:
+        sound = not _may_end_here(text, after, frame) and not frame.errors(None, 0)
+    return sound and frame.errors(text, replaced) > 0
+
+
+def _lacks_header(text: str, replaced: int, frame: Frame) -> bool:
+    """Whether the code below is a block, and the answer ends in no statement that one belongs to."""
+    lexis, whole = frame.lexis, text + frame.context.line_suffix[replaced:]
+    below = next((line for line in frame.below if not line.lstrip().startswith(lexis.comments)), "")
+    state = scan(whole, lexis, frame.state)
+    last = frame.whole(whole.count("\n", 0, state.statement), whole[state.statement :])
+    if not (frame.in_code and state.plain) or frame.width(below) <= frame.width(last):
+        return False
+    return not (lexis.opens_block(last) or lexis.unfinished(last))
+
+
+def _may_end_here(text: str, after: Scan, frame: Frame) -> bool:
+    """Whether what is missing behind the answer may come next: from the user, who has begun it, or in a block."""
+    outer = frame.state.brackets.removesuffix(scan(frame.context.line_prefix, frame.lexis).brackets)
+    if after.string or len(after.brackets) > len(outer):
+        return True
+    lines = (frame.whole(number, line) for number, line in enumerate(text.split("\n")))
+    return bool(missing_block(text, frame)) or any(map(_FOLLOWED.match, lines))
