@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -27,16 +27,42 @@ _LISTED = re.compile(r"[^\W\d][\w.]*(?:::\w+)*(?:::)?|[{},]")
 
 
 def imported(
-    document: Document, path: str, modules: Modules, workspace: Workspace, expired: Callable[[], bool]
+    document: Document,
+    path: str,
+    modules: Modules,
+    workspace: Workspace,
+    said: Collection[str],
+    expired: Callable[[], bool],
 ) -> Iterator[Document]:
-    """The documents that the imports in the head of `document` lead to, in their order, until time has `expired`."""
-    root, seen = root_of(path, workspace.roots), {path}
+    """The documents that the imports in the head of `document` lead to, in their order, until time has `expired`.
+
+    One that stands for its folder (`__init__.py`, `index.ts`) mostly hands on what others define: behind it come those
+    that it has the names in `said` from.
+    """
+    seen, folders = {path}, {PurePosixPath(file).name for file in modules.files if "/" in file}
+    for found in _imported(document, path, modules, workspace, None, seen, expired):
+        yield found
+        its_path = found.path.replace("\\", "/")
+        if PurePosixPath(its_path).name in folders:
+            yield from _imported(found, its_path, modules, workspace, said, seen, expired)
+
+
+def _imported(
+    document: Document,
+    path: str,
+    modules: Modules,
+    workspace: Workspace,
+    said: Collection[str] | None,
+    seen: set[str],
+    expired: Callable[[], bool],
+) -> Iterator[Document]:
+    root = root_of(path, workspace.roots)
     if root is None:
         return
     importer = _Importer(PurePosixPath(path).parent, root, modules)
     end = document.line_start(min(_HEAD_LINES, document.line_count - 1))
     head = _CONTINUED.sub(" ", document.text[:end] or document.text)
-    for module in importer.named(iter(head.splitlines())):
+    for module in importer.named(iter(head.splitlines()), said):
         for files in importer.candidates(module):
             known = not seen.isdisjoint(files)
             for file in files:
@@ -59,11 +85,13 @@ class _Importer:
     root: str
     modules: Modules
 
-    def named(self, lines: Iterator[str]) -> Iterator[str]:
-        """The modules that lines of code name, in their order."""
+    def named(self, lines: Iterator[str], said: Collection[str] | None = None) -> Iterator[str]:
+        """The modules that lines of code name, in their order; given `said`, those that names in it may come from."""
         pattern = re.compile(self.modules.pattern)
         for match in filter(None, map(pattern.search, lines)):
             path, names = match["path"], _names(match, lines)
+            if said is not None and names and not any(name in said for name in names):
+                continue
             if not path:
                 yield from names
                 continue

@@ -162,7 +162,7 @@ def _found(spot: Spot, workspace: Workspace, sources: tuple[str, ...], end: floa
 def _definitions(spot: Spot, workspace: Workspace, expired: Callable[[], bool]) -> Iterator[Piece]:
     """Definitions behind the imports, of names that the code around the cursor says; the nearest to it first."""
     modules, far = row_of(spot.language).modules, _said(spot)
-    documents = imported(spot.document, spot.path, modules, workspace, expired) if modules else ()
+    documents = imported(spot.document, spot.path, modules, workspace, far, expired) if modules else ()
     found = [(document.path, it) for document in documents for it in definitions_of(document) if it.name in far]
     for path, it in sorted(found, key=lambda each: far[each[1].name]):
         yield Piece(path, it.first, it.last, it.text, "definitions")

@@ -135,6 +135,51 @@ def test_definitions_behind_imports(
     assert found(document, offset, Workspace(roots=(str(tmp_path),)), ("similar",)) == []
 
 
+SHOP_TS = "export class Shop {\n  a: number;\n}\n"
+HANDED_ON = [
+    ("main.py", "from pkg import Shop\nShop(<CURSOR>",
+     {"pkg/__init__.py": "from .shop import Shop\n", "pkg/shop.py": SHOP}, "class Shop(Base):"),
+    ("main.py", "import pkg\npkg.open_shop(<CURSOR>",
+     {"pkg/__init__.py": "from pkg.shop import (\n    Shop,\n    open_shop,\n)\n", "pkg/shop.py": SHOP},
+     "def open_shop("),
+    ("main.py", "from pkg import Shop\nShop(<CURSOR>",
+     {"pkg/__init__.py": "from .shop import *\n", "pkg/shop.py": SHOP}, "class Shop(Base):"),
+    ("pkg/main.py", "from . import Shop\nShop(<CURSOR>",
+     {"pkg/__init__.py": "from .main import run\nfrom .shop import Shop\n", "pkg/shop.py": SHOP}, "class Shop(Base):"),
+    ("x.ts", 'import { Shop } from "./lib";\nnew Shop(<CURSOR>',
+     {"lib/index.ts": 'export { Shop } from "./shop";\n', "lib/shop.ts": SHOP_TS}, "export class Shop {"),
+    ("src/main.rs", "use crate::shop::Shop;\nfn main() { Shop::new(<CURSOR>",
+     {"src/shop/mod.rs": "mod one;\npub use self::one::Shop;\n", "src/shop/one.rs": "pub struct Shop {\n}\n"},
+     "pub struct Shop {"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "source", "files", "expected"), HANDED_ON)
+def test_definitions_behind_a_file_that_hands_them_on(
+    name: str, source: str, files: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    document, offset = parse(source, str(tmp_path / name))
+    snippets = found(document, offset, Workspace(roots=(str(tmp_path),)), ("definitions",))
+    assert [Path(snippet.path).name for snippet in snippets] == [Path(list(files)[1]).name]
+    assert expected in snippets[0].text
+
+
+def test_of_what_is_handed_on_only_what_is_said_is_read(tmp_path: Path) -> None:
+    names = [f"m{number}" for number in range(30)]
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg/__init__.py").write_text("".join(f"from .{name} import {name.upper()}\n" for name in names))
+    for name in names:
+        (tmp_path / f"pkg/{name}.py").write_text(f"class {name.upper()}:\n    pass\n")
+    document, _ = parse("from pkg import M7\n<CURSOR>", str(tmp_path / "main.py"))
+    modules, workspace = row_of("python").modules, Workspace(roots=(str(tmp_path),))
+    assert modules is not None
+    read = imported(document, document.path, modules, workspace, {"M7"}, lambda: False)
+    assert [Path(one.path).name for one in read] == ["__init__.py", "m7.py"]
+
+
 def test_definitions_of_what_is_said_nearest_come_first(tmp_path: Path) -> None:
     named = [f"{module}_{number}" for module in "ab" for number in range(9)]
     for module in "ab":
@@ -168,7 +213,7 @@ def test_modules_are_looked_for_until_time_is_up(tmp_path: Path) -> None:
     modules, workspace = row_of("python").modules, Workspace(roots=(str(tmp_path),))
     assert modules is not None
     ends = iter([False, False, True])
-    some = list(imported(document, document.path, modules, workspace, lambda: next(ends)))
+    some = list(imported(document, document.path, modules, workspace, (), lambda: next(ends)))
     assert [Path(one.path).name for one in some] == ["a.py", "b.py"]
 
 
