@@ -14,7 +14,7 @@ from typing import Any
 
 from pass_lsp.errors import ConfigError
 from pass_lsp.train.corpus import HELD_OUT_MODULES
-from pass_lsp.train.fim import split_middle
+from pass_lsp.train.middle import split_middle
 
 NEAR_PREFIX, NEAR_SUFFIX = 1600, 600
 GIVEN = "given"

@@ -2,9 +2,7 @@
 
 Example `i` of a seed is always the same, so a training run resumes by its next
 index alone. Splits are made on characters, before tokenization (Bavarian et al.
-2022, section 3), and follow what an editor asks for: the rest of a line, of which
-it may have closed the brackets and quotes already, the rest of a block, and now and
-then a short span. Both orders are trained:
+2022, section 3), by `middle`. Both orders are trained:
 
     SPM   <|file|>path⏎ <|fim_suffix|> S <|fim_prefix|> P <|fim_middle|> M <|endoftext|>
     PSM   <|file|>path⏎ <|fim_prefix|> P <|fim_suffix|> S <|fim_middle|> M <|endoftext|>
@@ -16,7 +14,6 @@ from __future__ import annotations
 
 import bisect
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -24,6 +21,7 @@ from typing import Any
 
 import torch
 
+from pass_lsp.train.middle import split_middle
 from pass_lsp.train.prose import Span, prose, within
 from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
 
@@ -31,22 +29,13 @@ SPM_SHARE, PSM_SHARE = 0.78, 0.05
 """The rest reads left to right. Prompts are written suffix first; with the suffix in between a small model does worse,
 the more so the longer that is, so most examples are better spent on what it is asked.
 """
-LINE_SHARE, BLOCK_SHARE = 0.55, 0.38  # of the middles; the rest are short spans
-CLOSED_SHARE = 0.25
-"""Of the rests of lines, those whose closing brackets, quotes and last mark stay behind the cursor."""
-NO_SUFFIX_SHARE = 0.1
 ECHO_SHARE = 0.2
 """Of the windows, those that hold some of their lines twice; the cursor then stands in the second.
 Near-duplicate files are dropped from the corpus, so little else teaches a small model to go on
 copying what stands in the prompt."""
 MIN_ECHO_LINES, MAX_ECHO_LINES = 2, 12
-MAX_BLOCK_LINES = 12
 MIDDLE_WEIGHT = 2.0
 POOL = 24
-
-
-_CLOSERS = re.compile(r"""[)>}\]"'`]*\s*[:{;,]?\s*$""")
-
 
 Weighed = tuple[list[int], list[float]]
 """Token ids, and the weight of each."""
@@ -58,24 +47,6 @@ class Example:
 
     token_ids: list[int]
     weights: list[float]
-
-
-def split_middle(text: str, rng: random.Random, within: range | None = None) -> tuple[str, str, str]:
-    """(prefix, middle, suffix) as an editor would cut `text`; the middle may be empty.
-
-    The cursor stands `within` these characters, or where its line begins; anywhere when None.
-    """
-    start = _cursor(text, rng, range(len(text) + 1) if within is None else within)
-    kind = rng.random()
-    if kind < LINE_SHARE:
-        end = _line_end(text, start)
-        end = _before_closers(text, start, end) if rng.random() < CLOSED_SHARE else _with_body(text, end)
-    elif kind < LINE_SHARE + BLOCK_SHARE:
-        end = _block_end(text, start)
-    else:
-        end = min(len(text), start + rng.randint(1, 160))
-    suffix = "" if rng.random() < NO_SUFFIX_SHARE else text[end:]
-    return text[:start], text[start:end], suffix
 
 
 def echoed(text: str, spans: Sequence[Span], rng: random.Random) -> tuple[str, list[Span], range | None]:
@@ -96,54 +67,6 @@ def echoed(text: str, spans: Sequence[Span], rng: random.Random) -> tuple[str, l
         moved += [(a + len(made), b + len(made)) for a, b in within(spans, begin, end)]
         made += text[begin:end]
     return made, moved, range(at, at + last - first)
-
-
-def _cursor(text: str, rng: random.Random, within: range) -> int:
-    offset = rng.choice(within)
-    if rng.random() < 0.5:  # half of all requests come at the start of a line, after its indentation
-        offset = text.rfind("\n", 0, offset) + 1
-        while offset < len(text) and text[offset] in " \t":
-            offset += 1
-    return offset
-
-
-def _line_end(text: str, start: int) -> int:
-    end = text.find("\n", start)
-    return len(text) if end < 0 else end
-
-
-def _before_closers(text: str, start: int, end: int) -> int:
-    """Where the closers begin that end the line; `end` if nothing is left of them."""
-    match = _CLOSERS.search(text, start, end)
-    return match.start() if match and match.start() > start else end
-
-
-def _with_body(text: str, end: int) -> int:
-    """`end` of a line; of a header, the end of its body: a model that stops behind headers leaves them without one."""
-    line = text[text.rfind("\n", 0, end) + 1 : end]
-    for _ in range(MAX_BLOCK_LINES if line.rstrip().endswith(":") else 0):
-        next_end = _line_end(text, end + 1)
-        if end >= len(text) or _indent(text[end + 1 : next_end]) <= _indent(line):
-            break
-        end = next_end
-    return end
-
-
-def _block_end(text: str, start: int) -> int:
-    line_start = text.rfind("\n", 0, start) + 1
-    indent = _indent(text[line_start : _line_end(text, start)])
-    end = _line_end(text, start)
-    for _ in range(MAX_BLOCK_LINES):
-        next_end = _line_end(text, end + 1)
-        line = text[end + 1 : next_end]
-        if end >= len(text) or (line.strip() and _indent(line) < indent) or not line.strip():
-            break
-        end = next_end
-    return end
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip(" \t"))
 
 
 class Examples:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pass_lsp.train.corpus import read_corpus
-from pass_lsp.train.fim import MIDDLE_WEIGHT, POOL, Examples, Packer, echoed, short_path, split_middle
+from pass_lsp.train.fim import MIDDLE_WEIGHT, POOL, Examples, Packer, echoed, short_path
+from pass_lsp.train.middle import split_middle
 from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD, read_tokenizer
 
 LENGTH = 128
@@ -75,7 +76,8 @@ def test_a_closed_line_keeps_its_closers_behind_the_cursor() -> None:
     assert {"call(first, {'key': [1, 2]})", "call(first, {'key': [1, 2"} <= set(whole)
     # What an editor may have right of the cursor is all that stays; a line of closers alone is taken whole.
     closed = [suffix.partition("\n")[0] for _, middle, suffix in cuts if suffix.strip() and middle.strip()]
-    assert {"", ")", "]})", ":"} <= set(closed)
+    assert {"", ")", "]})", "):"} <= set(closed)
+    assert closed.count(":") < 0.01 * len(closed)  # an editor closes brackets, no headers
     assert closed.count("") > 0.6 * len(closed)
 
 
@@ -86,6 +88,23 @@ def test_a_header_is_asked_for_together_with_its_body() -> None:
     assert len(headers) > 100
     assert headers.count("if a:\n    b = 1\n    c = 2") > 0.4 * len(headers)
     assert headers.count("if a:") < 0.02 * len(headers)  # a short span may end there
+
+
+def test_a_line_that_leaves_a_bracket_open_mostly_comes_with_what_closes_it() -> None:
+    text = "x = 1\n" + "raise A(\n    b,\n    c,\n)\nif d(\n    e\n):\n    f = '('\ng = 1\n" * 9
+    middles = [middle for _, middle, _ in (split_middle(text, random.Random(seed)) for seed in range(4000))]
+    calls = [middle for middle in middles if middle.startswith("raise A(\n") or middle == "raise A("]
+    whole = sum(middle.startswith("raise A(\n    b,\n    c,\n)") for middle in calls)
+    assert len(calls) > 100 and 0.7 * len(calls) < whole < 0.98 * len(calls)
+    assert "if d(\n    e\n):\n    f = '('" in middles
+    assert "f = '('" in middles  # that bracket is none
+
+
+def test_a_bracket_that_nothing_closes_costs_no_middle() -> None:
+    for text in ("f(\n" + "a,\n" * 40, "f(", "f((\n)\n"):
+        for seed in range(200):
+            prefix, middle, _ = split_middle(text, random.Random(seed))
+            assert text.startswith(prefix + middle)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "x", "    ", "\n\n\n", "a\nb"])
