@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import PurePosixPath
 
 from pass_lsp.context.exclusions import refusal
@@ -18,10 +19,12 @@ from pass_lsp.documents.workspace import Workspace
 _LARGEST = 200_000
 _MOST_FOLDERS = 8
 _MOST_IN_FOLDER = 8
+_MOST_HANDED_ON = 16
 _HEAD_LINES = 400
 _SOURCE_FOLDERS = ("", "src", "lib", "include", "app")
 _CONTINUED = re.compile(r"\\\r?\n")
 _COMMENT = re.compile(r"#|//")
+_BRACED = re.compile(r"\{([^{}]*)\}")
 _LISTED = re.compile(r"[^\W\d][\w.]*(?:::\w+)*(?:::)?|[{},]")
 """A name, or what stands around names in a list."""
 
@@ -44,7 +47,8 @@ def imported(
         yield found
         its_path = found.path.replace("\\", "/")
         if PurePosixPath(its_path).name in folders:
-            yield from _imported(found, its_path, modules, workspace, said, seen, expired)
+            behind = _imported(found, its_path, modules, workspace, said, seen, expired)
+            yield from islice(behind, _MOST_HANDED_ON)
 
 
 def _imported(
@@ -90,7 +94,8 @@ class _Importer:
         pattern = re.compile(self.modules.pattern)
         for match in filter(None, map(pattern.search, lines)):
             path, names = match["path"], _names(match, lines)
-            if said is not None and names and not any(name in said for name in names):
+            handed = names or _spread(",".join(_BRACED.findall(match.string)))
+            if said is not None and handed and not any(name in said for name in handed):
                 continue
             if not path:
                 yield from names

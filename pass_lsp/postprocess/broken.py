@@ -22,12 +22,10 @@ def breaks(text: str, replaced: int, frame: Frame) -> bool:
     rest = frame.context.line_suffix
     before, after = (scan(line, frame.lexis, frame.state) for line in (rest, text + rest[replaced:]))
     if not before.brackets.startswith(after.brackets) or (after.string and not before.string):
-        sound = not (frame.errors("", 0) and frame.errors(None, 0))
-    elif _lacks_header(text, replaced, frame):
+        return frame.errors(text, replaced) > 0 and not (frame.errors("", 0) and frame.errors(None, 0))
+    if _lacks_header(text, replaced, frame):
         return True
-    else:
-        sound = not _may_end_here(text, after, frame) and not frame.errors(None, 0)
-    return sound and frame.errors(text, replaced) > 0
+    return not _may_end_here(text, after, frame) and frame.errors(text, replaced) > 0 and not frame.errors(None, 0)
 
 
 def _lacks_header(text: str, replaced: int, frame: Frame) -> bool:

@@ -167,17 +167,30 @@ def test_definitions_behind_a_file_that_hands_them_on(
     assert expected in snippets[0].text
 
 
-def test_of_what_is_handed_on_only_what_is_said_is_read(tmp_path: Path) -> None:
+HANDS_ON = [
+    ("main.py", "from pkg import M27\n", "pkg/__init__.py", "from .{0} import {1}\n", ["__init__.py", "m27.py"]),
+    ("x.ts", 'import { M27 } from "./pkg";\n', "pkg/index.ts", "export {{ {1} }} from './{0}';\n",
+     ["index.ts", "m27.ts"]),
+    # Of what is handed on without names the first ones.
+    ("x.ts", 'import { M27 } from "./pkg";\n', "pkg/index.ts", "export * from './{0}';\n",
+     ["index.ts", *(f"m{number}.ts" for number in range(16))]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "source", "path", "line", "expected"), HANDS_ON)
+def test_of_what_is_handed_on_what_is_said_is_read(
+    name: str, source: str, path: str, line: str, expected: list[str], tmp_path: Path
+) -> None:
     names = [f"m{number}" for number in range(30)]
     (tmp_path / "pkg").mkdir()
-    (tmp_path / "pkg/__init__.py").write_text("".join(f"from .{name} import {name.upper()}\n" for name in names))
-    for name in names:
-        (tmp_path / f"pkg/{name}.py").write_text(f"class {name.upper()}:\n    pass\n")
-    document, _ = parse("from pkg import M7\n<CURSOR>", str(tmp_path / "main.py"))
-    modules, workspace = row_of("python").modules, Workspace(roots=(str(tmp_path),))
+    (tmp_path / path).write_text("".join(line.format(name, name.upper()) for name in names))
+    for each in names:
+        (tmp_path / f"pkg/{each}{Path(name).suffix}").write_text("x = 1\n")
+    document, _ = parse(f"{source}<CURSOR>", str(tmp_path / name))
+    modules, workspace = row_of(language_of(name)).modules, Workspace(roots=(str(tmp_path),))
     assert modules is not None
-    read = imported(document, document.path, modules, workspace, {"M7"}, lambda: False)
-    assert [Path(one.path).name for one in read] == ["__init__.py", "m7.py"]
+    read = imported(document, document.path, modules, workspace, {"M27"}, lambda: False)
+    assert [Path(one.path).name for one in read] == expected
 
 
 def test_definitions_of_what_is_said_nearest_come_first(tmp_path: Path) -> None:
