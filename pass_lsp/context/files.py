@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import PurePosixPath
 
-from pass_lsp.context.exclusions import refusal
+from pass_lsp.context.exclusions import is_secret, refusal
 from pass_lsp.context.ignored import is_ignored, root_of, stamp
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import Modules, language_of
@@ -205,9 +205,17 @@ def may_show(document: Document, workspace: Workspace) -> bool:
 
 def _read(path: str, workspace: Workspace) -> Document | None:
     version = stamp(path)
-    if not 0 < version[1] <= _LARGEST or is_ignored(path, workspace.roots):
+    if not 0 < version[1] <= _LARGEST or is_ignored(path, workspace.roots) or _leads_away(path, workspace.roots):
         return None
     return _loaded(path, version)
+
+
+def _leads_away(path: str, roots: tuple[str, ...]) -> bool:
+    """Whether `path` is a link out of the open folders, or to what may not be shown there."""
+    real, *real_roots = (os.path.realpath(each).replace("\\", "/") for each in (path, *roots))
+    if real == path:
+        return False
+    return root_of(real, tuple(real_roots)) is None or is_ignored(real, tuple(real_roots)) or is_secret(real)
 
 
 @lru_cache(maxsize=64)

@@ -257,6 +257,23 @@ def test_imports_never_lead_out_of_the_open_folders(tmp_path: Path) -> None:
         assert found(document, offset, Workspace(), ("definitions",)) == []
 
 
+@pytest.mark.parametrize(("target", "shown"), [
+    ("inside/pkg/shop.py", True), ("outside/shop.py", False), ("inside/private/shop.py", False),
+    ("inside/.ssh/shop.py", False),
+])  # fmt: skip
+def test_a_link_leads_to_nothing_that_may_not_be_shown(target: str, shown: bool, tmp_path: Path) -> None:
+    for folder in ("inside", str(Path(target).parent)):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "inside/.gitignore").write_text("private/\n")
+    (tmp_path / target).write_text(SHOP)
+    (tmp_path / "inside/link.py").symlink_to(tmp_path / target)
+    (tmp_path / "way").symlink_to(tmp_path / "inside")
+    for root in ("inside", "way"):  # the folder that is open may itself be behind a link
+        document, offset = parse("from link import Shop\nx = Shop(<CURSOR>", str(tmp_path / root / "main.py"))
+        snippets = found(document, offset, Workspace(roots=(str(tmp_path / root),)), ("definitions",))
+        assert bool(snippets) is shown
+
+
 # Similar windows, edits, outlines
 
 
