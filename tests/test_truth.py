@@ -129,6 +129,10 @@ ANOTHER = [
     ("a.php", f"<?php\n<CURSOR>\n\n{INHERITED}function b()\n{{\n}}\n", f"{INHERITED}function a()\n{{\n    c();\n}}",
      f"\n\n{INHERITED}function b()\n{{\n}}\n"),
     ("a.json", '[\n  <CURSOR>\n  {\n    "a": 2\n  }\n]\n', '{\n    "a": 1\n  },', '\n  {\n    "a": 2\n  }\n]\n'),
+    ("a.tsx", "function A() {\n  <CURSOR>\n\n  useEffect(() => {\n    b();\n  }, []);\n}\n",
+     "useEffect(() => {\n    a();\n  }, [c]);", "\n\n  useEffect(() => {\n    b();\n  }, []);\n}\n"),
+    ("a.js", "<CURSOR>\n\nafterEach(async function (a) {\n  b(a);\n});\n",
+     "afterEach(async function (a) {\n  c(a);\n});", "\n\nafterEach(async function (a) {\n  b(a);\n});\n"),
     ("a.toml", "[a]\n\n<CURSOR>\n\n[[bin]]\nname = 'c'\n", "[[bin]]\nname = 'b'", "\n\n[[bin]]\nname = 'c'\n"),
     ("a.py", 'def f():\n    """<CURSOR>\n    """\n    b()\n', "A.", '\n    """\n    c()\n'),
 ]  # fmt: skip
@@ -143,6 +147,14 @@ def test_another_item_may_begin_as_the_next_one_does(name: str, source: str, tex
 def test_the_next_item_is_not_said_again(text: str) -> None:
     source = f"class A {{\n    <CURSOR>\n\n{TEST}".replace("@Test\n    " if text.startswith("void") else "\0", "")
     assert accepted(source, text, path="/p/A.java") is Reason.REPEATS_SUFFIX
+
+
+def test_a_callback_is_not_said_again() -> None:
+    source = "function A() {\n  <CURSOR>\n\n  useEffect(() => {\n    b();\n  }, []);\n}\n"
+    again = "useEffect(() => {\n    b();\n  }, []);\n}\n"
+    assert accepted(source, again, path="/p/a.tsx") is Reason.REPEATS_SUFFIX
+    named = source.replace("useEffect(", 'it("a", ')
+    assert accepted(named, 'it("a", () => {\n    c();\n  });\n}\n', path="/p/a.tsx") is Reason.REPEATS_SUFFIX
 
 
 def test_a_line_may_stand_several_times_where_what_is_between_differs() -> None:

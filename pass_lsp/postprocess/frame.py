@@ -19,8 +19,11 @@ _MIXED = 8
 _COMMON_WORD = r"(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end|fi|done|esac)\b"
 COMMON_LINE = re.compile(rf"\s*</[^<>]*>\s*|\W*(?:{_COMMON_WORD}\W*)*")
 """Lines that may well stand several times in good code."""
-NAMELESS = re.compile(r"(?![)\]};]|\*/|</)(?:\W+$|[@<{\[(]|#\[|template\b)")
-"""Code that a definition or an element begins with before it says which: a decorator, a comment's first line, a tag."""
+_CALLBACK = r"[\w.]+\((?:async\s+)?(?:\([\w\s,]*\)\s*=>|function\s*\([\w\s,]*\))\s*\{$"
+NAMELESS = re.compile(rf"(?![)\]}};]|\*/|</)(?:\W+$|[@<{{\[(]|#\[|template\b|{_CALLBACK})")
+"""Code that a definition, an element or a callback begins with before it says which: a decorator, a comment's first
+line, a tag, `useEffect(() => {`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
