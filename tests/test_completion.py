@@ -424,6 +424,7 @@ def test_a_model_that_ends_behind_a_header_is_asked_for_the_block(tokenizer: Any
         ("def f(a):\n\tb = a\n\t<CURSOR>\n", "if b:", "\n\t\t"),
         ("class A:\n    x = 1\n\n    <CURSOR>\n", "def f(\n        self\n    ):", "\n        "),
         ("<CURSOR>\nx = 1\n", "if a:", "\n    "),
+        ("def f(a):\n    if <CURSOR>\n", "a:", "\n        "),
     ],
 )
 def test_a_block_is_indented_as_blocks_are_here(tokenizer: Any, source: str, header: str, between: str) -> None:
@@ -436,7 +437,7 @@ def test_a_block_is_indented_as_blocks_are_here(tokenizer: Any, source: str, hea
     ("source", "answer"),
     [
         ("def f(a):\n    <CURSOR>\n        return a\n", "if a:"),
-        ("def f(a):\n    if <CURSOR>\n", "a:"),
+        ("def f(a):\n    if <CURSOR>\n        return a\n", "a:"),
         ("d = {\n    <CURSOR>\n}\n", "'a':"),
         ("def f(a):\n    <CURSOR>\n", "return a"),
         ("def f(a):\n    <CURSOR>\n", "x = 'if a:"),
@@ -445,6 +446,11 @@ def test_a_block_is_indented_as_blocks_are_here(tokenizer: Any, source: str, hea
 def test_nothing_more_is_asked_where_no_block_is_missing(tokenizer: Any, source: str, answer: str) -> None:
     _, _, engine = completed(tokenizer, source, answer)
     assert len(engine.asked) == 1
+
+
+def test_a_bracket_that_the_model_does_not_close_is_not_shown(tokenizer: Any) -> None:
+    found = outcome(WordEngine(tokenizer, {"": "raise A("}), "def f(a):\n    <CURSOR>\n    return a\n")
+    assert found.completion is None
 
 
 def test_a_block_that_ends_behind_a_header_gets_one_too(tokenizer: Any) -> None:

@@ -66,8 +66,9 @@ class Stop:
     @property
     def block(self) -> str:
         """The indentation of the block that the answer so far lacks, if it has not ended by this rule; else ""."""
-        open_yet = self._keep is None and self.frame.begun(self.text).many and self._decoded.healed
-        return missing_block(self._decoded.text, self.frame) if open_yet else ""
+        text, frame = self._decoded.text, self.frame
+        open_yet = self._keep is None and self._decoded.healed and (frame.many or is_open(text, len(text), frame))
+        return missing_block(text, frame) if open_yet else ""
 
     @property
     def healed(self) -> bool:
