@@ -45,6 +45,7 @@ SOUND = [
     ("a = b + \\\n    <CURSOR>\n        d\n", "c + \\", "a = b + \\\n    c + \\\n        d\n"),
     ("f(\n    <CURSOR>\n        b=1,\n)\n", "a,", "f(\n    a,\n        b=1,\n)\n"),
     ("a:\n  <CURSOR>\n    c: 1\n", "b:", "a:\n  b:\n    c: 1\n", "a.yaml"),
+    ("a: |\n  c \\\n  <CURSOR>\n    -f\n", "-d \\", "a: |\n  c \\\n  -d \\\n    -f\n", "a.yaml"),
     ("a:\n  <CURSOR>\n    c: 1\n", "- b: 2", "a:\n  - b: 2\n    c: 1\n", "a.yaml"),
 ]  # fmt: skip
 

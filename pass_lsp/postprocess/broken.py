@@ -10,6 +10,9 @@ from pass_lsp.postprocess.frame import Frame, missing_block
 _FOLLOWED = re.compile(r"\s*(?:@|try\b)")
 """Lines that something must follow on the same level: what is decorated, an `except`."""
 
+_HEADED = frozenset(("python",))
+"""Languages in which deeper lines of code belong to a header, and to nothing else."""
+
 
 def breaks(text: str, replaced: int, frame: Frame) -> bool:
     """Whether an answer, which replaces so many characters right of the cursor, leaves errors of syntax in a
@@ -30,13 +33,14 @@ def breaks(text: str, replaced: int, frame: Frame) -> bool:
 
 def _lacks_header(text: str, replaced: int, frame: Frame) -> bool:
     """Whether the code below is a block, and the answer ends in no statement that one belongs to."""
+    if frame.context.language not in _HEADED or not frame.in_code:
+        return False
     lexis, whole = frame.lexis, text + frame.context.line_suffix[replaced:]
     below = next((line for line in frame.below if not line.lstrip().startswith(lexis.comments)), "")
     state = scan(whole, lexis, frame.state)
     last = frame.whole(whole.count("\n", 0, state.statement), whole[state.statement :])
-    if not (frame.in_code and state.plain) or frame.width(below) <= frame.width(last):
-        return False
-    return not (lexis.opens_block(last) or lexis.unfinished(last))
+    belongs = lexis.opens_block(last) or lexis.unfinished(last)
+    return state.plain and not belongs and frame.width(below) > frame.width(last)
 
 
 def _may_end_here(text: str, after: Scan, frame: Frame) -> bool:
