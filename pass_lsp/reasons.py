@@ -41,6 +41,7 @@ class Reason(StrEnum):
     EMPTY = "model-had-nothing-to-add", "The model had nothing to add."
     REPEATS_SUFFIX = "repeats-what-follows", "The answer was what already stands below."
     REPETITIVE = "repeats-itself", "The answer said again what stands above it, or one thing over and over."
+    BROKEN = "does-not-parse", "The answer would have left the code broken."
     UNSURE = (
         "low-confidence",
         "What the model is this unsure of is hardly ever right, or rarely taken; ask by hand to see it.",

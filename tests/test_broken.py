@@ -53,7 +53,7 @@ SOUND = [
 @pytest.mark.parametrize("case", BROKEN)
 def test_an_answer_that_breaks_the_document_is_not_shown(case: tuple[str, ...]) -> None:
     source, text, *name = case
-    assert accepted(source, text, path=f"/p/{name[0] if name else 'a.py'}") is Reason.EMPTY
+    assert accepted(source, text, path=f"/p/{name[0] if name else 'a.py'}") is Reason.BROKEN
 
 
 @pytest.mark.parametrize("case", SOUND)

@@ -116,8 +116,8 @@ SINGLE = [
     ("self.ab = ab\nself.<CURSOR>", "ab = ab", Reason.REPETITIVE),
     # What is left open by itself.
     ("foo(<CURSOR>)", "bar(", Reason.EMPTY),
-    ("a = 1\n<CURSOR>\nb = 2\n", "c = foo(", Reason.EMPTY),
-    ("a = 1\n<CURSOR>\nb = 2\n", "c = 'foo", Reason.EMPTY),
+    ("a = 1\n<CURSOR>\nb = 2\n", "c = foo(", Reason.BROKEN),
+    ("a = 1\n<CURSOR>\nb = 2\n", "c = 'foo", Reason.BROKEN),
     ("a = 1\n<CURSOR>\n)\n", "c = foo(1", "a = 1\nc = foo(1\n)\n"),
     # A line that changes nothing.
     ("self.a = <CURSOR>", "self.a", Reason.REPETITIVE),

@@ -53,7 +53,7 @@ def finish(
     if text == context.line_suffix[:replaced]:
         return Reason.EMPTY
     if generation.finish in ("eos", "stop") and breaks(text, replaced, frame):
-        return Reason.EMPTY
+        return Reason.BROKEN
     crlf = "\r\n" in context.prefix or "\r\n" in context.suffix
     text = text.replace("\n", "\r\n") if crlf else text
     return Completion(text, offset, offset + replaced, generation, generation.log_prob)
