@@ -35,6 +35,8 @@ SOUND = [
     ("a = 1\nf(<CURSOR>\n", "a, b", "a = 1\nf(a, b\n"),
     ("a = 1\nf([<CURSOR>\n", "a, b]", "a = 1\nf([a, b]\n"),
     ('a = """A<CURSOR>\n', " b.", 'a = """A b.\n'),
+    # An empty block gets its first line, from column 0 too,
+    ("if a:\n<CURSOR>\nb = 1\n", "    c = d", "if a:\n    c = d\nb = 1\n"),
     # and where the document is broken elsewhere nobody knows.
     ("def f(:\n    pass\n\n\na = <CURSOR>\n", "b c", "def f(:\n    pass\n\n\na = b c\n"),
     ("a = <CURSOR>\n\n\ndef f(:\n    pass\n", "b c", "a = b c\n\n\ndef f(:\n    pass\n"),
@@ -67,8 +69,8 @@ def test_what_a_limit_cut_off_is_shown() -> None:
 
 
 def test_errors_without_the_line_are_those_of_all_the_rest() -> None:
-    for source, count in (("a = 1\nb = = <CURSOR>\nc = 1\n", 0), ("f(:\nb = <CURSOR>\nc = 1\n", 1)):
+    for source, broken in (("a = 1\nb = = <CURSOR>\nc = 1\n", False), ("f(:\nb = <CURSOR>\nc = 1\n", True)):
         context, offset = context_of(source)
         document, _ = parse(source, "/p/a.py")
         errors = errors_in(document, offset, context)
-        assert errors is not None and (errors(None, 0) > 0) == (count > 0)
+        assert errors is not None and bool(errors(None, 0)) is broken

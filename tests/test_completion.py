@@ -448,11 +448,6 @@ def test_nothing_more_is_asked_where_no_block_is_missing(tokenizer: Any, source:
     assert len(engine.asked) == 1
 
 
-def test_a_bracket_that_the_model_does_not_close_is_not_shown(tokenizer: Any) -> None:
-    found = outcome(WordEngine(tokenizer, {"": "raise A("}), "def f(a):\n    <CURSOR>\n    return a\n")
-    assert found.completion is None
-
-
 def test_a_block_that_ends_behind_a_header_gets_one_too(tokenizer: Any) -> None:
     answers = {f"if b:\n{' ' * 12}": "return b", f"if a:\n{' ' * 8}": "if b:", "": "if a:"}
     found = outcome(WordEngine(tokenizer, answers), "def f(a):\n    <CURSOR>\n")

@@ -17,7 +17,6 @@ from pass_lsp.context.syntax import Trees, knows
 from pass_lsp.context.trim import Sides, Windows
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of, lexis_of, row_of
-from pass_lsp.documents.scan import indentation
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import Context, Mode, Snippet
 from pass_lsp.reasons import Reason
@@ -110,8 +109,7 @@ class _Builder:
         place = self._place
         if not knows(place.language):
             return None
-        # On a blank line the lines above tell, so that typing its indentation changes nothing.
-        lead = place.lead() if place.blank else indentation(place.left)
+        lead = place.beginning
         root = _TREES.around(place.document, place.line, lead, place.language)
         return Tree(root, place.document, row_of(place.language), place.line, len(lead)) if root else None
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from tree_sitter import Node, QueryCursor
 
+from pass_lsp.context.mode import Place
 from pass_lsp.context.syntax import Trees, knows, one_byte_each, query, sides_of
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import row_of
-from pass_lsp.documents.scan import indentation
 
 Errors = Callable[[str | None, int], int]
 """Given a text and how many characters it replaces, the number of errors from there on; given None, how many the
@@ -31,7 +31,7 @@ def errors_at(document: Document, offset: int, language: str, trees: Trees) -> E
     def errors(answer: str | None, replaced: int) -> int:
         if answer is None:
             # All of it: what an answer mends may be begun far above.
-            lead = indentation(document.text[document.line_start(row) : offset])
+            lead = Place(document, row, offset, language).beginning
             return _count(trees.around(document, row, lead, language), name, 0)
         source = before + one_byte_each(answer) + after[replaced:]
         # To the end: what an answer leaves open may be missed only there.

@@ -57,6 +57,11 @@ class Place:
             line += step
         return ""
 
+    @property
+    def beginning(self) -> str:
+        """The white space that the line begins with; on a blank one the lines above tell, whatever is typed of it."""
+        return self.lead() if self.blank else indentation(self.left)
+
     def lead(self) -> str:
         """The white space that a line here begins with if it goes on with what stands above."""
         above = self.neighbour(-1)

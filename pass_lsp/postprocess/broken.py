@@ -23,24 +23,24 @@ def breaks(text: str, replaced: int, frame: Frame) -> bool:
     if frame.errors is None or not frame.lexis.indented:
         return False
     rest = frame.context.line_suffix
-    before, after = (scan(line, frame.lexis, frame.state) for line in (rest, text + rest[replaced:]))
+    whole = text + rest[replaced:]
+    before, after = (scan(line, frame.lexis, frame.state) for line in (rest, whole))
     if not before.brackets.startswith(after.brackets) or (after.string and not before.string):
         return frame.errors(text, replaced) > 0 and not (frame.errors("", 0) and frame.errors(None, 0))
-    if _lacks_header(text, replaced, frame):
+    if _lacks_header(whole, after, frame):
         return True
     return not _may_end_here(text, after, frame) and frame.errors(text, replaced) > 0 and not frame.errors(None, 0)
 
 
-def _lacks_header(text: str, replaced: int, frame: Frame) -> bool:
-    """Whether the code below is a block, and the answer ends in no statement that one belongs to."""
-    if frame.context.language not in _HEADED or not frame.in_code:
+def _lacks_header(whole: str, after: Scan, frame: Frame) -> bool:
+    """Whether the code below is a block, and the cursor's lines, which are `whole` then, end in no header of one."""
+    if frame.context.language not in _HEADED or not (frame.in_code and after.plain):
         return False
-    lexis, whole = frame.lexis, text + frame.context.line_suffix[replaced:]
+    lexis = frame.lexis
     below = next((line for line in frame.below if not line.lstrip().startswith(lexis.comments)), "")
-    state = scan(whole, lexis, frame.state)
-    last = frame.whole(whole.count("\n", 0, state.statement), whole[state.statement :])
+    last = frame.whole(whole.count("\n", 0, after.statement), whole[after.statement :])
     belongs = lexis.opens_block(last) or lexis.unfinished(last)
-    return state.plain and not belongs and frame.width(below) > frame.width(last)
+    return not belongs and frame.width(below) > frame.width(last)
 
 
 def _may_end_here(text: str, after: Scan, frame: Frame) -> bool:

@@ -34,10 +34,10 @@ def split_middle(text: str, rng: random.Random, within: range | None = None) -> 
     start = _cursor(text, rng, range(len(text) + 1) if within is None else within)
     kind = rng.random()
     if kind < LINE_SHARE:
-        whole = end = _line_end(text, start)
-        if rng.random() < CLOSED_SHARE:
-            end = _before_closers(text, start, whole)
-        end = _with_rest(text, whole, rng) if end == whole else end
+        line_end = _line_end(text, start)
+        end = _before_closers(text, start, line_end) if rng.random() < CLOSED_SHARE else line_end
+        if end == line_end:
+            end = _with_rest(text, end, rng)
     elif kind < LINE_SHARE + BLOCK_SHARE:
         end = _block_end(text, start)
     else:
