@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from operator import index
@@ -39,6 +38,7 @@ from pass_lsp.decoding.planner import Planner, Seconds, flat
 from pass_lsp.decoding.trial import require_agreement
 from pass_lsp.domain import Branch, CancelToken, Generation, OnCommit, SamplingParams, Stop, Strategy
 from pass_lsp.engines.embedded import embedded_model, lookahead_folder, user_cache
+from pass_lsp.engines.turn import Turn
 from pass_lsp.engines.vocabulary import Vocabulary
 from pass_lsp.errors import ConfigError, ModelError, PromptError
 
@@ -166,7 +166,7 @@ def _costs(executor: Executor, limits: Limits, key: str) -> tuple[Seconds, Secon
 def _stock_name(path: str, artifact: Lookahead | None) -> str:
     """What costs of a stock forward depend on: a model, from wherever it is named, and what its look-ahead rows do."""
     parts = (artifact.length, artifact.head is not None, len(artifact.lora)) if artifact is not None else ()
-    return f"{Path(path).resolve() if Path(path).is_dir() else path} {parts}"
+    return f"{Path(path).resolve() if os.path.isdir(path) else path} {parts}"
 
 
 def _device_name(place: torch.device) -> str:
@@ -183,7 +183,7 @@ def _threads(limits: Limits) -> int:
 def _vocabulary(folder: Path) -> Vocabulary | None:
     """Of the model that ships: it is known to be read alike without transformers, which takes long to import."""
     with contextlib.suppress(ModelError):
-        if folder.is_dir() and folder.samefile(embedded_model()):
+        if os.path.isdir(folder) and folder.samefile(embedded_model()):  # False also for a name that no folder can have
             return Vocabulary((folder / "tokenizer.json").read_text("utf-8"))
     return None
 
@@ -221,7 +221,7 @@ class LocalEngine:
         self._vocabulary = executor.table.size(0)
         caches = CachePool(executor.new_slots, CACHE_BYTES, documents)
         self._parts = Parts(executor, caches, planners, limits.context_length, limits.eos_ids)
-        self._lock = threading.Lock()
+        self._turn = Turn()
 
     @property
     def tokenizer(self) -> Any:
@@ -254,7 +254,7 @@ class LocalEngine:
                 "The strategy 'pass' needs a look-ahead artifact; train one with `pass-lsp train lookahead`, "
                 "or use 'merged', 'autoregressive' or 'auto'."
             )
-        with self._lock:
+        with self._turn:
             return generate(self._parts, ids, params, params.strategy, cancel, on_commit, stop)
 
     def sample(
@@ -267,12 +267,12 @@ class LocalEngine:
     ) -> list[Generation]:
         """Answer the same prompt once for each of `branches`, all of them together. Raises `PromptError`."""
         ids = self._checked(prompt_ids)
-        with self._lock:
+        with self._turn:
             return sample(self._parts, ids, params, branches, cancel)
 
     def forget(self) -> None:
         """Drop the cached keys and values, so that the next request prefills its whole prompt."""
-        with self._lock:
+        with self._turn:
             self._parts.caches.clear()
 
     def _checked(self, prompt_ids: Sequence[int]) -> list[int]:

@@ -203,7 +203,7 @@ def _options(settings: Settings) -> list[str]:
     def whole(key: str) -> str:
         # A folder called `embedded`, in a repository that somebody cloned, is no model.
         name: str = getattr(settings, key)
-        return name if name in KEYWORDS[key] or not Path(name).is_dir() else str(Path(name).resolve())
+        return name if name in KEYWORDS[key] or not os.path.isdir(name) else str(Path(name).resolve())
 
     options = ["--model", whole("model"), "--device", settings.device, "--dtype", settings.dtype]
     trust = ["--trust-remote-code"] if settings.trust_remote_code else []
