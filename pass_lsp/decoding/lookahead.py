@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch.nn import functional as F
 
 from pass_lsp.decoding.lora import Factors
@@ -85,7 +85,7 @@ def save_lookahead(folder: Path, lookahead: Lookahead, facts: dict[str, Any]) ->
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / "new"
     plain = {name: t.detach().float().cpu().contiguous() for name, t in lookahead.tensors().items()}
-    save_file(plain, fresh)
+    fresh.write_bytes(save(plain))  # `save_file` leaves a file that nobody else may read
     fresh.replace(folder / "lookahead.safetensors")
     manifest = {
         "format": FORMAT,

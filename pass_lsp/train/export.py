@@ -51,6 +51,8 @@ def export_model(run: Path, corpus: Path, tokenizer: Path, out: Path) -> dict[st
     }
     out.mkdir(parents=True, exist_ok=True)
     model.bfloat16().save_pretrained(str(out))
+    # Safetensors leaves a file that nobody else may read.
+    (out / "model.safetensors").chmod((out / "config.json").stat().st_mode)
     text.save_pretrained(str(out))
     manifest.write(out / "training.json", facts)
     return facts

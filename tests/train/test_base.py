@@ -172,6 +172,7 @@ def test_what_is_exported_loads_and_can_be_trained_on(
     assert facts["history"] == [[last["tokens"], last["loss"], last["middle_loss"]]]
     assert facts["run"]["size"] == "toy" and facts["run"]["seconds"] == 2 and 1 < facts["characters_per_token"] < 6
     assert {path.name for path in out.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1, "others may read all of it or nothing"
     assert all(tensor.dtype == torch.bfloat16 for tensor in weights(out).values())
 
     engine = pass_lsp.load_engine(str(out), device="cpu")

@@ -13,7 +13,6 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from pass_lsp.decoding import lookahead
 from pass_lsp.decoding.lookahead import Head, Lookahead, load_lookahead, random_lookahead, save_lookahead
 from pass_lsp.decoding.lora import targets
 from pass_lsp.decoding.model import load_tokenizer
@@ -140,18 +139,19 @@ def test_a_kill_while_saving_leaves_an_artifact(kept: str, tmp_path: Path, monke
     good = random_lookahead(torch.randn(9, 8), 2)
     save_lookahead(tmp_path, good, {"steps": 1})
 
-    def torn(*given: Any) -> None:
-        (given[1] if kept == "tensors" else given[0]).write_bytes(b"half")
+    def torn(path: Path, *_: Any) -> None:
+        with path.open("wb") as file:
+            file.write(b"half")
         raise KeyboardInterrupt
 
-    where, name = (lookahead, "save_file") if kept == "tensors" else (Path, "write_text")
     with monkeypatch.context() as patch:
-        patch.setattr(where, name, torn)
+        patch.setattr(Path, "write_bytes" if kept == "tensors" else "write_text", torn)
         with pytest.raises(KeyboardInterrupt):
             save_lookahead(tmp_path, good, {"steps": 2})
     assert torch.equal(load_lookahead(tmp_path, 8).embeddings, good.embeddings)
     save_lookahead(tmp_path, good, {"steps": 3})
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "lookahead.safetensors"}
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1, "others may read all of it or nothing"
 
 
 def test_the_last_step_is_judged_wherever_it_falls(
