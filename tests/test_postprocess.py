@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pass_lsp import postprocess
 from pass_lsp.context import build_context, errors_in
 from pass_lsp.domain import Completion, Context, Generation, Mode, Prompt
+from pass_lsp.postprocess.closers import balanced
 from pass_lsp.postprocess.filters import (
-    balanced,
     indented_once,
     parsing_lines,
     without_fence,
@@ -244,7 +244,10 @@ LANGUAGES = [
     ("a.yaml", "on:\n  <CURSOR>\nenv: x\n", "push: y\nenv: z\n", "on:\n  push: y\nenv: x\n"),
     ("a.html", "<ul>\n  <CURSOR>\n</ul>\n", "<li>a</li>\n</ul>\n<p>\n", "<ul>\n  <li>a</li>\n</ul>\n"),
     ("a.css", "a {\n  <CURSOR>\n}\n", "color: red;\n}\nb {\n", "a {\n  color: red;\n}\n"),
-    ("a.json", '{\n  "a": <CURSOR>\n}\n', '1,\n  "b": 2\n', '{\n  "a": 1,\n}\n'),
+    # A comma behind the last item, where the language has none.
+    ("a.json", '{\n  "a": <CURSOR>\n}\n', '1,\n  "b": 2\n', '{\n  "a": 1\n}\n'),
+    ("a.json", '{\n  "a": <CURSOR>\n  "b": 2\n}\n', '1,\n  "b": 2\n', '{\n  "a": 1,\n  "b": 2\n}\n'),
+    ("a.js", "f({\n  a: <CURSOR>\n});\n", "1,\n  b: 2,\n", "f({\n  a: 1,\n});\n"),
     # What does not parse at the end is left out, in every language that has a grammar.
     ("a.js", "f() ;{\n  <CURSOR>\n}\n", "a();\n  b(c, {\n", "f() ;{\n  a();\n}\n"),
     ("a.go", "func f() {\n\t<CURSOR>\n}\n", "a()\n\tif b {\n", "func f() {\n\ta()\n}\n"),
@@ -266,6 +269,33 @@ LANGUAGES = [
 @pytest.mark.parametrize(("name", "source", "text", "expected"), LANGUAGES)
 def test_answers_in_many_languages(name: str, source: str, text: str, expected: str) -> None:
     assert accepted(source, text, path=f"/p/{name}") == expected
+
+
+METHOD = "class A {\n  int f() {\n    <CURSOR>\n    c();\n  }\n}\n"
+FAR = METHOD + "class B {\n" + 999 * "  int x = 1;\n" + "}\n"
+"""Whose last bracket is not closed within the window."""
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "text", "kept"),
+    [
+        *(
+            (f"a.{ending}", METHOD, "a();\n    b();\n  }\n", "a();\n    b();")
+            for ending in ("java", "cs", "kt", "dart")
+        ),
+        *((f"a.{ending}", METHOD, "a(); }", "a();") for ending in ("java", "kt")),
+        ("a.java", FAR, "a();\n    b();\n  }\n", "a();\n    b();"),
+        ("a.js", "<CURSOR>\nf();\n", "a();\n}\n", "a();"),
+        # Where the user has opened more, it is closed.
+        ("a.java", METHOD.replace("<", "if (a) {\n      <"), "b();\n    }\n", "b();\n    }"),
+        ("a.kt", METHOD.replace("<", "if (a) {\n      <"), "b();\n    }\n", "b();\n    }"),
+        # What only looks like a closer.
+        ("a.js", "function f(a) {\n  <CURSOR>\n  c();\n}\n", "a.replace(/}/g, '');", "a.replace(/}/g, '');"),
+        ("a.sh", "f() {\n<CURSOR>\n  c\n}\n", "  case $1 in\n  a) b ;;\n  esac", "  case $1 in\n  a) b ;;\n  esac"),
+    ],
+)
+def test_what_the_document_has_closed_is_not_closed_again(name: str, source: str, text: str, kept: str) -> None:
+    assert accepted(source, text, path=f"/p/{name}") == source.replace("<CURSOR>", kept)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,8 @@ ANOTHER = [
     ("a.php", f"<?php\n<CURSOR>\n\n{INHERITED}function b()\n{{\n}}\n", f"{INHERITED}function a()\n{{\n    c();\n}}",
      f"\n\n{INHERITED}function b()\n{{\n}}\n"),
     ("a.json", '[\n  <CURSOR>\n  {\n    "a": 2\n  }\n]\n', '{\n    "a": 1\n  },', '\n  {\n    "a": 2\n  }\n]\n'),
+    ("a.go", "func f() {\n\t<CURSOR>\n\tgo func() {\n\t\tb()\n\t}()\n}\n", "go func() {\n\t\ta()\n\t}()",
+     "\n\tgo func() {\n\t\tb()\n\t}()\n}\n"),
     ("a.tsx", "function A() {\n  <CURSOR>\n\n  useEffect(() => {\n    b();\n  }, []);\n}\n",
      "useEffect(() => {\n    a();\n  }, [c]);", "\n\n  useEffect(() => {\n    b();\n  }, []);\n}\n"),
     ("a.js", "<CURSOR>\n\nafterEach(async function (a) {\n  b(a);\n});\n",

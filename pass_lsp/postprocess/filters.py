@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import SequenceMatcher
 
-from pass_lsp.documents.scan import CLOSERS, indentation, scan
+from pass_lsp.documents.scan import indentation, scan
+from pass_lsp.postprocess.closers import balanced, closed_before_closers, closed_once, closing_apart, to_element_end
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
-from pass_lsp.postprocess.overlap import ends_said, fits, overlap
+from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import answer_end
 from pass_lsp.reasons import Reason
 
@@ -22,9 +23,6 @@ _ALIKE = 0.95
 _TO_ITSELF = re.compile(r"""([\w.\[\]'"]+) *= *\1;?""")
 _ASSIGNED = re.compile(r"""[\w.\[\]'"]+ *=[^()]+""")
 """An assignment that calls nothing."""
-_OPENED = {"python": r"[)\]}]", "shellscript": r"\]"}
-"""Elsewhere a brace may close what lies outside the window; in a shell a bracket ends a pattern of `case`."""
-_PART_ENDS = re.compile(r"""(?=[,;)\]}])|(?<=[)\]}"'`])""")
 _MOST_CUTS = 12
 """Lines that may be given up, one after the other, until the rest parses."""
 
@@ -93,17 +91,6 @@ def complete_lines(text: str, frame: Frame) -> str:
     return complete if complete.strip() else text
 
 
-def balanced(text: str, frame: Frame) -> str:
-    """Cut before a closer that nothing opens, of those that `_OPENED` says must be opened."""
-    before = frame.state
-    if before.surplus or not scan(text, frame.lexis, before).surplus:
-        return text
-    for match in re.finditer(_OPENED.get(frame.context.language, r"[)\]]"), text):
-        if scan(text[: match.end()], frame.lexis, before).surplus.endswith(match.group()):
-            return text[: match.start()]
-    return text
-
-
 def without_repetition(text: str, frame: Frame) -> str:
     """Nothing, when the answer begins with the lines that stand right above it, or says one line all over."""
     lines = [frame.said(number, line).rstrip() for number, line in enumerate(text.split("\n"))]
@@ -135,8 +122,9 @@ def parsing_lines(text: str, frame: Frame) -> str:
     cuts = ["\n".join(lines[:count]) for count in range(len(lines), max(len(lines) - _MOST_CUTS, 0), -1)]
     best, fewest, closed = text, -1, len(scan(text, frame.lexis, frame.state).brackets)
     for part in filter(str.strip, cuts):
-        # A grammar that knows the language badly (C++ in a `.h`) must not open what the answer closes.
-        if len(scan(part, frame.lexis, frame.state).brackets) > closed:
+        # A grammar that knows the language badly (C++ in a `.h`) must not open what the answer closes. One that finds
+        # the document whole knows that this was closed already.
+        if len(scan(part, frame.lexis, frame.state).brackets) > closed and frame.errors(None, 0):
             continue
         errors = frame.errors(part, overlap(part, frame)) + bool(missing_block(part, frame))
         if fewest < 0 or errors < fewest:
@@ -144,6 +132,15 @@ def parsing_lines(text: str, frame: Frame) -> str:
         if not errors:
             break
     return text.rstrip("\n") if best == text.rstrip() else best
+
+
+def without_comma(text: str, frame: Frame) -> str:
+    """Without a comma behind what is the last item here, where the language allows none: JSON, SQL."""
+    kept = text.rstrip()
+    if not kept.endswith(",") or frame.errors is None:
+        return text
+    with_it, without = (frame.errors(each, overlap(each, frame)) for each in (kept, kept[:-1]))
+    return kept[:-1] if with_it and not without else text
 
 
 def without_fence(text: str, frame: Frame) -> str:
@@ -213,40 +210,6 @@ def _unit(lines: list[str], own: int, frame: Frame) -> int:
     return size
 
 
-def closed_before_closers(text: str, frame: Frame) -> str:
-    """The longest part that opens and closes nothing too much before what stands right of the cursor (`call(|),`)."""
-    rest, kept = frame.context.line_suffix, text.rstrip()
-    if not rest.strip():
-        return text
-    # The lexer does not know every literal; a grammar may.
-    if not fits(kept, frame) and frame.errors is not None and frame.errors(kept, overlap(kept, frame)):
-        ends = [match.start() for match in _PART_ENDS.finditer(kept)]
-        kept = next((kept[:end] for end in reversed(ends) if fits(kept[:end], frame)), "")
-    # A header's colon belongs behind the bracket.
-    early = kept.endswith(":") and rest[overlap(kept, frame) :].lstrip().startswith(")")
-    kept = kept[:-1] if early and not (frame.state.string or frame.state.comment) else kept
-    return text if kept == text.rstrip() else kept
-
-
-def to_element_end(text: str, frame: Frame) -> str:
-    """Up to the line that ends the element, or the comment, which the editor has ended already."""
-    rest = frame.context.line_suffix
-    said = ends_said(text, rest)
-    ends = (match.end() for match in re.finditer(r"\n|$", text)) if said else ()
-    return next((text[:at] for at in ends if ends_said(text[:at], rest) == said), text)
-
-
-def closing_apart(text: str, frame: Frame) -> str:
-    """With the closers that the editor has put right of the cursor on a line of their own: where the first is the brace
-    of a block (`{|}`), or the answer begins with a line end.
-    """
-    rest = frame.context.line_suffix.strip()
-    if rest[:1] not in CLOSERS or "\n" not in text.rstrip() or overlap(text, frame):
-        return text
-    apart = text[0] == "\n" or (rest[0] == "}" and not frame.lexis.indented)
-    return text.rstrip() + "\n" + indentation(frame.context.line_prefix) + rest if apart else text
-
-
 def trimmed(text: str, frame: Frame) -> str:
     """Without white space at its end, except for one space that belongs before a closer: `{ a }`, `"Name: "`."""
     kept, closer = text.rstrip(), frame.context.line_suffix[:1]
@@ -266,10 +229,12 @@ FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
     (to_element_end, Reason.EMPTY),
     (complete_lines, Reason.EMPTY),
     (balanced, Reason.EMPTY),
+    (closed_once, Reason.EMPTY),
     (without_repetition, Reason.REPETITIVE),
     (without_idle_lines, Reason.REPETITIVE),
     (indented_as_here, Reason.EMPTY),
     (parsing_lines, Reason.EMPTY),
+    (without_comma, Reason.EMPTY),
     (closed_before_closers, Reason.EMPTY),
     (trimmed, Reason.EMPTY),
     (closing_apart, Reason.EMPTY),

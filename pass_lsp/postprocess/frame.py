@@ -19,7 +19,8 @@ _MIXED = 8
 _COMMON_WORD = r"(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end|fi|done|esac)\b"
 COMMON_LINE = re.compile(rf"\s*</[^<>]*>\s*|\W*(?:{_COMMON_WORD}\W*)*")
 """Lines that may well stand several times in good code."""
-_CALLBACK = r"[\w.]+\((?:async\s+)?(?:\([\w\s,]*\)\s*=>|function\s*\([\w\s,]*\))\s*\{$"
+_NAMES = r"\([\w\s,]*\)"
+_CALLBACK = rf"(?:[\w.]+\((?:async\s+)?(?:{_NAMES}\s*=>|function\s*{_NAMES})|(?:go|defer)\s+func{_NAMES})\s*\{{$"
 NAMELESS = re.compile(rf"(?![)\]}};]|\*/|</)(?:\W+$|[@<{{\[(]|#\[|template\b|{_CALLBACK})")
 """Code that a definition, an element or a callback begins with before it says which: a decorator, a comment's first
 line, a tag, `useEffect(() => {`.

@@ -78,10 +78,10 @@ def _closes_the_line(text: str, frame: Frame) -> bool:
     opened = scan(frame.context.line_prefix, frame.lexis, Scan()).brackets
     brackets, surplus, string = _open_after(text, frame)
     closes = brackets == frame.state.brackets.removesuffix(opened) and not surplus and not string
-    return closes and not _is_whole(frame)
+    return closes and not is_whole(frame)
 
 
-def _is_whole(frame: Frame) -> bool:
+def is_whole(frame: Frame) -> bool:
     """Whether what follows the cursor closes all that is open there, so that an answer need close nothing."""
     after = scan_lines(frame.context.suffix, frame.lexis, frame.state)
     return not (after.brackets or after.surplus or after.string)
