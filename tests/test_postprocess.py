@@ -135,6 +135,8 @@ def test_single_line_answers(source: str, text: str, expected: str | Reason) -> 
     assert accepted(source, text) == expected
 
 
+TRIED = "    try:\n        g(a)\n    except OSError:\n        return 1\n"
+
 MULTI = [
     # What stands above already.
     (
@@ -199,6 +201,13 @@ MULTI = [
     ("def f(a):\n    <CURSOR>\n    return a\n", "return a\n", Reason.REPEATS_SUFFIX),
     # Repetition.
     ("<CURSOR>\nx", "".join(f"call_it(self, {n % 2})\n" for n in range(12)), "call_it(self, 0)\ncall_it(self, 1)\nx"),
+    ("def f(a):\n    <CURSOR>\n", f"if a:\n        return 1\n{2 * TRIED}",
+     f"def f(a):\n    if a:\n        return 1\n{TRIED}"),
+    ("def f(a):\n    <CURSOR>\n", f"{2 * TRIED}    b()\n".lstrip(), f"def f(a):\n{TRIED}"),
+    ("b()\n<CURSOR>\n", "a = 1\nf(a)\n\na = 1\nf(a)\n\na = 2\n", "b()\na = 1\nf(a)\n"),
+    ("b()\n<CURSOR>\n", "a = 1\nf(a)\na = 2\nf(a)\na = 1\n", "b()\na = 1\nf(a)\na = 2\nf(a)\na = 1\n"),
+    ("x = [<CURSOR>\n", "\n    (1, a),\n    (2, b),\n    (1, a),\n    (2, b),\n]\n",
+     "x = [\n    (1, a),\n    (2, b),\n    (1, a),\n    (2, b),\n]\n"),
     # Indentation that is there already.
     ("def f(a):\n    <CURSOR>\n", "    return a\n", "def f(a):\n    return a\n"),
     ("def f(a):\n    <CURSOR>\n", "    b = a\n        return b\n", "def f(a):\n    b = a\n    return b\n"),

@@ -6,7 +6,6 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from pass_lsp.documents.scan import CLOSERS, scan
@@ -27,7 +26,8 @@ _MAX_PERIOD = 12
 _MIN_CYCLE = 10
 """Tokens that a cycle must cover; a short one comes up in good code."""
 _MAX_WORDLESS = 64
-_TIMES_A_LINE = 3
+_MAX_LINES = 12
+"""Of what is said again, if it is to be noticed."""
 
 
 class Stop:
@@ -141,7 +141,7 @@ class _Block:
         self._defined: int | None = None
         self._blanks: list[int] = []
         self._lines: list[str] = []
-        self._starts: dict[str, list[tuple[int, int]]] = {}
+        self._said: list[tuple[str, int]] = []
         self._above = ""
 
     def end(self, text: str) -> int | None:
@@ -160,14 +160,13 @@ class _Block:
 
     def _blank(self, at: int) -> int | None:
         self._blanks.append(at)
-        return self._blanks[-2] if len(self._blanks) == 2 and self._starts else None
+        return self._blanks[-2] if len(self._blanks) == 2 and self._said else None
 
     def _line(self, number: int, line: str, at: int) -> int | None:
         self._blanks, whole = [], self._frame.whole(number, line)
-        starts = self._starts.setdefault(whole.rstrip(), [])
-        starts.append((number, at))
-        if not COMMON_LINE.fullmatch(whole) and self._turns(starts[-_TIMES_A_LINE:]):
-            return starts[1 - _TIMES_A_LINE][1]
+        self._said.append((whole.rstrip(), at))
+        if (again := self._again()) is not None:
+            return again
         lexis, code, above = self._frame.lexis, whole.strip(), self._above
         self._above = code
         if self._repeats(number, line) or (code == above and lexis.indented and lexis.opens_block(code)):
@@ -177,10 +176,22 @@ class _Block:
             return None
         return self._outside(number, whole, at)
 
-    def _turns(self, starts: list[tuple[int, int]]) -> bool:
-        """Whether between the places of one line the same is said each time: `if err != nil {` may well return."""
-        between = [self._lines[a + 1 : b] for (a, _), (b, _) in pairwise(starts)]
-        return len(starts) == _TIMES_A_LINE and all(lines == between[0] for lines in between)
+    def _again(self) -> int | None:
+        """Where the answer begins to say lines again that stand right above them, blank ones apart. Good code may say
+        one line twice (`if err != nil {`), and rows of data.
+        """
+        frame, said = self._frame, [line for line, _ in self._said]
+        data = not {"(", "["}.isdisjoint(self._state.brackets)
+        for count in range(1, min(_MAX_LINES, len(said) // 2) + 1):
+            turn = said[-count:]
+            telling = sum(not COMMON_LINE.fullmatch(line) for line in set(turn))
+            times = 2 if telling > 1 and not data else 3
+            if not telling or said[-count * times :] != turn * times:
+                continue
+            # Not in the middle of a statement, where a turn seems to begin if what stands above it ends alike.
+            if frame.width(turn[0]) == min(map(frame.width, turn)) and not frame.lexis.begins_part(turn[0]):
+                return self._said[-count * (times - 1)][1]
+        return None
 
     def _repeats(self, number: int, line: str) -> bool:
         """Whether the document goes on with this line, as far as the lines behind it tell already."""
