@@ -204,6 +204,8 @@ MULTI = [
     ("def f(a):\n    <CURSOR>\n", f"if a:\n        return 1\n{2 * TRIED}",
      f"def f(a):\n    if a:\n        return 1\n{TRIED}"),
     ("def f(a):\n    <CURSOR>\n", f"{2 * TRIED}    b()\n".lstrip(), f"def f(a):\n{TRIED}"),
+    ("if a:\n    b()\n<CURSOR>\n", 2 * "elif c:\n    d(e)\n" + "else:\n    f()\n",
+     "if a:\n    b()\nelif c:\n    d(e)\n"),
     ("b()\n<CURSOR>\n", "a = 1\nf(a)\n\na = 1\nf(a)\n\na = 2\n", "b()\na = 1\nf(a)\n"),
     ("b()\n<CURSOR>\n", "a = 1\nf(a)\na = 2\nf(a)\na = 1\n", "b()\na = 1\nf(a)\na = 2\nf(a)\na = 1\n"),
     ("x = [<CURSOR>\n", "\n    (1, a),\n    (2, b),\n    (1, a),\n    (2, b),\n]\n",

@@ -189,7 +189,9 @@ class _Block:
             if not telling or said[-count * times :] != turn * times:
                 continue
             # Not in the middle of a statement, where a turn seems to begin if what stands above it ends alike.
-            if frame.width(turn[0]) == min(map(frame.width, turn)) and not frame.lexis.begins_part(turn[0]):
+            outermost = [line for line in turn if frame.width(line) <= min(map(frame.width, turn))]
+            parts = list(map(frame.lexis.begins_part, outermost))
+            if turn[0] is outermost[0] and (not parts[0] or all(parts)):
                 return self._said[-count * (times - 1)][1]
         return None
 
