@@ -30,7 +30,7 @@ def balanced(text: str, frame: Frame) -> str:
 
 
 def closed_once(text: str, frame: Frame) -> str:
-    """Cut before a closer that the document has below already: `return a\n}` above `return b\n}`."""
+    r"""Cut before a closer that the document has below already: `return a\n}` above `return b\n}`."""
     if frame.context.line_suffix.strip() or not _closes_more(text, frame) or not is_whole(frame):
         return text
     for match in re.finditer(_TWICE.get(frame.context.language, _ANY), text):

@@ -120,12 +120,14 @@ def parsing_lines(text: str, frame: Frame) -> str:
         return text
     lines = text.rstrip().split("\n")
     cuts = ["\n".join(lines[:count]) for count in range(len(lines), max(len(lines) - _MOST_CUTS, 0), -1)]
-    best, fewest, closed = text, -1, len(scan(text, frame.lexis, frame.state).brackets)
+    best, fewest, closed, whole = text, -1, len(scan(text, frame.lexis, frame.state).brackets), None
     for part in filter(str.strip, cuts):
-        # A grammar that knows the language badly (C++ in a `.h`) must not open what the answer closes. One that finds
-        # the document whole knows that this was closed already.
-        if len(scan(part, frame.lexis, frame.state).brackets) > closed and frame.errors(None, 0):
-            continue
+        if len(scan(part, frame.lexis, frame.state).brackets) > closed:
+            # A grammar that knows the language badly (C++ in a `.h`) must not open what the answer closes. One that
+            # finds the document whole knows that this was closed already.
+            whole = not frame.errors(None, 0) if whole is None else whole
+            if not whole:
+                continue
         errors = frame.errors(part, overlap(part, frame)) + bool(missing_block(part, frame))
         if fewest < 0 or errors < fewest:
             best, fewest = part, errors
@@ -135,12 +137,12 @@ def parsing_lines(text: str, frame: Frame) -> str:
 
 
 def without_comma(text: str, frame: Frame) -> str:
-    """Without a comma behind what is the last item here, where the language allows none: JSON, SQL."""
+    """Without a comma behind what is the last item here, where the language allows none, as JSON."""
     kept = text.rstrip()
-    if not kept.endswith(",") or frame.errors is None:
+    if not kept.endswith(",") or frame.errors is None or not frame.errors(kept, overlap(kept, frame)):
         return text
-    with_it, without = (frame.errors(each, overlap(each, frame)) for each in (kept, kept[:-1]))
-    return kept[:-1] if with_it and not without else text
+    bare = kept[:-1]
+    return text if frame.errors(bare, overlap(bare, frame)) else bare
 
 
 def without_fence(text: str, frame: Frame) -> str:
