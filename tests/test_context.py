@@ -594,7 +594,8 @@ def test_broken_code_never_raises(start: int, length: int, budget: int) -> None:
         ("a.py", "", "python"), ("A.PYI", "", "python"), ("C:\\x\\a.ts", "", "typescript"), ("a.py", "rust", "rust"),
         ("Makefile", "", "makefile"), ("noext", "", ""), ("a.unknown", "", ""), ("a.py", "plaintext", "python"),
         ("", "Python", "python"), ("a.sh", "", "shellscript"), ("notes", "plaintext", "plaintext"),
-        ("main.tf", "", "terraform"),
+        ("main.tf", "", "terraform"), ("a.dart", "", "dart"), ("build.gradle", "", "groovy"),
+        ("a.m", "objc", "objective-c"),
     ],
 )  # fmt: skip
 def test_language_of(path: str, language_id: str, language: str) -> None:

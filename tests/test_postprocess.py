@@ -282,6 +282,14 @@ def test_answers_in_many_languages(name: str, source: str, text: str, expected: 
     assert accepted(source, text, path=f"/p/{name}") == expected
 
 
+@pytest.mark.parametrize("ending", ["c", "dart", "gradle", "js", "kt", "m", "pl", "proto", "scala", "sol", "swift"])
+def test_what_an_editor_closes_is_closed_once(ending: str) -> None:
+    source, path = "f();\nif (<CURSOR>)\n", f"/p/a.{ending}"
+    assert accepted(source, "a) {\n  b();\n}\n\nc();\n", path=path) == "f();\nif (a) {\n  b();\n}\n"
+    assert accepted(source, "a) {", path=path) == "f();\nif (a)\n"
+    assert accepted("f(g[<CURSOR>])\n", "a], b);\n", path=path) == "f(g[a], b);\n"
+
+
 METHOD = "class A {\n  int f() {\n    <CURSOR>\n    c();\n  }\n}\n"
 FAR = METHOD + "class B {\n" + 999 * "  int x = 1;\n" + "}\n"
 """Whose last bracket is not closed within the window."""

@@ -254,8 +254,11 @@ LANGUAGES = (
         "julia", "jl", lexis=Lexis(("#",), (('"""', '"""'), *DOUBLE, *CHARACTERS), (("#=", "=#"),),
                                    frozenset(('"""', '"'))),
     ),
-    Language("kotlin", "kt kts", lexis=_TRIPLE), Language("swift", "swift", lexis=_TRIPLE),
-    Language("scala", "scala", lexis=_TRIPLE), Language("zig", "zig", lexis=_C), Language("r", "r", lexis=_HASH),
+    *(Language(name, files, lexis=_TRIPLE) for name, files in
+      (("kotlin", "kt kts"), ("swift", "swift"), ("scala", "scala"), ("dart", "dart"), ("groovy", "groovy gradle"))),
+    *(Language(name, files, aliases, lexis=_C) for name, files, aliases in
+      (("zig", "zig", ""), ("proto", "proto", "proto3"), ("solidity", "sol", ""), ("objective-c", "m", "objc"))),
+    Language("r", "r", lexis=_HASH),
     *(Language(name, files, lexis=Lexis(("#",), QUOTES, apart=True, opens=r"[{(\[]$|\bdo$", closes="end"))
       for name, files in (("perl", "pl pm"), ("elixir", "ex exs"), ("powershell", "ps1"), ("terraform", "tf"),
                           ("cmake", "cmake"), ("fish", "fish"))),

@@ -53,7 +53,7 @@ def closed_before_closers(text: str, frame: Frame) -> str:
     if not rest.strip():
         return text
     # The lexer does not know every literal; a grammar may.
-    if not fits(kept, frame) and frame.errors is not None and frame.errors(kept, overlap(kept, frame)):
+    if not fits(kept, frame) and (frame.errors is None or frame.errors(kept, overlap(kept, frame))):
         ends = [match.start() for match in _PART_ENDS.finditer(kept)]
         kept = next((kept[:end] for end in reversed(ends) if fits(kept[:end], frame)), "")
     # A header's colon belongs behind the bracket.
