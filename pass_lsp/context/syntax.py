@@ -29,7 +29,8 @@ WINDOW_LINES = 6_000
 _WINDOW_STEP = 2_000
 _HEAD_LINES = 400
 _DEEPEST = 1_000
-_LONG = 1 << 15
+_PART = 1 << 15
+"""Bytes that the parser is handed at once."""
 _QUICK_S, _SMALL_EDIT = 0.1, 1 << 13
 PATIENCE_S = 0.4
 """After so much work a text is not parsed but trimmed by lines, and tried again no sooner than `_AGAIN_S` later.
@@ -150,20 +151,31 @@ def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
 def _patiently(parser: tree_sitter.Parser, source: bytes, old: tree_sitter.Tree | None = None) -> tree_sitter.Tree:
     """Parse, but not longer than `PATIENCE_S`; raises ValueError then.
 
-    Only a text that is read through a callback can be given up. py-tree-sitter 0.25 and 0.26 never
-    let go of what that returns, so it returns single bytes, objects that Python has anyway. A long
-    text is handed over in parts, whose memory is lost: byte by byte it would take too long.
+    Only a text that is read through a callback can be given up.
     """
-    began, part = time.thread_time(), 1 if len(source) < _LONG else _LONG
+    began, handed = time.thread_time(), _HANDED.part
 
-    def read(at: int, _: object) -> bytes:
-        return source[at : at + part]
+    def read(at: int, _: object) -> bytearray:
+        handed[:] = source[at : at + _PART]
+        return handed
 
     def too_long(*_: object) -> bool:
         return time.thread_time() - began > PATIENCE_S
 
     given = (read,) if old is None else (read, old)
     return parser.parse(*given, progress_callback=too_long)  # type: ignore[arg-type]
+
+
+class _Handed(threading.local):
+    """Where each part of a text stands while the parser reads it: py-tree-sitter 0.25 and 0.26 never let go of what a
+    callback returns, so it is always this one.
+    """
+
+    def __init__(self) -> None:
+        self.part = bytearray()
+
+
+_HANDED = _Handed()
 
 
 def one_byte_each(text: str) -> bytes:
