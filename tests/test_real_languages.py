@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pass_lsp.documents.document import Document
-from pass_lsp.documents.scan import columns, indentation
+from pass_lsp.documents.languages import language_of, lexis_of
+from pass_lsp.documents.scan import columns, indentation, scan
 from pass_lsp.domain import Completion
 from pass_lsp.suggestions import Suggestions
 from tests.test_postprocess import accepted
@@ -76,6 +77,29 @@ def test_the_truth_comes_whole(kind: str, least: int) -> None:
                 cut_off.append(f"{path.name}:{left.count(NEWLINE) + 1}")
     log.info("%s: %d holes", kind, told)
     assert not cut_off and told >= least
+
+
+def told_here(other: Hole, hole: Hole) -> str:
+    """What is missing in the hole `other`, and what follows it there, indented as it would be in `hole`."""
+    left, missing, below = other
+    shift = len(hole[0].rpartition(NEWLINE)[2]) - len(left.rpartition(NEWLINE)[2])
+    first, *lines = (missing + below[: below.find("\n", AHEAD)]).split("\n")
+    moved = (" " * shift + line if shift > 0 else line[min(-shift, len(indentation(line))) :] for line in lines)
+    return "\n".join([first, *(line if line.strip() else "" for line in moved)])
+
+
+def test_what_belongs_elsewhere_closes_nothing_twice() -> None:
+    shown, twice = 0, []
+    for path in FILES:
+        lexis, items = lexis_of(language_of(str(path))), list(holes(path, "item"))
+        for hole, other in zip(items, items[len(items) // 2 :] + items, strict=False):
+            after = accepted(f"{hole[0]}<CURSOR>{hole[2]}", told_here(other, hole), path=str(path))
+            if isinstance(after, str):
+                shown += 1
+                more = len(scan(after, lexis).surplus) > len(scan(hole[0] + hole[2], lexis).surplus)
+                twice += [f"{path.name}:{hole[0].count(NEWLINE) + 1}"] * more
+    log.info("%d shown, twice closed %s", shown, twice)
+    assert shown >= 560 and len(twice) <= 12
 
 
 def typed(text: str, at: int, key: str) -> tuple[str, int]:

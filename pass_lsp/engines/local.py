@@ -247,7 +247,10 @@ class LocalEngine:
         on_commit: OnCommit | None = None,
         stop: Stop | None = None,
     ) -> Generation:
-        """Decode after `prompt_ids`; see `domain.Generation` for what comes back. Raises `PromptError`."""
+        """Decode after `prompt_ids`; see `domain.Generation` for what comes back.
+
+        Raises `PromptError`, and `RuntimeError` where one of its own callbacks asks.
+        """
         ids = self._checked(prompt_ids)
         if params.strategy == "pass" and self.lookahead is None:
             raise ConfigError(

@@ -184,6 +184,8 @@ class _Block:
         data = not {"(", "["}.isdisjoint(self._state.brackets)
         for count in range(1, min(_MAX_LINES, len(said) // 2) + 1):
             turn = said[-count:]
+            if said[-2 * count : -count] != turn:
+                continue
             telling = sum(not COMMON_LINE.fullmatch(line) for line in set(turn))
             times = 2 if telling > 1 and not data else 3
             if not telling or said[-count * times :] != turn * times:
