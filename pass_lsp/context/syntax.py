@@ -155,7 +155,9 @@ def _patiently(parser: tree_sitter.Parser, source: bytes, old: tree_sitter.Tree 
     """
     began, handed = time.thread_time(), _HANDED.part
 
-    def read(at: int, _: object) -> bytearray:
+    def read(at: int, _: object) -> bytearray | bytes:
+        if handed is None:  # the text of a node is read, of which nothing but bytes may come
+            return source[at : at + 1]
         handed[:] = source[at : at + _PART]
         return handed
 
@@ -163,7 +165,9 @@ def _patiently(parser: tree_sitter.Parser, source: bytes, old: tree_sitter.Tree 
         return time.thread_time() - began > PATIENCE_S
 
     given = (read,) if old is None else (read, old)
-    return parser.parse(*given, progress_callback=too_long)  # type: ignore[arg-type]
+    tree = parser.parse(*given, progress_callback=too_long)  # type: ignore[arg-type]
+    handed = None
+    return tree
 
 
 class _Handed(threading.local):

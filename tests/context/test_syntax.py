@@ -110,6 +110,15 @@ def test_a_text_is_not_kept_by_the_parser(size: int) -> None:
     assert kept < len(texts[0])
 
 
+@pytest.mark.parametrize("size", [1000, len(SOURCE)])
+def test_nodes_tell_their_text(size: int) -> None:
+    source = one_byte_each(SOURCE[:size])
+    root = parsed_once("python", source)
+    assert root is not None and [node.text for node in root.named_children] == [
+        source[node.start_byte : node.end_byte] for node in root.named_children
+    ]
+
+
 def test_a_busy_machine_costs_no_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     hours = iter(range(0, 10**9, 3600))
     monkeypatch.setattr(syntax.time, "monotonic", lambda: float(next(hours)))
