@@ -61,8 +61,9 @@ def room(engine: Engine, settings: Settings) -> int:
 
 
 def characters(room: int, template: Template) -> int:
-    """About how many characters `room` tokens hold."""
-    return int(room * template.characters_per_token)
+    """About how many characters to look at for `room` tokens: more, where what stands below the cursor is not shown."""
+    shown = 1 if SUFFIX in template.parts else _PREFIX_SHARE
+    return int(room * template.characters_per_token / shown)
 
 
 def render(context: Context, template: Template, tokenizer: Any, room: int, *, heal: bool = False) -> Prompt:
