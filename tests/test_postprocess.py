@@ -15,6 +15,7 @@ from pass_lsp import postprocess
 from pass_lsp.context import build_context, errors_in
 from pass_lsp.domain import Completion, Context, Generation, Mode, Prompt
 from pass_lsp.postprocess.closers import balanced
+from pass_lsp.postprocess.cycle import cycle_start
 from pass_lsp.postprocess.filters import (
     indented_once,
     parsing_lines,
@@ -24,7 +25,6 @@ from pass_lsp.postprocess.filters import (
 )
 from pass_lsp.postprocess.frame import Decoded, Frame, repeats
 from pass_lsp.postprocess.overlap import overlap
-from pass_lsp.postprocess.stop import cycle_start
 from pass_lsp.reasons import Reason
 from tests.cursor import parse
 from tests.test_prompt import byte_level, spaced
@@ -463,7 +463,26 @@ def frame_of(source: str, path: str = "/p/a.py") -> Frame:
     ],
 )  # fmt: skip
 def test_cycles(ids: list[int], keep: int | None) -> None:
-    assert cycle_start(ids) == keep
+    assert cycle_start(ids, least=10) == keep
+
+
+REGULAR = [
+    ("cur.execute('INSERT INTO t VALUES <CURSOR>')\n", "(%s, %s, %s, %s, %s, %s)"),
+    ("x = <CURSOR>\n", "[0.0, 0.0, 0.0, 0.0, 0.0, 0.0]"),
+    ("x = <CURSOR>\n", "0b1111111111111111"),
+    ("x = <CURSOR>\n", "100000000000000"),
+    ("x = <CURSOR>\n", "'00000000-0000-0000-0000-000000000000'"),
+]
+
+
+@pytest.mark.parametrize(("source", "text"), REGULAR)
+def test_what_is_regular_is_no_cycle_if_it_ends(source: str, text: str) -> None:
+    assert accepted(source, text) == source.replace("<CURSOR>", text)
+
+
+def test_a_cycle_that_does_not_end_is_ended() -> None:
+    for times, finish in ((200, "stop"), (12, "length")):
+        assert accepted("x = <CURSOR>\n", "[" + "0, " * times, finish, "/p/a.js") == "x = [0,\n"
 
 
 def test_indentation_is_no_cycle() -> None:

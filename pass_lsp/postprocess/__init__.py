@@ -13,11 +13,12 @@ from typing import Any
 
 from pass_lsp.domain import Completion, Context, Generation, Prompt
 from pass_lsp.postprocess.broken import breaks
+from pass_lsp.postprocess.cycle import cycle_in
 from pass_lsp.postprocess.deadline import Deadline, closed_lines, closed_part
 from pass_lsp.postprocess.filters import FILTERS
 from pass_lsp.postprocess.frame import Decoded, Frame, special_tokens
 from pass_lsp.postprocess.overlap import overlap
-from pass_lsp.postprocess.stop import Stop, cycle_in
+from pass_lsp.postprocess.stop import Stop
 from pass_lsp.reasons import Reason
 
 __all__ = ["Cut", "Deadline", "Stop", "closed_lines", "closed_part", "finish"]
@@ -67,7 +68,7 @@ def _text(generation: Generation, prompt: Prompt, tokenizer: Any) -> str:
         if token in special:
             break
         decoded.push(token)
-    keep = cycle_in(decoded)
+    keep = cycle_in(decoded, getattr(tokenizer, "ids_per_token", 1), generation.finish == "length")
     text = decoded.text if keep is None else decoded.text[: decoded.ends[keep - 1]]
     return text.replace("\r\n", "\n").partition("\ufffd")[0]
 

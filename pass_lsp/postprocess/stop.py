@@ -10,6 +10,7 @@ from typing import Any
 
 from pass_lsp.documents.scan import CLOSERS, scan
 from pass_lsp.domain import Context, Mode, Prompt
+from pass_lsp.postprocess.cycle import cycle_in
 from pass_lsp.postprocess.frame import (
     COMMON_LINE,
     NAMELESS,
@@ -22,10 +23,6 @@ from pass_lsp.postprocess.frame import (
     special_tokens,
 )
 
-_MAX_PERIOD = 12
-_MIN_CYCLE = 10
-"""Tokens that a cycle must cover; a short one comes up in good code."""
-_MAX_WORDLESS = 64
 _MAX_LINES = 12
 """Of what is said again, if it is to be noticed."""
 
@@ -41,6 +38,7 @@ class Stop:
         self._longest = line_tokens if context.mode is Mode.SINGLE_LINE else math.inf
         self._special = frozenset((*special_tokens(tokenizer), *prompt.stop_ids))
         self._decoded, self._keep = Decoded(tokenizer, prompt), None
+        self._ids_per_token = getattr(tokenizer, "ids_per_token", 1)
 
     @property
     def text(self) -> str:
@@ -87,29 +85,10 @@ class Stop:
             cut = answer_end(decoded.text, self.frame)
         if cut is None:
             too_long = len(decoded.ids) >= self._longest and "\n" not in decoded.text
-            return len(decoded.ids) if too_long else cycle_in(decoded)
+            return len(decoded.ids) if too_long else cycle_in(decoded, self._ids_per_token)
         # Where nothing would be left, what there is stays, for `finish` to tell the reason from.
         nothing = not decoded.text[:cut].strip()
         return len(decoded.ids) if nothing and self.frame.many else bisect_left([0, *decoded.ends], cut)
-
-
-def cycle_start(ids: Sequence[int]) -> int | None:
-    """The number of ids to keep if the ids end in a cycle: all before it, and its first turn."""
-    for period in range(1, min(_MAX_PERIOD, len(ids) - 1) + 1):
-        at = len(ids) - 1 - period
-        while at >= 0 and ids[at] == ids[at + period]:
-            at -= 1
-        if len(ids) - 1 - at >= max(4 * period, _MIN_CYCLE):
-            return at + 1 + period
-    return None
-
-
-def cycle_in(decoded: Decoded) -> int | None:
-    """`cycle_start` of the ids decoded so far; a run without a word in it is indentation or a ruler."""
-    keep = cycle_start(decoded.ids)
-    if keep is None or len(decoded.ids) - keep > _MAX_WORDLESS:
-        return keep
-    return keep if re.search(r"\w", decoded.text[decoded.ends[keep - 1] :]) else None
 
 
 def answer_end(text: str, frame: Frame) -> int | None:
