@@ -21,9 +21,10 @@ _ANSWERED = "#answered"
 
 def errors_at(document: Document, offset: int, language: str, trees: Trees) -> Errors | None:
     """Counts errors of answers inserted at `offset`; None where no grammar tells."""
-    if not knows(language):
+    known = row_of(language)
+    if known.rough or not knows(language):
         return None
-    row, name = document.line_at(offset), row_of(language).grammar
+    row, name = document.line_at(offset), known.grammar
     above, below = sides_of(document, row)
     before = above + one_byte_each(document.text[document.line_start(row) : offset])
     after = one_byte_each(document.text[offset : document.line_end(row)]) + below

@@ -11,8 +11,9 @@ from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, indentatio
 from pass_lsp.domain import Mode
 from pass_lsp.reasons import Reason
 
-_RIGHT_OK = re.compile(r"""(?:[)>}\]"'`]|</[\w.:-]*>)*\s*(?:[:{;,]|\*/|-->)?""")
-"""What may stand right of the cursor, between white space: closers, end tags, and a last mark of punctuation."""
+_RIGHT_OK = re.compile(r"""(?:[)>}\]"'`]|</[\w.:-]*>)*\s*(?:[:{;,]|\*/\}?|-->|/>)?""")
+"""What may stand right of the cursor, between white space: closers, end tags, and a last mark, of punctuation or one
+that ends a comment or a tag."""
 _WORD = re.compile(r"\w")
 LOOK_BACK = 400
 """Lines above the cursor that are scanned for what is still open."""
@@ -98,7 +99,7 @@ def open_at(place: Place, anchor: tuple[int, str] | None) -> tuple[Scan, str]:
 
 def mode_at(place: Place, state: Scan, statement: str) -> Mode:
     """One line or several: several where a block or an open bracket begins, and on blank lines."""
-    if _begins_docstring(place, state, statement):
+    if _begins_docstring(place, state, statement) or _begins_text(place, state):
         return Mode.MULTI_LINE
     if state.string or state.comment:
         return Mode.SINGLE_LINE
@@ -149,12 +150,20 @@ def _ends_header(line: str, lexis: Lexis) -> bool:
 def _begins_docstring(place: Place, state: Scan, statement: str) -> bool:
     """Whether the open string or comment documents what it stands in or above, and holds no text yet."""
     if state.string in dict(lexis_of(place.language).blocks):
-        return place.left.strip() in ("/**", "/*!")
+        opens = ("/**", "/*!")
+        return place.left.strip() in opens or (place.left.strip() == "*" and place.neighbour(-1).strip() in opens)
     if len(state.string) != 3 or re.fullmatch(r'\s*[rRuUbB]{0,2}("""|\'\'\')\s*', statement) is None:
         return False
     opening = place.document.text[: place.offset].rstrip()[:-3].rstrip(" \trRuUbB")
     above = opening[opening.rstrip().rfind("\n") + 1 :].strip()
     return not above or above.endswith(":")
+
+
+def _begins_text(place: Place, state: Scan) -> bool:
+    """Whether the cursor stands between the marks of a string of several lines that holds nothing yet."""
+    mark, lexis = state.string, lexis_of(place.language)
+    several = mark in lexis.long and mark not in ("'", '"')
+    return several and place.left.endswith(mark) and place.right.startswith(dict(lexis.strings)[mark])
 
 
 def _step(place: Place) -> int:

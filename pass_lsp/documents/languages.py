@@ -11,15 +11,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from pass_lsp.documents.marks import (
+    C_LIKE,
     CASE,
     CHARACTERS,
+    DIRECTIVE,
     DOUBLE,
     ESCAPED,
+    HASH,
+    JS,
+    LABEL,
     NO_MARK,
+    PROSE,
     QUOTES,
     REGEXES,
     SLASHES,
+    TRIPLE,
     WHOLE_REGEX,
+    XML,
     inert,
 )
 from pass_lsp.documents.scan import Lexis
@@ -48,7 +56,8 @@ class Language:
     `folds` have a body that may be left out far from the cursor; `scopes` hold them and are left
     whole; the first lines of both are kept where they enclose the cursor. `wrappers` begin
     above what they wrap, as decorators do. `filler` stands for the cursor's line, so that a
-    block which is still empty parses. `flat` says that a body is not indented.
+    block which is still empty parses. `flat` says that a body is not indented, `rough` that the
+    grammar knows a part of the language, so that what it takes for an error may be none.
     """
 
     name: str
@@ -62,21 +71,13 @@ class Language:
     wrappers: str = ""
     filler: str = ""
     flat: bool = False
+    rough: bool = False
     modules: Modules | None = None
 
 
-_C = Lexis(("//",), (*QUOTES, *inert("{}'", "0123456789")), SLASHES, goes_on=NO_MARK, opens=r"\{$" + CASE)  # 10'000
-_TRIPLE = replace(_C, strings=(('"""', '"""'), *_C.strings), long=frozenset(('"""',)))
-_HASH = Lexis(("#",), QUOTES, long=frozenset("\"'"))
-_PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
 _UNKNOWN = Language("", lexis=Lexis(("//",), (*QUOTES, ("`", "`")), SLASHES, frozenset("`"), opens=r"[{:]$"))
-_NOTHING = Language("", lexis=_PROSE)
+_NOTHING = Language("", lexis=PROSE)
 
-_JS = Lexis(
-    ("//",), (*QUOTES, ("`", "`"), *REGEXES), SLASHES, frozenset("`"), inert=WHOLE_REGEX,
-    goes_on=NO_MARK, opens=r"\{$|=>$|^\s*<(?:[A-Za-z][^<>]*)?(?<![/=])>$" + CASE, closes=r"</[\w.:-]*|/?>",
-    defines=r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?(?:function|class|interface|enum|namespace)",
-)  # fmt: skip
 _JS_FOLDS = (
     "function_declaration generator_function_declaration function_expression arrow_function method_definition "
     "class_static_block"
@@ -122,25 +123,25 @@ LANGUAGES = (
         ),
     ),
     Language(
-        "javascript", "js mjs cjs", "js", "tree_sitter_javascript", _JS, "import_statement", _JS_FOLDS,
+        "javascript", "js mjs cjs", "js", "tree_sitter_javascript", JS, "import_statement", _JS_FOLDS,
         "class_declaration class", "export_statement", modules=_JS_MODULES,
     ),
     Language(
-        "javascriptreact", "jsx", "jsx", "tree_sitter_javascript", _JS, "import_statement", _JS_FOLDS,
+        "javascriptreact", "jsx", "jsx", "tree_sitter_javascript", JS, "import_statement", _JS_FOLDS,
         "class_declaration class", "export_statement", modules=_JS_MODULES,
     ),
     Language(
-        "typescript", "ts mts cts", "ts", "tree_sitter_typescript:language_typescript", _JS, "import_statement",
+        "typescript", "ts mts cts", "ts", "tree_sitter_typescript:language_typescript", JS, "import_statement",
         _JS_FOLDS, _TS_SCOPES, "export_statement", modules=_JS_MODULES,
     ),
     Language(
-        "typescriptreact", "tsx", "tsx", "tree_sitter_typescript:language_tsx", _JS, "import_statement",
+        "typescriptreact", "tsx", "tsx", "tree_sitter_typescript:language_tsx", JS, "import_statement",
         _JS_FOLDS, _TS_SCOPES, "export_statement", modules=_JS_MODULES,
     ),
     Language(
         "go", "go", "golang", "tree_sitter_go",
         Lexis(("//",), (*QUOTES, ("`", "`")), SLASHES, frozenset("`"), frozenset("`"), opens=r"\{$" + CASE,
-              defines="func|type"),
+              defines="func|type", outdented=LABEL),
         "package_clause import_declaration", "function_declaration method_declaration func_literal",
         "type_declaration", modules=Modules(r'^\s*(?:import\s+)?(?:\w+\s+)?"(?P<path>[\w.\-/]+)"', "/", ("{}/*.go",)),
     ),
@@ -165,19 +166,20 @@ LANGUAGES = (
         modules=Modules(r"^\s*import\s+(?:static\s+)?(?P<path>[\w.]+)", ".", ("{}.java",)),
     ),
     Language(
-        "c", "c h", "", "tree_sitter_c", _C, "preproc_include", "function_definition", "struct_specifier",
+        "c", "c h", "", "tree_sitter_c", C_LIKE, "preproc_include", "function_definition", "struct_specifier",
         modules=_C_MODULES,
     ),
     Language(
         "cpp", "cc cpp cxx hpp hh hxx", "c++ cuda-cpp", "tree_sitter_cpp",
-        replace(_C, strings=(*_C.strings, ('R"(', ')"')), long=frozenset(('R"(',)), raw=frozenset(('R"(',))),
+        replace(C_LIKE, strings=(*C_LIKE.strings, ('R"(', ')"')), long=frozenset(('R"(',)), raw=frozenset(('R"(',))),
         "preproc_include using_declaration", "function_definition lambda_expression",
         "class_specifier struct_specifier namespace_definition", "template_declaration", modules=_C_MODULES,
     ),
     Language(
         "csharp", "cs", "c#", "tree_sitter_c_sharp",
         Lexis(("//",), (('"""', '"""'), *QUOTES, ('@"', '"'), ('@$"', '"')), SLASHES,
-              frozenset(('"""', '@"', '@$"')), frozenset(('@"', '@$"')), goes_on=NO_MARK, opens=r"\{$|=>$" + CASE),
+              frozenset(('"""', '@"', '@$"')), frozenset(('@"', '@$"')), goes_on=NO_MARK, opens=r"\{$|=>$" + CASE,
+              outdented=DIRECTIVE),
         "using_directive file_scoped_namespace_declaration",
         "method_declaration constructor_declaration property_declaration local_function_statement lambda_expression",
         "class_declaration interface_declaration struct_declaration record_declaration enum_declaration "
@@ -219,8 +221,7 @@ LANGUAGES = (
     ),
     Language(
         "html", "html htm", "", "tree_sitter_html",
-        Lexis(blocks=(("<!--", "-->"),), brackets=False, opens=rf"<(?!(?:{_VOID})\b)[A-Za-z][^<>]*(?<!/)>$",
-              closes=r"</[\w:-]*|/?>", goes_on=r"<[A-Za-z][^<>]*$"),
+        replace(XML, opens=rf"<(?!(?:{_VOID})\b)[A-Za-z][^<>]*(?<!/)>$"),
         "doctype", "element script_element style_element", "",
     ),
     Language(
@@ -229,7 +230,7 @@ LANGUAGES = (
     ),
     *(Language(name, name, "", "", Lexis(("//",), QUOTES, SLASHES, apart=True, goes_on=r"[^\s;{}]$", opens=r"\{$"))
       for name in ("scss", "less")),  # `apart`: url(http://…)
-    Language("sql", "sql", "", "tree_sitter_sql", _SQL, "", "statement", flat=True),
+    Language("sql", "sql", "", "tree_sitter_sql", _SQL, "", "statement", flat=True, rough=True),
     Language("json", "json", "", "tree_sitter_json", Lexis((), DOUBLE, opens=r"[{\[]$"), folds="object array"),
     Language("jsonc", "jsonc json5", "", "tree_sitter_json", Lexis(("//",), DOUBLE, SLASHES), folds="object array"),
     Language(
@@ -254,11 +255,11 @@ LANGUAGES = (
         "julia", "jl", lexis=Lexis(("#",), (('"""', '"""'), *DOUBLE, *CHARACTERS), (("#=", "=#"),),
                                    frozenset(('"""', '"'))),
     ),
-    *(Language(name, files, lexis=_TRIPLE) for name, files in
+    *(Language(name, files, lexis=TRIPLE) for name, files in
       (("kotlin", "kt kts"), ("swift", "swift"), ("scala", "scala"), ("dart", "dart"), ("groovy", "groovy gradle"))),
-    *(Language(name, files, aliases, lexis=_C) for name, files, aliases in
+    *(Language(name, files, aliases, lexis=C_LIKE) for name, files, aliases in
       (("zig", "zig", ""), ("proto", "proto", "proto3"), ("solidity", "sol", ""), ("objective-c", "m", "objc"))),
-    Language("r", "r", lexis=_HASH),
+    Language("r", "r", lexis=HASH),
     *(Language(name, files, lexis=Lexis(("#",), QUOTES, apart=True, opens=r"[{(\[]$|\bdo$", closes="end"))
       for name, files in (("perl", "pl pm"), ("elixir", "ex exs"), ("powershell", "ps1"), ("terraform", "tf"),
                           ("cmake", "cmake"), ("fish", "fish"))),
@@ -266,9 +267,10 @@ LANGUAGES = (
         "haskell", "hs", lexis=Lexis(("--",), (*DOUBLE, *CHARACTERS), (("{-", "-}"),), indented=True,
                                      opens=r"(?:=|where|do|of)$"),
     ),
-    *(Language(name, files, "", "", _PROSE) for name, files in
-      (("plaintext", "txt"), ("restructuredtext", "rst"), ("latex", "tex"), ("xml", "xml"))),
-    *(Language(name, name, "", "", _JS, modules=_JS_MODULES) for name in ("svelte", "vue")),
+    *(Language(name, files, "", "", PROSE) for name, files in
+      (("plaintext", "txt"), ("restructuredtext", "rst"), ("latex", "tex"))),
+    Language("xml", "xml csproj props targets xsd xsl svg plist", lexis=XML),
+    *(Language(name, name, "", "", JS, modules=_JS_MODULES) for name in ("svelte", "vue")),
 )  # fmt: skip
 
 _BY_NAME = {name: row for row in LANGUAGES for name in (row.name, *row.aliases.split())}

@@ -1,8 +1,11 @@
-"""Marks that several languages share: what opens a string or a comment, what opens nothing, how lines end."""
+"""What several languages share: marks that open a string or a comment, or nothing, how lines end; whole lexes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+
+from pass_lsp.documents.scan import Lexis
 
 QUOTES = (('"', '"'), ("'", "'"))
 DOUBLE = (('"', '"'),)
@@ -11,6 +14,11 @@ NO_MARK = r"[^\s;{},]$"
 """How a line ends that no mark has finished."""
 CASE = r"|^\s*(?:case\b.*|(?:default|public|private|protected)\s*):$"
 """Behind other ways: a label of C's kind begins a block, too."""
+
+DIRECTIVE = r"#\s*(?:if|ifdef|ifndef|el|else|elif|elseif|endif|define|undef|pragma|include|error|region|endregion)\b"
+"""A line for the preprocessor."""
+LABEL = r"(?!default\b)[A-Za-z_]\w*:$"
+"""Where `goto` goes, `private:`."""
 
 
 def inert(form: str, marks: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -27,3 +35,16 @@ WHOLE_REGEX = (  # a pattern, where a value may begin; elsewhere a slash divides
 )
 CHARACTERS = inert("'{}'", '()[]{}"')
 """Where an apostrophe alone is no quote."""
+
+C_LIKE = Lexis(("//",), (*QUOTES, *inert("{}'", "0123456789")), SLASHES, goes_on=NO_MARK, opens=r"\{$" + CASE,  # 10'000
+                outdented=f"{DIRECTIVE}|{LABEL}")  # fmt: skip
+TRIPLE = replace(C_LIKE, strings=(('"""', '"""'), *C_LIKE.strings), long=frozenset(('"""',)))
+HASH = Lexis(("#",), QUOTES, long=frozenset("\"'"))
+PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
+JS = Lexis(
+    ("//",), (*QUOTES, ("`", "`"), *REGEXES), SLASHES, frozenset("`"), inert=WHOLE_REGEX,
+    goes_on=NO_MARK, opens=r"\{$|=>$|^\s*<(?:[A-Za-z][^<>]*)?(?<![/=])>$" + CASE, closes=r"</[\w.:-]*|/?>",
+    defines=r"(?:export\s+)?(?:default\s+)?(?:async\s+)?(?:abstract\s+)?(?:function|class|interface|enum|namespace)",
+)  # fmt: skip
+XML = Lexis(blocks=(("<!--", "-->"),), brackets=False, opens=r"<[A-Za-z][^<>]*(?<!/)>$",
+          closes=r"</[\w:.-]*|/?>", goes_on=r"<[A-Za-z][^<>]*$")  # fmt: skip

@@ -13,6 +13,8 @@ from functools import cache, lru_cache
 
 CLOSERS = {")": "(", "]": "[", "}": "{"}
 _BRACKETS = "()[]{}"
+_WORD = r"""(?P<quote>['"]?)(?P<word>[A-Za-z_]\w*)(?P=quote)"""
+"""That ends a text which begins on the line below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Lexis:
     that ends a text which begins on the next line, `inert` what opens nothing, whatever marks are in it.
     `goes_on` finds how a line ends whose statement may go on on a deeper line, or have its brace below;
     `opens` finds, at the end of a line of code, what a block begins with; `closes` matches the
-    words that end one, `parts` those that begin its next part (`else`), `defines` those that begin a definition.
+    words that end one, `parts` those that begin its next part (`else`), `defines` those that begin a definition,
+    `outdented` a line that may be less deep than its block (`#ifdef`, `private:`).
     """
 
     comments: tuple[str, ...] = ()
@@ -43,6 +46,7 @@ class Lexis:
     defines: str = r"(?!)"
     closes: str = r"(?!)"
     parts: str = r"(?!)"
+    outdented: str = r"(?!)"
 
     def opens_block(self, code: str) -> bool:
         """Whether a block or a list begins at the end of a line of code."""
@@ -63,6 +67,10 @@ class Lexis:
     def begins_part(self, code: str) -> bool:
         """Whether a line of code begins with a word that begins the next part of a block."""
         return re.match(rf"(?:{self.parts})(?!\w)", code.lstrip()) is not None
+
+    def is_outdented(self, code: str) -> bool:
+        """Whether a line of code may be less deep than the block that it stands in."""
+        return re.match(rf"(?:{self.outdented})", code.lstrip()) is not None
 
     @property
     def elision(self) -> str:
@@ -172,6 +180,18 @@ def _heredoc_end(text: str, at: int, mark: str) -> int:
     word = mark.lstrip("<-~ ").strip("'\"")
     found = re.compile(rf"^[ \t]*{word}[;,)]*[ \t]*$", re.MULTILINE).search(text, at)
     return found.end() if found else at
+
+
+def heredoc_in(line: str, lexis: Lexis, state: Scan) -> str:
+    """The word that ends a text which begins below `line`; "" if none does."""
+    found = re.search(rf"(?:{lexis.heredoc}){_WORD}", line) if lexis.heredoc and not state.string else None
+    before = scan(line[: found.start()], lexis, state) if found else state
+    return found["word"] if found and not (before.string or before.comment) else ""
+
+
+def ends_heredoc(line: str, word: str) -> bool:
+    """Whether `line` is the one that ends the text."""
+    return line.strip().rstrip(";,)") == word
 
 
 def _bracketed(brackets: list[str], surplus: list[str], mark: str) -> None:

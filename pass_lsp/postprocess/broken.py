@@ -10,6 +10,9 @@ from pass_lsp.postprocess.frame import Frame, missing_block
 _FOLLOWED = re.compile(r"\s*(?:@|try\b)")
 """Lines that something must follow on the same level: what is decorated, an `except`."""
 
+_OF_OTHERS = {"python": re.compile(r"^\s*[%!?]", re.MULTILINE), "yaml": re.compile(r"\{\{|\{%")}
+"""What belongs to another language, which goes through the text first: lines for IPython, templates."""
+
 _HEADED = frozenset(("python",))
 """Languages in which deeper lines of code belong to a header, and to nothing else."""
 
@@ -20,7 +23,7 @@ def breaks(text: str, replaced: int, frame: Frame) -> bool:
 
     Only where blocks are indented: elsewhere the head of a callback opens brackets, and an answer may end behind it.
     """
-    if frame.errors is None or not frame.lexis.indented:
+    if frame.errors is None or not frame.lexis.indented or _is_of_another_language(text, frame):
         return False
     rest = frame.context.line_suffix
     whole = text + rest[replaced:]
@@ -30,6 +33,12 @@ def breaks(text: str, replaced: int, frame: Frame) -> bool:
     if _lacks_header(whole, after, frame):
         return True
     return not _may_end_here(text, after, frame) and frame.errors(text, replaced) > 0 and not frame.errors(None, 0)
+
+
+def _is_of_another_language(text: str, frame: Frame) -> bool:
+    """Whether a part of the cursor's lines is not for the grammar."""
+    pattern = _OF_OTHERS.get(frame.context.language)
+    return pattern is not None and pattern.search(frame.whole(0, text)) is not None
 
 
 def _lacks_header(whole: str, after: Scan, frame: Frame) -> bool:

@@ -6,7 +6,7 @@ import re
 
 from pass_lsp.documents.scan import CLOSERS, indentation, scan
 from pass_lsp.postprocess.frame import Frame
-from pass_lsp.postprocess.overlap import ends_said, fits, is_whole, overlap
+from pass_lsp.postprocess.overlap import again_at, ends_said, fits, is_whole, overlap
 
 _ANY = r"[)\]}]"
 _UNOPENED = {"python": _ANY, "shellscript": r"\]"}
@@ -63,19 +63,38 @@ def closed_before_closers(text: str, frame: Frame) -> str:
 
 
 def to_element_end(text: str, frame: Frame) -> str:
-    """Up to the line that ends the element, or the comment, which the editor has ended already."""
+    """Up to where the answer has said the end tags, or the end of the comment, that the editor has put already."""
     rest = frame.context.line_suffix
+    if (at := again_at(text, rest)) >= 0:
+        return text[: at + len(rest.strip())] + "\n"
     said = ends_said(text, rest)
     ends = (match.end() for match in re.finditer(r"\n|$", text)) if said else ()
     return next((text[:at] for at in ends if ends_said(text[:at], rest) == said), text)
 
 
 def closing_apart(text: str, frame: Frame) -> str:
-    """With the closers that the editor has put right of the cursor on a line of their own: where the first is the brace
-    of a block (`{|}`), or the answer begins with a line end.
-    """
-    rest = frame.context.line_suffix.strip()
-    if rest[:1] not in CLOSERS or "\n" not in text.rstrip() or overlap(text, frame):
+    """With what the editor has put right of the cursor to close it on a line of its own, below several lines."""
+    rest, context = frame.context.line_suffix.strip(), frame.context
+    if not rest or "\n" not in text.rstrip() or overlap(text, frame) or not _stands_apart(text.rstrip(), rest, frame):
         return text
-    apart = text[0] == "\n" or (rest[0] == "}" and not frame.lexis.indented)
-    return text.rstrip() + "\n" + indentation(frame.context.line_prefix) + rest if apart else text
+    lead = indentation(context.line_prefix) + (" " if rest.startswith("*/") else "")
+    return text.rstrip() + "\n" + lead + rest
+
+
+def _stands_apart(text: str, rest: str, frame: Frame) -> bool:
+    """Whether `rest`, which closes what was opened left of the cursor, goes below `text`: where the answer begins with
+    a line end, and behind a block, a comment and a docstring.
+    """
+    left, last = frame.context.line_prefix, text.rpartition("\n")[2]
+    if rest[0] in CLOSERS:
+        # What is closed by itself has the other closers behind it: `{() => {` and `}}`, `foo(function()` and `end)`.
+        closes = last.strip()[:1] in CLOSERS or frame.lexis.closes_block(last)
+        if closes and frame.width(last) <= frame.width(left):
+            return False
+        return text[0] == "\n" or (rest[0] == "}" and not frame.lexis.indented)
+    if rest.startswith("*/"):
+        return True
+    mark = frame.state.string
+    if mark and mark in frame.lexis.long and rest.startswith(dict(frame.lexis.strings)[mark]):
+        return text[0] == "\n" or left.strip() == mark
+    return rest.startswith("</") and text[0] == "\n"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import SequenceMatcher
 
-from pass_lsp.documents.scan import indentation, scan
+from pass_lsp.documents.scan import ends_heredoc, heredoc_in, indentation, scan
 from pass_lsp.postprocess.closers import balanced, closed_before_closers, closed_once, closing_apart, to_element_end
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
 from pass_lsp.postprocess.overlap import overlap
@@ -23,6 +23,8 @@ _ALIKE = 0.95
 _TO_ITSELF = re.compile(r"""([\w.\[\]'"]+) *= *\1;?""")
 _ASSIGNED = re.compile(r"""[\w.\[\]'"]+ *=[^()]+""")
 """An assignment that calls nothing."""
+_NUMBERS = re.compile(r"[^A-Za-z_]*")
+"""A row of data, which may stand again."""
 _MOST_CUTS = 12
 """Lines that may be given up, one after the other, until the rest parses."""
 
@@ -96,8 +98,10 @@ def without_repetition(text: str, frame: Frame) -> str:
     lines = [frame.said(number, line).rstrip() for number, line in enumerate(text.split("\n"))]
     above = [*map(str.rstrip, frame.above), "" if lines[0] else frame.context.line_prefix.rstrip()]
     lines, above = list(filter(None, lines)), list(filter(None, above))
+    in_list = frame.state.brackets[-1:] in ("(", "[", "{") and not frame.state.string
+    common = _NUMBERS if in_list else COMMON_LINE
     for count in range(1, min(len(lines), len(above)) + 1):
-        if lines[:count] == above[-count:] and not all(map(COMMON_LINE.fullmatch, lines[:count])):
+        if lines[:count] == above[-count:] and not all(map(common.fullmatch, lines[:count])):
             return ""
     line, times = Counter(map(str.strip, lines)).most_common(1)[0] if lines else ("", 0)
     return "" if times >= 4 and times * 2 > len(lines) and not COMMON_LINE.fullmatch(line) else text
@@ -121,8 +125,12 @@ def parsing_lines(text: str, frame: Frame) -> str:
     lines = text.rstrip().split("\n")
     cuts = ["\n".join(lines[:count]) for count in range(len(lines), max(len(lines) - _MOST_CUTS, 0), -1)]
     best, fewest, closed, whole = text, -1, len(scan(text, frame.lexis, frame.state).brackets), None
+    most = max(closed, len(frame.state.brackets))
     for part in filter(str.strip, cuts):
-        if len(scan(part, frame.lexis, frame.state).brackets) > closed:
+        left_open = len(scan(part, frame.lexis, frame.state).brackets)
+        if left_open > most:
+            continue
+        if left_open > closed:
             # A grammar that knows the language badly (C++ in a `.h`) must not open what the answer closes. One that
             # finds the document whole knows that this was closed already.
             whole = not frame.errors(None, 0) if whole is None else whole
@@ -147,13 +155,13 @@ def without_comma(text: str, frame: Frame) -> str:
 
 def without_fence(text: str, frame: Frame) -> str:
     """Cut before a fence of Markdown that has no place in code: the model explains itself."""
-    if frame.state.string or not (frame.lexis.brackets or frame.lexis.blocks):
+    if frame.context.language == "markdown" or not (frame.lexis.brackets or frame.lexis.blocks):
         return text
-    found = re.search(r"^[^\S\n]*```", text, re.MULTILINE) if frame.context.language != "markdown" else None
-    if not found:
-        return text
-    kept = text[: found.start()].rstrip()
-    return kept + "\n" if kept else ""
+    for found in re.finditer(r"^[^\S\n]*```", text, re.MULTILINE):
+        if not scan(text[: found.start()], frame.lexis, frame.state).string:
+            kept = text[: found.start()].rstrip()
+            return kept + "\n" if kept else ""
+    return text
 
 
 def without_similar_lines(text: str, frame: Frame) -> str:
@@ -180,9 +188,9 @@ def indented_as_here(text: str, frame: Frame) -> str:
     own = 1 if frame.context.line_prefix else 0  # the first line's indentation stands in the document
     if frame.tabs is None or not any(_indented_otherwise(line, frame.tabs) for line in lines[own:]):
         return text
-    unit = _unit(lines, own, frame) if frame.tabs else frame.context.tab_size
+    unit, verbatim = _unit(lines, own, frame) if frame.tabs else frame.context.tab_size, _verbatim(lines, frame)
     for number, line in enumerate(lines[own:], own):
-        if not _indented_otherwise(line, frame.tabs):
+        if verbatim[number] or not _indented_otherwise(line, frame.tabs):
             continue
         lead, code = indentation(line), line.lstrip(" \t")
         if frame.tabs:
@@ -191,6 +199,18 @@ def indented_as_here(text: str, frame: Frame) -> str:
         else:
             lines[number] = lead.expandtabs(unit) + code if code else ""
     return "\n".join(lines)
+
+
+def _verbatim(lines: list[str], frame: Frame) -> list[bool]:
+    """Which lines begin inside a string, or a text that a word ends: their white space is what they say."""
+    found, state, word = [], frame.state, ""
+    for line in lines:
+        found.append(bool(word or state.string in frame.lexis.long))
+        if word:
+            word = "" if ends_heredoc(line, word) else word
+        else:
+            word, state = heredoc_in(line, frame.lexis, state), scan(line + "\n", frame.lexis, state)
+    return found
 
 
 def _indented_otherwise(line: str, tabs: bool) -> bool:

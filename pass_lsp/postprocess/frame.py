@@ -19,6 +19,7 @@ _MIXED = 8
 _COMMON_WORD = r"(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end|fi|done|esac)\b"
 COMMON_LINE = re.compile(rf"\s*</[^<>]*>\s*|\W*(?:{_COMMON_WORD}\W*)*")
 """Lines that may well stand several times in good code."""
+_LINK = re.compile(r"\s*(\?\.|\.|\|>|&&|\|\||[+?:](?=\s))")
 _NAMES = r"\([\w\s,]*\)"
 _CALLBACK = rf"(?:[\w.]+\((?:async\s+)?(?:{_NAMES}\s*=>|function\s*{_NAMES})|(?:go|defer)\s+func{_NAMES})\s*\{{$"
 NAMELESS = re.compile(rf"(?![)\]}};]|\*/|</)(?:\W+$|[@<{{\[(]|#\[|template\b|{_CALLBACK})")
@@ -77,7 +78,7 @@ class Frame:
         state = scan(text, self.lexis, self.state)
         whole, header = self.whole(0, text), _header(text, self, state)
         # What is indented no deeper than a header is no block of it, nor what such a line goes on with.
-        deeper = bool(header) or not scan(whole, self.lexis).brackets
+        deeper = bool(header) or not (scan(whole, self.lexis).brackets or _link(whole.rpartition("\n")[2]))
         indent = self.width(header or whole) + deeper
         line_prefix = whole[whole.rfind("\n") + 1 :]
         context = replace(self.context, mode=Mode.MULTI_LINE, line_prefix=line_prefix, indent=indent)
@@ -214,13 +215,27 @@ def is_open(text: str, end: int, frame: Frame) -> bool:
     if not (header or open_yet or _goes_on(text, end, frame)):
         return False
     below, own = frame.next_line, frame.width(header or left)
-    return not below or frame.width(below) < own or (frame.width(below) == own and below.strip()[0] not in ")]}{")
+    if frame.width(below) != own or not below:
+        return not below or frame.width(below) < own
+    # The brace that ends a `switch` is no deeper than its last `case`.
+    return below.strip()[0] not in ")]}{" or (header.rstrip().endswith(":") and below.strip()[0] == "}")
 
 
 def _goes_on(text: str, end: int, frame: Frame) -> bool:
-    """Whether the line of `text` that ends at `end` is not finished, and the next one is deeper."""
+    """Whether the line of `text` that ends at `end` is not finished, and the next one is deeper, or a link more of the
+    same chain.
+    """
     line, more = frame.whole(0, text[:end]).rpartition("\n")[2], text[end + 1 :].partition("\n")[0]
-    return frame.lexis.unfinished(line) and bool(more.strip()) and frame.width(more) > frame.width(line)
+    if not (frame.lexis.unfinished(line) and more.strip()):
+        return False
+    deeper = frame.width(more) - frame.width(line)
+    return deeper > 0 or (deeper == 0 and _link(more) == _link(line) != "" and _link(frame.next_line) != _link(line))
+
+
+def _link(line: str) -> str:
+    """The mark that a line of a chain begins with: `.then(…)`, `|> map(…)`, `&& a`."""
+    found = _LINK.match(line)
+    return found[1] if found else ""
 
 
 def repeats(line: str, frame: Frame, behind: Sequence[str] = ()) -> bool:

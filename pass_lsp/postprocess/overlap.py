@@ -10,8 +10,8 @@ from pass_lsp.postprocess.frame import Frame
 
 _OPENERS = {**CLOSERS, ">": "<"}
 _QUOTES, _BETWEEN = "\"'`", " :,;{"
-_END = re.compile(r"\s*(</([\w.:-]*)>|\*/|-->)")
-"""An end tag, and what it ends; the end of a comment."""
+_END = re.compile(r"\s*(</([\w.:-]*)>|\*/|-->|/>)")
+"""An end tag, and what it ends; the end of a comment, and of a tag."""
 _MOST = 8
 """More closers than that stand right of no cursor."""
 
@@ -22,7 +22,7 @@ def overlap(text: str, frame: Frame) -> int:
     The fewest that leave brackets and quotes as the user left them.
     """
     rest = frame.context.line_suffix
-    if not rest.strip():
+    if not rest.strip() or again_at(text, rest) >= 0:
         return len(rest)
     cut = next(_same_brackets(text, frame), None)
     if cut is None:
@@ -31,6 +31,7 @@ def overlap(text: str, frame: Frame) -> int:
         # Lines below may close what this one has opened.
         cut = cut if frame.errors is not None and frame.errors(text, cut) < frame.errors(text, 0) else 0
     cut = max(cut, ends_said(text, rest))
+    cut += ends_said(text, rest[cut:])
     cut += _uncounted(text.rstrip(), rest[cut:], frame)
     mark = rest[cut:].lstrip()[:1]
     first = text.partition("\n")[0].rstrip()
@@ -102,15 +103,27 @@ def _uncounted(text: str, rest: str, frame: Frame) -> int:
     return int(closer in _OPENERS and _is_uncounted(closer, frame) and _not_opened(closer, text))
 
 
+def again_at(text: str, rest: str) -> int:
+    """Where `text` says all of `rest`, which ends a tag and its element (`"></td>`) or what stands in it; else -1."""
+    said = rest.strip()
+    return text.find(said) if "</" in said and not said.startswith("</") else -1
+
+
 def ends_said(text: str, rest: str) -> int:
     """How many characters of `rest` are end tags, or ends of comments, that `text` says and did not begin."""
     at = 0
     while (end := _END.match(rest, at)) is not None:
-        begun = len(re.findall(rf"<{re.escape(end[2])}(?![\w.:/-])", text)) if end[2] is not None else 0
-        if text.count(end[1]) <= begun:
+        if text.count(end[1]) <= len(re.findall(_begins(end), text)):
             break
         at = end.end()
     return at
+
+
+def _begins(end: re.Match[str]) -> str:
+    """The pattern of what an end ends, where that may stand in an answer, too."""
+    if end[1] == "/>":
+        return "<[A-Za-z]"
+    return rf"<{re.escape(end[2])}(?![\w.:/-])" if end[2] is not None else "(?!)"
 
 
 def _is_uncounted(mark: str, frame: Frame) -> bool:

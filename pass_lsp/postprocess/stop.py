@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from pass_lsp.documents.scan import CLOSERS, scan
+from pass_lsp.documents.scan import CLOSERS, ends_heredoc, heredoc_in, scan
 from pass_lsp.domain import Context, Mode, Prompt
 from pass_lsp.postprocess.cycle import cycle_in
 from pass_lsp.postprocess.frame import (
@@ -118,15 +118,20 @@ class _Block:
         self._first = True
         self._ended = False
         self._defined: int | None = None
+        self._bodied = False
         self._blanks: list[int] = []
         self._lines: list[str] = []
         self._said: list[tuple[str, int]] = []
         self._above = ""
+        self._word = ""
 
     def end(self, text: str) -> int | None:
         """The offset of the end, or None if it is not shown yet."""
         at, self._lines = 0, text.split("\n")[:-1]
         for number, line in enumerate(self._lines):
+            if self._in_heredoc(line):
+                at += len(line) + 1
+                continue
             whole = self._frame.whole(number, line)
             cut = self._line(number, line, at) if whole.strip() else self._blank(at)
             if cut is not None:
@@ -137,7 +142,17 @@ class _Block:
             at += len(line) + 1
         return None
 
+    def _in_heredoc(self, line: str) -> bool:
+        """Whether a line belongs to a text that began above it, up to the word that ends it."""
+        if self._word:
+            self._word = "" if ends_heredoc(line, self._word) else self._word
+            return True
+        self._word = heredoc_in(line, self._frame.lexis, self._state)
+        return False
+
     def _blank(self, at: int) -> int | None:
+        if self._state.string:
+            return None
         self._blanks.append(at)
         return self._blanks[-2] if len(self._blanks) == 2 and self._said else None
 
@@ -150,8 +165,9 @@ class _Block:
         self._above = code
         if self._repeats(number, line) or (code == above and lexis.indented and lexis.opens_block(code)):
             return at
-        nested = self._state.string or len(self._state.brackets) > len(self._frame.state.brackets)
-        if nested or (number == 0 and self._frame.context.line_prefix.strip()):
+        inside = len(self._state.brackets) > len(self._frame.state.brackets)
+        self._bodied |= inside and self._defined is not None
+        if inside or self._state.string or (number == 0 and self._frame.context.line_prefix.strip()):
             return None
         return self._outside(number, whole, at)
 
@@ -190,15 +206,24 @@ class _Block:
             self._indent = min(self._indent, width)
         self._first = False
         part = header.strip() and width == self._frame.width(header) and self._frame.lexis.begins_part(whole)
-        if width < self._indent and not part:
+        if width < self._indent and not part and not self._frame.lexis.is_outdented(whole):
             if not self._closes(whole):
                 return at
             self._ended = self._frame.lexis.closes_block(whole)
-        if self._defined is not None and width <= self._defined:
-            return at
-        if self._defined is None and self._frame.lexis.indented and self._frame.lexis.defines_at(whole):
-            self._defined = width
-        return None
+        return at if self._behind_definition(width, whole) else None
+
+    def _behind_definition(self, width: int, whole: str) -> bool:
+        """Whether the answer has defined something, and a line is not of that: one definition is enough."""
+        lexis = self._frame.lexis
+        if self._defined is None:
+            self._defined = width if lexis.defines_at(whole) else None
+            return False
+        if width > self._defined or (lexis.begins_part(whole) and not lexis.indented):
+            return False
+        if lexis.closes_block(whole):
+            self._bodied = True
+            return False
+        return lexis.indented or self._bodied
 
     def _closes(self, whole: str) -> bool:
         """Whether a line ends the block as a line of the block should."""

@@ -1,0 +1,108 @@
+"""Lines that look as if they ended an answer, or were of another language, and belong to it: what strong models say."""
+
+from __future__ import annotations
+
+import pytest
+
+from pass_lsp.documents.languages import lexis_of
+from pass_lsp.documents.scan import Scan, heredoc_in
+from tests.test_postprocess import accepted
+
+HEREDOCS = [
+    ("a.sh", "usage() {\n  <CURSOR>\n}\n", "cat <<EOF\nUsage: $0\n)\nEOF\n  exit 1\n",
+     "usage() {\n  cat <<EOF\nUsage: $0\n)\nEOF\n  exit 1\n}\n"),
+    ("a.sh", "if a; then\n  <CURSOR>\nfi\n", "cat > b <<'EOF'\nx\nEOF\n",
+     "if a; then\n  cat > b <<'EOF'\nx\nEOF\nfi\n"),
+    ("a.rb", "def f\n  <CURSOR>\nend\n", "run(<<~SQL)\nSELECT 1\nSQL\n  b\n",
+     "def f\n  run(<<~SQL)\nSELECT 1\nSQL\n  b\nend\n"),
+    ("a.php", "<?php\nfunction f() {\n    <CURSOR>\n}\n", "$a = <<<EOT\nx\nEOT;\n    return $a;\n",
+     "<?php\nfunction f() {\n    $a = <<<EOT\nx\nEOT;\n    return $a;\n}\n"),
+]  # fmt: skip
+
+OUTDENTED = [
+    ("a.c", "int f(void) {\n    <CURSOR>\n}\n", "b();\n#ifdef X\n    c();\n#endif\n    return 0;\n",
+     "int f(void) {\n    b();\n#ifdef X\n    c();\n#endif\n    return 0;\n}\n"),
+    ("a.c", "int f(void) {\n    a();\n    <CURSOR>\n}\n", "goto out;\n\nout:\n    return 0;\n",
+     "int f(void) {\n    a();\n    goto out;\n\nout:\n    return 0;\n}\n"),
+    ("a.cpp", "class A {\n    <CURSOR>\n};\n", "void b();\n\nprivate:\n    int c;\n",
+     "class A {\n    void b();\n\nprivate:\n    int c;\n};\n"),
+    ("a.cs", "class A {\n    void f() {\n        <CURSOR>\n    }\n}\n", "b();\n#if X\n        c();\n#endif\n",
+     "class A {\n    void f() {\n        b();\n#if X\n        c();\n#endif\n    }\n}\n"),
+    # What the `switch` around goes on with is none of it.
+    ("a.c", "switch (a) {\ncase 1:\n    <CURSOR>\ndefault:\n    c();\n}\n", "b();\n    break;\ndefault:\n    d();\n",
+     "switch (a) {\ncase 1:\n    b();\n    break;\ndefault:\n    c();\n}\n"),
+]  # fmt: skip
+
+STRINGS = [
+    ("a.go", "package a\n\nfunc f() {\n\tb()\n\t<CURSOR>\n}\n", "q := `\na:\n  b: 1\n`\n\tuse(q)\n",
+     "package a\n\nfunc f() {\n\tb()\n\tq := `\na:\n  b: 1\n`\n\tuse(q)\n}\n"),
+    ("a.sh", "f() {\n  b\n  <CURSOR>\n}\n", "cat <<-EOF\n\tusage\n\tEOF\n",
+     "f() {\n  b\n  cat <<-EOF\n\tusage\n\tEOF\n}\n"),
+    ("a.py", "def f(a):\n    <CURSOR>\n", '"""Do.\n\n    ```python\n    f(1)\n    ```\n    """\n    return a\n',
+     'def f(a):\n    """Do.\n\n    ```python\n    f(1)\n    ```\n    """\n    return a\n'),
+    ("a.py", "x = 1\n<CURSOR>\n", "y = '''\na\n\n\nb\n'''\n", "x = 1\ny = '''\na\n\n\nb\n'''\n"),
+]  # fmt: skip
+
+OTHERS = [
+    ("a.py", "x = 1\n!pip install <CURSOR>\n", "numpy", "x = 1\n!pip install numpy\n"),
+    ("a.py", "x = 1\n<CURSOR>\n", "%matplotlib inline\n", "x = 1\n%matplotlib inline\n"),
+    ("a.yaml", "a: b\nname: <CURSOR>\n", "{{ .Release.Name }}-a", "a: b\nname: {{ .Release.Name }}-a\n"),
+    # A grammar that knows little of a language has no say.
+    ("a.sql", "SELECT 1;\n\n<CURSOR>\n", "DELETE FROM t\nUSING u\nWHERE t.id = u.id;\n",
+     "SELECT 1;\n\nDELETE FROM t\nUSING u\nWHERE t.id = u.id;\n"),
+    ("a.sql", "<CURSOR>\n\nSELECT 1;\n", "SELECT a\nFROM {{ ref('b') }}\nWHERE c = 1;\n",
+     "SELECT a\nFROM {{ ref('b') }}\nWHERE c = 1;\n\nSELECT 1;\n"),
+    ("a.css", ".b {\n  c: d;\n}\n\n<CURSOR>\n\n.e {\n  f: g;\n}\n",
+     ".a {\n  &:hover .b {\n    c: d;\n  }\n  @media (width >= 600px) {\n    e: f;\n  }\n}\n",
+     ".b {\n  c: d;\n}\n\n.a {\n  &:hover .b {\n    c: d;\n  }\n  @media (width >= 600px) {\n    e: f;\n  }\n}\n\n"
+     ".e {\n  f: g;\n}\n"),
+    ("a.csproj", "<a>\n  <b><CURSOR></b>\n</a>\n", "\n    <c/>\n  ", "<a>\n  <b>\n    <c/>\n  </b>\n</a>\n"),
+]  # fmt: skip
+
+MORE = [
+    # The last of the cases,
+    ("a.c", "switch (a) {\ncase 1:\n    b();\ncase <CURSOR>\n}\n", "2:\n    c();\n    break;\n",
+     "switch (a) {\ncase 1:\n    b();\ncase 2:\n    c();\n    break;\n}\n"),
+    ("a.go", "package a\n\nfunc f() {\n\tswitch b {\n\tcase 1:\n\t\tc()\n\tcase <CURSOR>\n\t}\n}\n",
+     "2:\n\t\td()\n\t}\n",
+     "package a\n\nfunc f() {\n\tswitch b {\n\tcase 1:\n\t\tc()\n\tcase 2:\n\t\td()\n\t}\n}\n"),
+    # more links of a chain,
+    ("A.java", "class A {\n    void f() {\n        a.stream()\n            .b(c)\n            .<CURSOR>\n    }\n}\n",
+     "map(d)\n            .toList();\n        e();\n",
+     "class A {\n    void f() {\n        a.stream()\n            .b(c)\n"
+     "            .map(d)\n            .toList();\n    }\n}\n"),
+    ("A.java", "class A {\n    void f() {\n        a\n            .<CURSOR>\n            .toList();\n    }\n}\n",
+     "map(d)\n            .toList();\n",
+     "class A {\n    void f() {\n        a\n            .map(d)\n            .toList();\n    }\n}\n"),
+    # another row of numbers,
+    ("a.py", "x = [\n    0,\n    <CURSOR>\n]\n", "0,\n    1,\n", "x = [\n    0,\n    0,\n    1,\n]\n"),
+    # and one definition.
+    ("a.ts", "const x = 1;\n\n<CURSOR>\n", "function f() {\n  return 1;\n}\n\nfunction g() {\n  return 2;\n}\n",
+     "const x = 1;\n\nfunction f() {\n  return 1;\n}\n"),
+    ("a.ts", "const x = 1;\n\n<CURSOR>\n",
+     "function f(\n  a: B,\n): C {\n  return 1;\n}\nfunction g() {\n  return 2;\n}\n",
+     "const x = 1;\n\nfunction f(\n  a: B,\n): C {\n  return 1;\n}\n"),
+    ("a.rs", "use a;\n\n<CURSOR>\n", "type A = B;\nstruct C {\n    d: u8,\n}\n\nstruct D;\n",
+     "use a;\n\ntype A = B;\nstruct C {\n    d: u8,\n}\n"),
+    ("a.rb", "class A\n  <CURSOR>\nend\n", "def f\n    1\n  rescue B\n    2\n  end\n\n  def g\n    2\n  end\n",
+     "class A\n  def f\n    1\n  rescue B\n    2\n  end\nend\n"),
+    ("a.lua", "local a\n\n<CURSOR>\n", "function f()\n  return 1\nend\n\nfunction g()\n  return 2\nend\n",
+     "local a\n\nfunction f()\n  return 1\nend\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "source", "text", "expected"), HEREDOCS + OUTDENTED + STRINGS + OTHERS + MORE)
+def test_what_belongs_to_an_answer_comes_with_it(name: str, source: str, text: str, expected: str) -> None:
+    assert accepted(source, text, path=f"/p/{name}") == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "line", "word"),
+    [
+        ("shellscript", "cat <<'EOF' > b", "EOF"), ("shellscript", "cat <<-END", "END"),
+        ("shellscript", "echo '<<A'", ""), ("shellscript", "# <<A", ""),
+        ("shellscript", "a <<< b", ""), ("ruby", "class << self", ""), ("python", "a <<B", ""),
+    ],
+)  # fmt: skip
+def test_a_text_begins_below(language: str, line: str, word: str) -> None:
+    assert heredoc_in(line, lexis_of(language), Scan()) == word
