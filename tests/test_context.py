@@ -277,6 +277,7 @@ def test_what_is_open_is_known_when_it_is_long_since_the_last_definition(lines: 
         ("\n  \n<CURSOR>\n\t", "a.py", Reason.NO_CONTEXT),
         ("x = <CURSOR>foo(1)", "a.py", Reason.MID_LINE),
         ("x = foo(<CURSOR>1)", "a.py", Reason.MID_LINE),
+        ("x = <CURSOR>" + "`" * 1000, "a.js", Reason.MID_LINE),
         ("x = fo<CURSOR>o", "a.py", Reason.MID_WORD),
         ("x = é<CURSOR>é", "a.py", Reason.MID_WORD),
         ("x = '\0<CURSOR>'", "a.py", Reason.BINARY),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tree_sitter import Node, QueryCursor
+from tree_sitter import Node
 
 from pass_lsp.context.mode import Place
-from pass_lsp.context.syntax import Trees, knows, one_byte_each, query, sides_of
+from pass_lsp.context.syntax import Trees, captured, knows, one_byte_each, sides_of
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import row_of
 
@@ -45,6 +45,4 @@ def _count(root: Node | None, grammar: str, first: int) -> int:
     """How many errors the tree of such a grammar shows from the line `first` on; none where there is no tree."""
     if root is None or not root.has_error:
         return 0
-    cursor = QueryCursor(query(grammar, "(ERROR) @error (MISSING) @error"))
-    cursor.set_point_range((first, 0), (first + _FAR, 0))
-    return len(cursor.captures(root).get("error", ()))
+    return len(captured(root, grammar, "(ERROR) @it (MISSING) @it", first, first + _FAR, _FAR))

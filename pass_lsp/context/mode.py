@@ -14,6 +14,8 @@ from pass_lsp.reasons import Reason
 _RIGHT_OK = re.compile(r"""(?:[)>}\]"'`]|</[\w.:-]*>)*\s*(?:[:{;,]|\*/\}?|-->|/>)?""")
 """What may stand right of the cursor, between white space: closers, end tags, and a last mark, of punctuation or one
 that ends a comment or a tag."""
+_MOST_RIGHT = 200
+"""Characters of that: which of them an answer says again is tried for each."""
 _WORD = re.compile(r"\w")
 LOOK_BACK = 400
 """Lines above the cursor that are scanned for what is still open."""
@@ -76,7 +78,8 @@ def unfit(place: Place) -> Reason | None:
         return Reason.NO_CONTEXT
     if _WORD.match(place.left[-1:]) and _WORD.match(place.right[:1]):
         return Reason.MID_WORD
-    return None if _RIGHT_OK.fullmatch(place.right.strip()) else Reason.MID_LINE
+    right = place.right.strip()
+    return None if len(right) <= _MOST_RIGHT and _RIGHT_OK.fullmatch(right) else Reason.MID_LINE
 
 
 def open_at(place: Place, anchor: tuple[int, str] | None) -> tuple[Scan, str]:

@@ -10,10 +10,10 @@ import itertools
 import re
 from dataclasses import dataclass, field
 
-from tree_sitter import Node, QueryCursor
+from tree_sitter import Node
 
 from pass_lsp.context.mode import LOOK_BACK
-from pass_lsp.context.syntax import Point, path_to, query
+from pass_lsp.context.syntax import Point, captured, path_to
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import Language
 from pass_lsp.documents.scan import columns, indentation
@@ -152,10 +152,9 @@ class Tree:
         names = kinds.split()
         if not names or first >= last:
             return []
-        cursor = QueryCursor(query(self.row.grammar, " ".join(f"({name}) @it" for name in names)))
-        cursor.set_point_range((first, 0), (last, 0))
-        cursor.set_max_start_depth(_DEEPEST)
-        return sorted(cursor.captures(self.root).get("it", ()), key=lambda node: node.start_byte)
+        pattern = " ".join(f"({name}) @it" for name in names)
+        found = captured(self.root, self.row.grammar, pattern, first, last, _DEEPEST)
+        return sorted(found, key=lambda node: node.start_byte)
 
     def _start(self, node: Node) -> int:
         """The row of the first decorator or keyword of a definition."""

@@ -9,6 +9,7 @@ line parses nothing. Grammars come inside wheels; none is loaded before its lang
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
 import threading
 import time
@@ -36,6 +37,9 @@ PATIENCE_S = 0.4
 """After so much work a text is not parsed but trimmed by lines, and tried again no sooner than `_AGAIN_S` later.
 Of this thread's own processor time: what else runs on a busy machine says nothing about the text."""
 _AGAIN_S = 30.0
+_MOST_IN_ERROR = 2_000
+_LEVELS = 200
+_LONG_LINE, _INDICATOR = re.compile(rb"^[^\n]{200,}", re.MULTILINE), re.compile(rb"^[ \t]+|[-?:](?=\s)")
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 
 
@@ -57,9 +61,29 @@ def grammar(name: str) -> tree_sitter.Language:
 
 
 @cache
-def query(name: str, pattern: str) -> tree_sitter.Query:
-    """A compiled query of grammar `name`."""
+def _query(name: str, pattern: str) -> tree_sitter.Query:
     return tree_sitter.Query(grammar(name), pattern)
+
+
+def captured(
+    root: tree_sitter.Node, name: str, pattern: str, first: int, last: int, depth: int
+) -> list[tree_sitter.Node]:
+    """The nodes that a pattern of grammar `name` captures as `@it` in rows `[first, last)`, no deeper than `depth`."""
+    if root.has_error and _is_one_error(root, first):
+        return []
+    cursor = tree_sitter.QueryCursor(_query(name, pattern))
+    cursor.set_point_range((first, 0), (last, 0))
+    cursor.set_max_start_depth(depth)
+    return cursor.captures(root).get("it", [])
+
+
+def _is_one_error(root: tree_sitter.Node, row: int) -> bool:
+    """Whether a query would go through an error of so many parts that each step takes longer than the one before.
+
+    It can be told to stop, but py-tree-sitter 0.26 then reads memory that it has given back.
+    """
+    nodes = itertools.chain(path_to(root, (row, 0)), root.children)
+    return any(node.is_error and node.child_count > _MOST_IN_ERROR for node in nodes)
 
 
 def path_to(root: tree_sitter.Node, point: Point) -> list[tree_sitter.Node]:
@@ -135,6 +159,8 @@ def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
     began = time.thread_time()
     if last and last.tree is None and time.monotonic() - last.failed < _AGAIN_S:
         return _Parsed(source, None, failed=last.failed)
+    if language == "yaml" and _is_deep(source):
+        return _Parsed(source, None, failed=time.monotonic())
     parser = tree_sitter.Parser(grammar(row_of(language).grammar))
     try:
         if last and last.tree:
@@ -146,6 +172,15 @@ def _parsed(language: str, source: bytes, last: _Parsed | None) -> _Parsed:
     except ValueError:
         return _Parsed(source, None, failed=time.monotonic())
     return _Parsed(source, tree, time.thread_time() - began)
+
+
+def _is_deep(source: bytes) -> bool:
+    """Whether a line may stand in so many blocks of YAML: tree-sitter-yaml 0.7 ends the process at some 250 levels.
+
+    Each level begins in a column of its own, at the indentation of a line or behind a mark in it.
+    """
+    lines = (match.group() for match in _LONG_LINE.finditer(source))
+    return any(sum(len(mark) for mark in _INDICATOR.findall(line)) >= _LEVELS for line in lines)
 
 
 def _patiently(parser: tree_sitter.Parser, source: bytes, old: tree_sitter.Tree | None = None) -> tree_sitter.Tree:

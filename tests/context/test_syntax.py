@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import time
 import tracemalloc
 from typing import Any
 
@@ -130,3 +131,42 @@ def test_a_tree_as_deep_as_its_text_is_long_costs_no_more_for_it() -> None:
     document = Document("file:///deep.js", "- a\n" * 20_000, 1, "javascript", "/deep.js")
     context = build_context(document, document.line_end(10_000), budget=2000)
     assert context.mode is Mode.SINGLE_LINE and context.prefix.endswith("- a\n- a")
+
+
+def wrapped(text: str, width: int = 80) -> str:
+    return "".join(text[at : at + width] + "\n" for at in range(0, len(text), width))
+
+
+LONG = (wrapped("(" * 40_000), "(\n" * 20_000, wrapped("([{" * 10_000), "x = 1\n" * 99 + wrapped("(" * 40_000))
+
+
+@pytest.mark.parametrize("text", LONG)
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_one_long_error_is_not_looked_through(text: str, share: float) -> None:
+    document = Document("file:///open.py", text + "\n", 1, "python", "/open.py")
+    offset = document.line_end(int((document.line_count - 2) * share))
+    began = time.thread_time()
+    context = build_context(document, offset, budget=2000)
+    errors = errors_in(document, offset, context)
+    assert context.mode is not Mode.NONE and errors is not None and errors("x", 0) == 0
+    assert time.thread_time() - began < 2  # a second and more for each look
+
+
+DEEP = (
+    "- " * 256 + "a\n",
+    "? " * 256 + "a\n",
+    "".join(" " * n + "a:\n" for n in range(260)),
+    "a: b- " + ": ? - " * 99 + "\n",
+)
+
+
+@pytest.mark.parametrize("text", DEEP)
+def test_blocks_deeper_than_the_grammar_bears_are_not_parsed(text: str) -> None:
+    document = Document("file:///deep.yaml", text + "b: \n", 1, "yaml", "/deep.yaml")
+    assert Trees().around(document, document.line_count - 2, "", "yaml") is None
+    assert build_context(document, document.line_end(document.line_count - 2), budget=2000).prefix.endswith("b: ")
+
+
+def test_what_looks_deep_is_parsed() -> None:
+    text = "# " + "-" * 300 + "\na: b" + "-:?" * 100 + "\nc:\n" + "".join(" " * n + "d:\n" for n in range(2, 190))
+    assert parsed_once("yaml", one_byte_each(text)) is not None
