@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 
+NO_MEMORY = "There is not enough memory; close other programs or choose a smaller model."
 _FROM_RUST = re.compile(r"([^:()]+) \(os error \d+\)")
 """How safetensors and tokenizers tell of a full disk or a lack of permission, in errors of their own."""
 
@@ -58,12 +59,20 @@ class TrainError(PassLspError):
     """A training step lacks its input, or the input is unusable."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, torch or a device says that the memory is full; by name, because nothing here knows torch."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return "out of memory" in said or "can't allocate memory" in said
+
+
 def sentence(error: Exception) -> str:
     """What to tell the user of any error, with the remedy."""
     if isinstance(error, PassLspError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return "There is not enough memory; close other programs or choose a smaller model."
+    if is_out_of_memory(error):
+        return NO_MEMORY
     if isinstance(error, OSError) and error.strerror:
         where = f" for {error.filename}" if error.filename else ""
         return f"The system says {error.strerror!r}{where}; check the path, its permissions and the free space."

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 
-from pass_lsp.errors import TrainError, sentence
+from pass_lsp.errors import NO_MEMORY, TrainError, sentence
 
 
 def test_the_system_is_quoted_also_through_other_languages(tmp_path: Path) -> None:
@@ -28,5 +28,8 @@ def test_the_system_is_quoted_also_through_other_languages(tmp_path: Path) -> No
 
 def test_what_is_ours_is_said_as_it_is() -> None:
     assert sentence(TrainError("There is no text; give some.")) == "There is no text; give some."
-    assert "memory" in sentence(MemoryError())
+    full = RuntimeError("CUDA error: out of memory")
+    for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), full):
+        assert sentence(error) == NO_MEMORY
+    assert sentence(RuntimeError("use tensor.pin_memory()")).startswith("This is a bug")
     assert sentence(KeyError("x")).startswith("This is a bug in pass-lsp (KeyError")

@@ -56,6 +56,12 @@ def test_the_embedded_model_answers_without_transformers(engine: LocalEngine) ->
     assert done.stdout.strip() == "[]"
 
 
+def test_a_gpu_needs_no_onnx() -> None:
+    code = "import sys, pass_lsp.engines.local; print([n for n in ('onnx', 'onnxruntime') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_what_the_embedded_model_is_hopeless_at_was_measured() -> None:
     assert -15 < measured_hopeless("embedded") == measured_hopeless(str(embedded_model())) < -2
 

@@ -31,7 +31,7 @@ def copy_bandwidth(device: str) -> float:
         began = time.perf_counter()
         target.copy_(source)
         if source.is_cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(source.device)
         best = min(best, time.perf_counter() - began)
     return 2 * COPIED_BYTES / best
 
@@ -82,7 +82,7 @@ def one_forward(engine: LocalEngine, costs: Costs) -> dict[str, Any]:
 
 def machine(engine: LocalEngine) -> dict[str, Any]:
     """Where and with what a run was made."""
-    gpu = torch.cuda.get_device_name() if engine.device.startswith("cuda") else None
+    gpu = torch.cuda.get_device_name(engine.device) if engine.device.startswith("cuda") else None
     return {
         "device": gpu or f"{engine.device} ({platform.machine()})",
         "dtype": engine.dtype,

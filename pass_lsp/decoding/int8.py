@@ -28,7 +28,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x `[…, in]` → `[…, out]`."""
-        return F.linear(x, self.weight.to(x.dtype) * self.scale, self.bias)
+        y = F.linear(x, self.weight.to(x.dtype)) * self.scale.T  # scaled behind the product: one restored copy, not two
+        return y if self.bias is None else y + self.bias
 
 
 def quantize(model: nn.Module) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from pass_lsp.decoding.int8 import Int8Linear, quantize
 from pass_lsp.decoding.masks import window_of
-from pass_lsp.errors import ConfigError, ModelError
+from pass_lsp.errors import ConfigError, ModelError, is_out_of_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,6 +43,14 @@ def _transformers() -> ModuleType:
 
 def choose_device(name: str) -> torch.device:
     """`auto` is the GPU when there is one. Raises `ConfigError` for a device that is not there."""
+    device = _device(name)
+    if device.type == "cuda":
+        # cuDNN's attention gives NaN for gradients behind some masks (pytorch#196678), and wrong tokens (#193893).
+        torch.backends.cuda.enable_cudnn_sdp(False)
+    return device
+
+
+def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -252,7 +260,7 @@ class _explained:
 
     def _sentence(self, error: Exception) -> str:
         path = self._path
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+        if is_out_of_memory(error):
             return f"There is not enough memory to load {path}; choose a smaller model, or --dtype int8."
         if "trust_remote_code" in str(error):
             remedy = "give --trust-remote-code, or set trust_remote_code in your user settings"

@@ -8,6 +8,7 @@ which is how it is tested; the stock model's own code is all that computes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +21,12 @@ from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.lora import attach
 from pass_lsp.decoding.masks import additive_masks, as_argument
 from pass_lsp.decoding.model import output_table, table_of
+from pass_lsp.errors import is_out_of_memory
+
+log = logging.getLogger(__name__)
 
 WIDTHS = (1, 4, 8, 16, 32, 64, 128, 256)
-GRAPHED_WIDTH = 64
+GRAPHED_WIDTH = 128
 FIRST_CAPACITY = 1024
 
 
@@ -118,6 +122,9 @@ class StaticExecutor:
         self._capacity = 0
         self._inputs: dict[int, _Inputs] = {}
         self._graphs: dict[tuple[int, bool], tuple[Any, torch.Tensor]] = {}
+        self._graphable = self.table.is_cuda
+        self._stream: torch.cuda.Stream | None = None
+        self._pool: Any = None
 
     @torch.inference_mode()
     def forward(self, cache: KVCache, token_ids: Sequence[int], shape: Layout, num_logits: int) -> torch.Tensor:
@@ -136,24 +143,44 @@ class StaticExecutor:
 
     def _run(self, inputs: _Inputs, gated: bool) -> torch.Tensor:
         key = (inputs.width, gated)
-        if not self.table.is_cuda or inputs.width > GRAPHED_WIDTH:
-            return self._compute(inputs, gated)
+        if self._graphable and inputs.width <= GRAPHED_WIDTH and key not in self._graphs:
+            self._graphable = self._record(key, inputs, gated)
         if key not in self._graphs:
-            self._graphs[key] = self._captured(inputs, gated)
+            return self._compute(inputs, gated)
         graph, logits = self._graphs[key]
         graph.replay()
         return logits
 
+    def _record(self, key: tuple[int, bool], inputs: _Inputs, gated: bool) -> bool:
+        """Whether the forward can be recorded: not if it waits for the device, as some mixtures of experts do."""
+        before = torch.cuda.current_stream(self.table.device)
+        try:
+            self._graphs[key] = self._captured(inputs, gated)
+        except RuntimeError as error:
+            torch.cuda.set_stream(before)  # a recording that fails does not leave its own
+            if is_out_of_memory(error):
+                raise
+            log.warning("This model's forward runs without CUDA graphs, which cannot record it (%s).", error)
+            return False
+        return True
+
     def _captured(self, inputs: _Inputs, gated: bool) -> tuple[Any, torch.Tensor]:
         with torch.cuda.device(self.table.device):  # streams are those of one device, of several not always the first
-            stream = torch.cuda.Stream()
+            # One pool for all graphs, which run one after the other: each would keep the memory of a forward.
+            stream = self._stream = self._stream or torch.cuda.Stream()
+            pool = self._pool = self._pool or torch.cuda.graph_pool_handle()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):  # libraries choose their kernels in runs that are not recorded
-                for _ in range(2):
+                self._compute(inputs, gated)
+                torch.cuda.set_sync_debug_mode("error")
+                try:
                     self._compute(inputs, gated)
+                finally:
+                    torch.cuda.set_sync_debug_mode("default")
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # What other threads do meanwhile is theirs.
+            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
                 logits = self._compute(inputs, gated)
         return graph, logits
 
@@ -197,6 +224,8 @@ class StaticExecutor:
             slots.kept, self._active = [], slots
 
     def _grow(self, needed: int) -> None:
+        # Graphs remember addresses, so they are recorded anew over the new buffers; their memory goes first.
+        self._graphs, self._inputs, self._pool = {}, {}, None
         capacity = max(FIRST_CAPACITY, 1 << (needed - 1).bit_length())
         if not self._buffers:
             probe = self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.table.device), use_cache=True)
@@ -207,8 +236,7 @@ class StaticExecutor:
             fresh = old.new_zeros(*old.shape[:2], capacity, old.shape[3])
             fresh[:, :, : old.size(2)] = old
             grown.append(fresh)
-        # Graphs remember addresses, so they are recorded anew over the new buffers.
-        self._buffers, self._capacity, self._graphs, self._inputs = grown, capacity, {}, {}
+        self._buffers, self._capacity = grown, capacity
 
 
 def _hold_turns(model: Any) -> None:

@@ -15,7 +15,7 @@ from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.forward import Forward
 from pass_lsp.decoding.layout import branches
-from pass_lsp.errors import ModelError
+from pass_lsp.errors import ModelError, is_out_of_memory
 
 _BEFORE, _IDS, _OTHERS = (3, 1, 4, 1, 5), (2, 6), (5, 3)
 
@@ -27,7 +27,7 @@ def require_agreement(path: str, model: Any, executor: Executor) -> None:
             raise TypeError
         gap, spread = _compared(model, executor)
     except Exception as error:  # whatever the code of some model runs into
-        if isinstance(error, MemoryError) or "memory" in str(error):
+        if is_out_of_memory(error):
             raise
         raise ModelError(_refusal(path, model, type(error).__name__)) from error
     if spread != spread:

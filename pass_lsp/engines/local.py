@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy  # noqa: F401 - before torch, whose own import of it swallows a Ctrl-C and leaves half of it
 import torch
-from safetensors import SafetensorError
 
 from pass_lsp.decoding.cache import CachePool
 from pass_lsp.decoding.costs import kept, measured
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.generate import Parts, generate, sample
-from pass_lsp.decoding.graphs.conversion import Conversion, conversion, convert, discard, executor_of
 from pass_lsp.decoding.lookahead import Lookahead, load_lookahead, random_lookahead
 from pass_lsp.decoding.model import (
     Limits,
@@ -77,7 +75,11 @@ def load_engine(
     if vocabulary is None:
         tokenizer()  # what is wrong with it is to be said now
     folder = _artifact(path, lookahead)
-    fast = conversion(path, chosen, place, folder, user_cache() / "graphs") if lookahead != "random" else None
+    fast = None
+    if place.type == "cpu" and lookahead != "random":  # elsewhere ONNX Runtime would be read for nothing
+        from pass_lsp.decoding.graphs.conversion import conversion
+
+        fast = conversion(path, chosen, place, folder, user_cache() / "graphs")
     limits = (fast and fast.limits()) or load_limits(path, trust_remote_code)
     artifact = load_lookahead(folder, limits.hidden_size) if folder is not None else None
 
@@ -87,7 +89,7 @@ def load_engine(
     threads = threads or _threads(limits)
     if place.type == "cpu":
         torch.set_num_threads(threads)
-    executor: Executor | None = _converted(fast, limits, artifact, stock, threads) if fast is not None else None
+    executor: Executor | None = fast.executor(limits, artifact, stock, threads) if fast is not None else None
     if executor is None:
         loaded = stock(chosen)
         if lookahead == "random":
@@ -120,37 +122,6 @@ def _stock_executor(
     if place.type == "cuda":
         return StaticExecutor(model, artifact, limits.context_length)
     return TorchExecutor(model, artifact)
-
-
-def _converted(
-    fast: Conversion,
-    limits: Limits,
-    artifact: Lookahead | None,
-    stock: Callable[[], PreTrainedModel],
-    threads: int,
-) -> Executor | None:
-    """The fast executor, made now if need be; None when the family cannot be converted, or nothing can be kept.
-
-    What was kept may be damaged: a full disk, a crash. It is made once more, and else done without.
-    """
-    for again in (False, True):
-        try:
-            if fast.refused or (not fast.done and not convert(fast, stock(), artifact)):
-                return None
-        except (OSError, SafetensorError, MemoryError):  # no room or no right to write into the cache folder
-            return None
-        try:
-            return executor_of(fast, limits.window, artifact, threads)
-        except MemoryError:
-            raise
-        except Exception as error:
-            what = "is left aside" if again else "is made again"
-            log.warning(
-                "The converted model in %s cannot be read (%s) and %s.", fast.folder, type(error).__name__, what
-            )
-        with contextlib.suppress(OSError):
-            discard(fast)
-    return None
 
 
 def _costs(executor: Executor, limits: Limits, key: str) -> tuple[Seconds, Seconds]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pass_lsp.errors import EngineError, PassLspError
+from pass_lsp.errors import NO_MEMORY, EngineError, PassLspError, is_out_of_memory
 from pass_lsp.reasons import Reason
 
 
@@ -28,16 +28,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, PassLspError | JobFailed):
         return str(error)
     if is_out_of_memory(error):
-        return "There is not enough memory; close other programs or choose a smaller model."
+        return NO_MEMORY
     return f"Something inside pass-lsp failed ({where(error)}); please report it with the server's log."
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, torch or a device says that the memory is full; by name, because nothing here knows torch."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    said = str(error) if isinstance(error, RuntimeError) else ""
-    return "out of memory" in said or "can't allocate memory" in said
 
 
 def where(error: BaseException) -> str:

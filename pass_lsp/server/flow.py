@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pass_lsp.domain import CancelToken, Engine
-from pass_lsp.server.failures import is_out_of_memory
+from pass_lsp.errors import is_out_of_memory
 
 log = logging.getLogger(__name__)
 

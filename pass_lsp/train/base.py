@@ -25,7 +25,6 @@ from tqdm import tqdm
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pass_lsp.decoding.model import choose_device
-from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
 from pass_lsp.train.average import MeanWeights, half_way
 from pass_lsp.train.checkpoint import Progress, State, read_progress, recover, restore, save, whole
@@ -34,7 +33,7 @@ from pass_lsp.train.feed import Feed
 from pass_lsp.train.fim import Batch, Examples, Packer
 from pass_lsp.train.forward import Forward, backward, hidden_states, moved
 from pass_lsp.train.machine import compiled, keep_memory, matmul_dtype
-from pass_lsp.train.optimizer import optimizers
+from pass_lsp.train.optimizer import Patience, optimizers
 from pass_lsp.train.sizes import new_model, saved_model, size_named
 from pass_lsp.train.start import start_facts, started
 from pass_lsp.train.tokenizer import read_tokenizer
@@ -46,9 +45,6 @@ LONG_SHARE = 0.2
 MEAN_SHARE = 0.75
 """The end of a run, of whose weights the mean is taken."""
 EVAL_ROWS = 32
-PATIENCE = 20
-"""Steps in a row whose gradients are not finite, and are left out, before the run gives up."""
-
 _HASHED = ("corpus", "tokenizer", "out", "start_from", "size")
 """What of a plan `run.json` states otherwise: by hash, or at its head."""
 
@@ -116,17 +112,14 @@ def _run(
     model, progress = state.model, state.progress
     forward = Forward(compiled(hidden_states) if plan.compiled else hidden_states, dtype, plan.device)
     bar = tqdm(total=1000, initial=round(plan.share(progress) * 1000), unit="‰", desc=plan.size)
-    saved, missed = (now := time.monotonic()), 0
+    saved, patience = (now := time.monotonic()), Patience()
     # The last part of a slice is for its checkpoint and evaluation, which are as long as the last ones were.
     closing = 0.0
     while plan.share(progress) < 1 and now < end - closing:
         began = now
         batch = next(batches)
         loss = backward(model, forward.of(model, batch), dtype, batch, plan.device)
-        learned = _step(state, plan)
-        missed = 0 if learned else missed + 1
-        if missed == PATIENCE:
-            raise TrainError("The gradients are not finite; go on from the last checkpoint, with a lower --rate.")
+        learned = patience.bears(_step(state, plan))
         progress.step, progress.averaged = progress.step + 1, False
         progress.tokens += int((batch.owner >= 0).sum()) if learned else 0
         now = time.monotonic()

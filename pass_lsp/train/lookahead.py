@@ -35,6 +35,7 @@ from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
 from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.machine import keep_memory, matmul_dtype
+from pass_lsp.train.optimizer import Patience
 from pass_lsp.train.sizes import spread
 
 DECAY = 4.0
@@ -102,7 +103,7 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
     facts: dict[str, Any] = {"base_model": Path(plan.model).name, "steps": earlier, "inputs": inputs}
     facts["versions"] = manifest.versions()
     # Measured, not read: what went well with other weights of the model is no mark to be judged by.
-    best, step, loss = _snapshot(student, held_out), 0, torch.zeros(())
+    best, step, patience, loss = _snapshot(student, held_out), 0, Patience(), torch.zeros(())
 
     def better() -> Lookahead:
         found = _snapshot(student, held_out)
@@ -117,7 +118,9 @@ def train_lookahead(plan: Plan) -> dict[str, Any]:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             loss = group_loss(student, next(training).to(device), plan.anchors, plan.seed + step)
         loss.backward()
-        optimizer.step()
+        gradients = [it.grad for group in optimizer.param_groups for it in group["params"] if it.grad is not None]
+        if patience.bears(bool(torch.nn.utils.get_total_norm(gradients).isfinite())):
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
         facts["steps"] = earlier + step
@@ -284,5 +287,6 @@ def _inputs(plan: Plan) -> dict[str, Any]:
 
 def _log(out: Path, step: int, loss: float, accepted: tuple[float, ...]) -> None:
     out.mkdir(parents=True, exist_ok=True)
+    known = round(loss, 4) if math.isfinite(loss) else None
     with (out / "log.jsonl").open("a") as log:
-        log.write(json.dumps({"step": step, "loss": round(loss, 4), "acceptance": accepted}) + "\n")
+        log.write(json.dumps({"step": step, "loss": known, "acceptance": accepted}) + "\n")

@@ -7,10 +7,15 @@ that the machine multiplies fastest.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
+from pass_lsp.errors import TrainError
+
 MOMENTUM = 0.95
+PATIENCE = 20
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
@@ -74,3 +79,17 @@ def optimizers(
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return made
+
+
+@dataclass
+class Patience:
+    """With gradients that are not finite: such a step would be the end of the weights, and is left out."""
+
+    missed: int = 0
+
+    def bears(self, finite: bool) -> bool:
+        """Whether to take the step. Raises `TrainError` after `PATIENCE` in a row that were not to be taken."""
+        self.missed = 0 if finite else self.missed + 1
+        if self.missed == PATIENCE:
+            raise TrainError("The gradients are not finite; go on from what was saved, with a lower --rate.")
+        return finite

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers as hf
 
-from pass_lsp.decoding.model import _explained, _is_here, limits_of
+from pass_lsp.decoding.model import _explained, _is_here, choose_device, limits_of
 from pass_lsp.errors import ModelError
 from tests.decoding.families import SMALL
 
@@ -54,6 +55,24 @@ def test_what_is_wrong_with_a_model_of_the_hub_is_not_the_network(error: Excepti
     with pytest.raises(ModelError) as told, _explained("org/name"):
         raise error
     assert says in str(told.value) and str(told.value).count(";") == 1 and str(told.value).endswith(".")
+
+
+def test_full_memory_is_no_fault_of_the_model() -> None:
+    with pytest.raises(ModelError, match="not enough memory to load org/name"), _explained("org/name"):
+        raise RuntimeError("CUDA error: out of memory")
+
+
+def test_attention_of_cudnn_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        torch.backends.cuda.enable_cudnn_sdp(True)
+        choose_device("cpu")
+        assert torch.backends.cuda.cudnn_sdp_enabled()
+        monkeypatch.setattr("pass_lsp.decoding.model._device", torch.device)
+        choose_device("cuda")
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
 
 
 def test_sizes_are_those_of_the_part_for_text() -> None:

@@ -99,36 +99,109 @@ def test_how_far_positions_turn_is_not_read_from_a_forward() -> None:
     assert (result.token_ids, waits.found) == (twin, [])
 
 
+class Recorder:
+    """As much of `torch.cuda` as recording takes, on a machine that has no GPU; notes what is done on which device."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.at_hand: list[torch.device] = [torch.device("cuda:0")]
+        self.begun: list[tuple[str, torch.device]] = []
+        self.given: list[dict[str, Any]] = []
+        self.modes: list[str] = []
+        self.streams: list[Any] = []
+        for name in ("device", "stream", "graph"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(wait_stream=lambda other: None))
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: self)
+        monkeypatch.setattr(torch.cuda, "set_stream", self.streams.append)
+        monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", self.modes.append)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+
+    def wait_stream(self, other: Any) -> None:
+        """The stream at hand is this recorder itself."""
+
+    @contextlib.contextmanager
+    def device(self, device: torch.device) -> Iterator[None]:
+        self.at_hand.append(device)
+        yield
+        self.at_hand.pop()
+
+    @contextlib.contextmanager
+    def stream(self, stream: Any) -> Iterator[None]:
+        self.begun.append(("run", self.at_hand[-1]))
+        yield
+
+    @contextlib.contextmanager
+    def graph(self, graph: Any, **given: Any) -> Iterator[None]:
+        self.begun.append(("recorded", self.at_hand[-1]))
+        self.given.append(given)
+        yield
+
+
+def recording(family: str = "llama") -> StaticExecutor:
+    """An executor that takes its device for one with graphs."""
+    executor = engine(family).executor
+    assert isinstance(executor, StaticExecutor)
+    executor._graphable = True
+    return executor
+
+
+def forward(executor: StaticExecutor, *token_ids: int) -> torch.Tensor:
+    return executor.forward(KVCache(executor.new_slots), token_ids, layout(len(token_ids)), 1)
+
+
 def test_graphs_are_recorded_on_the_models_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream is one of the device at hand, which of several is the first one unless told otherwise."""
-    at_hand: list[torch.device] = [torch.device("cuda:0")]
-    begun: list[tuple[str, torch.device]] = []
+    recorder, executor = Recorder(monkeypatch), recording()
+    forward(executor, 1)
+    assert recorder.begun == [("run", executor.table.device), ("recorded", executor.table.device)]
+    assert recorder.at_hand == [torch.device("cuda:0")]
+    assert recorder.modes == ["error", "default"]
 
-    @contextlib.contextmanager
-    def at(device: torch.device) -> Iterator[None]:
-        at_hand.append(device)
-        yield
-        at_hand.pop()
 
-    @contextlib.contextmanager
-    def begins(what: str) -> Iterator[None]:
-        begun.append((what, at_hand[-1]))
-        yield
+def test_all_graphs_share_their_memory_until_the_buffers_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pass_lsp.decoding.static_executor.FIRST_CAPACITY", 16)
+    recorder, executor = Recorder(monkeypatch), recording()
+    for count in (1, 3, 20):
+        forward(executor, *range(count))
+    first, second, grown = recorder.given
+    assert first["pool"] is second["pool"] is not grown["pool"]
+    assert first["stream"] is second["stream"] is grown["stream"]
+    assert first["capture_error_mode"] == "thread_local"
 
-    stream = SimpleNamespace(wait_stream=lambda other: None)
-    monkeypatch.setattr(torch.cuda, "device", at)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
-    monkeypatch.setattr(torch.cuda, "stream", lambda _: begins("run"))
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
-    monkeypatch.setattr(torch.cuda, "graph", lambda _: begins("recorded"))
-    executor = engine("llama").executor
-    assert isinstance(executor, StaticExecutor)
-    executor.forward(KVCache(executor.new_slots), [1], layout(1), 1)
-    with torch.inference_mode():
-        executor._captured(executor._inputs_of(1), False)
-    assert begun == [("run", executor.table.device), ("recorded", executor.table.device)]
-    assert at_hand == [torch.device("cuda:0")]
+
+def test_what_cannot_be_recorded_runs_without_graphs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder, executor = Recorder(monkeypatch), recording()
+    wanted, compute, tries = forward(engine("llama").executor, 1, 2), executor._compute, []  # type: ignore[arg-type]
+
+    def waits(*given: Any) -> torch.Tensor:
+        if recorder.modes[-1:] == ["error"]:
+            tries.append(given)
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return compute(*given)
+
+    monkeypatch.setattr(executor, "_compute", waits)
+    assert torch.equal(forward(executor, 1, 2), wanted) and torch.equal(forward(executor, 1, 2), wanted)
+    assert len(tries) == 1 and recorder.streams == [recorder] and recorder.modes == ["error", "default"]
+    assert "without CUDA graphs" in caplog.text
+
+
+def test_full_memory_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    Recorder(monkeypatch)
+    executor = recording()
+
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "_captured", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            forward(executor, 1)
+    assert executor._graphable
+    forward(executor, 1)
+    assert executor._graphs
 
 
 @pytest.mark.gpu

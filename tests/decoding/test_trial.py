@@ -88,6 +88,17 @@ def test_full_memory_is_no_fault_of_the_model() -> None:
     assert failed.value is full
 
 
+def test_memory_that_is_pinned_is_not_full() -> None:
+    model = tiny_model("llama")
+
+    def fails(*_: Any) -> None:
+        raise RuntimeError("Cannot copy between CPU and CUDA tensors unless pinned. Please use tensor.pin_memory()")
+
+    model.register_forward_pre_hook(fails)
+    with pytest.raises(ModelError, match="RuntimeError"):
+        require_agreement("m", model, TorchExecutor(model, None))
+
+
 def test_it_is_tried_at_load(model_dir: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(model_dir, tmp_path / "model")
     model_of(OTHERS["positions by slots"]()).save_pretrained(folder)

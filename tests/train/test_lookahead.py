@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -15,7 +16,7 @@ from transformers import LlamaForCausalLM
 
 from pass_lsp.decoding.lookahead import Head, Lookahead, load_lookahead, random_lookahead, save_lookahead
 from pass_lsp.decoding.lora import targets
-from pass_lsp.decoding.model import load_tokenizer
+from pass_lsp.decoding.model import load_limits, load_tokenizer
 from pass_lsp.domain import SamplingParams
 from pass_lsp.engines.local import engine_of, load_engine
 from pass_lsp.errors import LookaheadError, TrainError
@@ -118,6 +119,27 @@ def test_training_writes_an_artifact_that_loads_and_goes_on(model_dir: Path, sou
     assert engine.lookahead.head is not None
     params = SamplingParams(max_new_tokens=8)
     assert len({tuple(engine.generate([5, 6, 7], params).token_ids) for _ in range(2)}) == 1
+
+
+@pytest.mark.parametrize("bad", [range(2, 4), range(2, 10**6)])
+def test_steps_that_are_no_numbers_are_left_out(
+    bad: range, model_dir: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, taken = trainer.group_loss, itertools.count()
+
+    def sometimes_none(*given: Any) -> torch.Tensor:
+        return loss(*given) * (float("nan") if next(taken) in bad else 1)
+
+    monkeypatch.setattr(trainer, "group_loss", sometimes_none)
+    plan = Plan(str(model_dir), sources, tmp_path, 2, 1, sequence=64, anchors=8, batch=1, evaluate_every=2)
+    if len(bad) > 2:
+        with pytest.raises(TrainError, match="not finite"):
+            train_lookahead(plan)
+        assert next(taken) < 30
+    else:
+        train_lookahead(replace(plan, minutes=0.02))
+    assert load_lookahead(tmp_path, load_limits(str(model_dir), False).hidden_size).embeddings.isfinite().all()
+    assert "NaN" not in (tmp_path / "log.jsonl").read_text()
 
 
 def test_an_artifact_states_what_it_was_made_from(model_dir: Path, corpus: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from importlib.metadata import version
@@ -20,6 +21,7 @@ import filelock
 import onnx
 import onnxruntime
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pass_lsp.decoding.cache import KVCache
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pass_lsp.decoding.torch_executor import TorchExecutor
+
+log = logging.getLogger(__name__)
 
 FORMAT = 4
 MIN_BYTES, MAX_BYTES = 10_000_000, 2_000_000_000
@@ -73,6 +77,32 @@ class Conversion:
             return Limits.read(self.folder / _LIMITS) if self.done else None
         except (OSError, ValueError, TypeError):
             return None
+
+    def executor(
+        self, limits: Limits, artifact: Lookahead | None, stock: Callable[[], PreTrainedModel], threads: int
+    ) -> GraphExecutor | None:
+        """The fast executor, made now if need be; None when the family cannot be converted, or nothing can be kept.
+
+        What was kept may be damaged: a full disk, a crash. It is made once more, and else done without.
+        """
+        for again in (False, True):
+            try:
+                if self.refused or (not self.done and not convert(self, stock(), artifact)):
+                    return None
+            except (OSError, SafetensorError, MemoryError):  # no room or no right to write into the cache folder
+                return None
+            try:
+                return executor_of(self, limits.window, artifact, threads)
+            except MemoryError:
+                raise
+            except Exception as error:
+                what = "is left aside" if again else "is made again"
+                log.warning(
+                    "The converted model in %s cannot be read (%s) and %s.", self.folder, type(error).__name__, what
+                )
+            with contextlib.suppress(OSError):
+                discard(self)
+        return None
 
 
 def conversion(model: str, dtype: str, device: torch.device, artifact: Path | None, cache: Path) -> Conversion | None:
