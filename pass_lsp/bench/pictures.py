@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ from pass_lsp.errors import ConfigError
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
-    """The picture that belongs to a document of `bench decode`. Raises `ConfigError`."""
+    """The picture that belongs to a document of `bench decode` or `bench infill`. Raises `ConfigError`."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError("Plots need matplotlib; install it with `pip install 'pass-lsp[bench]'`.") from error
     figure = Figure(figsize=(12, 7), layout="constrained")
-    (_study if found["bench"] == "study" else _decode)(figure, found)
+    _PAINTERS[found["bench"]](figure, found)
     try:
         figure.savefig(path, dpi=110)
     except (OSError, ValueError) as error:
@@ -43,12 +43,17 @@ def _bars(axes: Any, rows: Rows, key: str, title: str) -> None:
     kinds = list(dict.fromkeys((row["text"], row["temperature"]) for row in rows))
     for number, kind in enumerate(kinds):
         values = [_value(rows, kind, name, key) for name in names]
-        places = [place + (number - (len(kinds) - 1) / 2) * 0.8 / len(kinds) for place in range(len(names))]
+        places = [place + _beside(number, len(kinds)) for place in range(len(names))]
         axes.barh(places, values, height=0.8 / len(kinds), label=f"{kind[0]}, T = {kind[1]:g}")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_title(title)
     axes.legend(fontsize=7)
+
+
+def _beside(number: int, count: int) -> float:
+    """How far the bar of that number stands from the middle of the `count` that share a place."""
+    return (number - (count - 1) / 2) * 0.8 / count
 
 
 def _value(rows: Rows, kind: tuple[str, float], name: str, key: str) -> float:
@@ -72,3 +77,33 @@ def _study(figure: Any, found: Mapping[str, Any]) -> None:
         axes.set(xlabel="L", ylabel="speed-up", title=", ".join(kind))
         if number == 0:
             axes.legend(fontsize=7, title="dotted: by T(k) and acceptance", title_fontsize=7)
+
+
+def _infill(figure: Any, found: Mapping[str, Any]) -> None:
+    """Shares with Wilson's intervals: the kinds of holes beside each other for every contender."""
+    rows: Rows = found["by_kind"] or [{"kind": "holes", **row} for row in found["rows"]]
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    shares = (("first_line_exact", "interval", "first line exact"), ("exact", "exact_interval", "all of it exact"))
+    for (key, interval, title), axes in zip(shares, figure.subplots(1, 2, sharey=True), strict=True):
+        for number, kind in enumerate(kinds):
+            mine = [row for row in rows if row["kind"] == kind]
+            places = [names.index(row["contender"]) + _beside(number, len(kinds)) for row in mine]
+            values = [row[key] for row in mine]
+            # Both are rounded, so that a bound may lie on the wrong side of its share.
+            around = [[max(row[key] - row[interval][0], 0) for row in mine]]
+            around.append([max(row[interval][1] - row[key], 0) for row in mine])
+            style = {"height": 0.8 / len(kinds), "xerr": around, "error_kw": {"elinewidth": 0.8}}
+            axes.barh(places, values, color=f"C{number}", label=kind, **style)
+        axes.set(title=title, xlabel="share of holes, 95 % interval", xlim=(0, None))
+        axes.grid(alpha=0.3, axis="x")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.legend(fontsize=7)
+
+
+_PAINTERS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
+    "decode": _decode,
+    "study": _study,
+    "infill": _infill,
+}

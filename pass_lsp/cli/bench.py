@@ -83,12 +83,14 @@ def infill(
     dtype: options.Dtype = "auto",
     lookahead: options.Lookahead = "auto",
     trust_remote_code: options.TrustRemoteCode = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the shares there.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """How often the model writes what was there, beside floors that need no model."""
     from pass_lsp.bench.infill import bench_infill
+    from pass_lsp.bench.pictures import draw
 
-    writable(json_file)
+    writable(json_file, plot)
     cut, said = _infill_holes(data, holes, seed)
     there = Settings(model, device, dtype, lookahead, trust_remote_code, engine, engine_kind, engine_template)
 
@@ -99,7 +101,10 @@ def infill(
     name = elsewhere.peer.model if elsewhere else Path(model).name
     other = (Path(against).name, local(against)) if against else None
     found = bench_infill(elsewhere or local(model), cut, other)
-    _report({"bench": "infill", "model": name, "data": said, **found}, json_file)
+    found = {"bench": "infill", "model": name, "data": said, **found}
+    _report(found, json_file)
+    if plot is not None:
+        draw(found, plot)
 
 
 @app.command()
@@ -160,6 +165,9 @@ def load(
     data: Annotated[Path | None, typer.Option(help="A recorded trace (startContent, txns); .gz or not.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw times and shares there.")] = None,
     model: options.Model = "embedded",
+    device: options.Unused = "",
+    dtype: options.Unused = "",
+    lookahead: options.Unused = "",
     engine_kind: options.EngineKind = "auto",
     engine_template: options.EngineTemplate = "auto",
     json_file: JsonFile = None,
@@ -186,6 +194,9 @@ def typing(
     tokens: Annotated[int, typer.Option(min=64, help="Of the prompt.")] = 2048,
     lines: Annotated[int, typer.Option(min=0, help="Pad each file to so many lines.")] = 0,
     model: options.Model = "embedded",
+    device: options.Unused = "",
+    dtype: options.Unused = "",
+    lookahead: options.Unused = "",
     json_file: JsonFile = None,
 ) -> None:
     """Tokens that a keystroke makes the model read anew, and the cost of its context; needs no model."""

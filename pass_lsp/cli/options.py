@@ -21,6 +21,8 @@ Model = Annotated[str, typer.Option(help="'embedded', a Hugging Face model direc
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, int8.")]
 Lookahead = Annotated[str, typer.Option(help="auto, none, random, or an artifact's directory.")]
+Unused = Annotated[str, typer.Option(hidden=True)]
+"""One that all commands share, where nothing of it is needed: a script may give all of them the same."""
 TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Whether a model may bring its own code.")]
 Engine = Annotated[
     str, typer.Option(metavar="URL", help="An engine elsewhere (http, https, unix), or 'shared': one for all editors.")

@@ -22,6 +22,7 @@ from pass_lsp.bench.heldout import BRACKETS, MULTI, SINGLE, SPAN, is_corpus
 from pass_lsp.bench.holes import GIVEN, Hole, held_out_holes, read_holes
 from pass_lsp.bench.infill import bench_infill, wilson
 from pass_lsp.bench.measure import repeated_share
+from pass_lsp.bench.pictures import draw
 from pass_lsp.bench.traces import Edit, Trace, made_traces
 from pass_lsp.bench.typing import bench_typing
 from pass_lsp.completion import Outcome
@@ -381,10 +382,11 @@ def test_typing_needs_two_keys(keys: int) -> None:
         bench_typing(read_tokenizer(embedded_model()), [trace], 1024, 0)
 
 
-def test_infill_cuts_a_folder_and_compares_two_models(
-    model_dir: Path, sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_infill_cuts_a_folder_compares_two_models_and_draws_it(
+    model_dir: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["--data", str(sources), "--model", str(model_dir), "--against", str(model_dir), "--holes", "3"]
+    given += ["--plot", str(tmp_path / "shares.png")]
     monkeypatch.setattr(sys, "argv", ["pass-lsp", "bench", "infill", *given])
     with pytest.raises(SystemExit):
         cli.main()
@@ -394,3 +396,25 @@ def test_infill_cuts_a_folder_and_compares_two_models(
     assert (found["better"], found["worse"]) == (0, 0) and len({row["kind"] for row in found["by_kind"]}) == 5
     assert found["holes"] == 3
     assert found["inside_brackets"] == found["begun"] == {"holes": 1, "better": 0, "worse": 0}
+    assert (tmp_path / "shares.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_shares_are_drawn_with_their_intervals_also_of_one_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.axes import Axes
+
+    drawn: list[Any] = []
+    barh = Axes.barh
+    monkeypatch.setattr(
+        Axes, "barh", lambda axes, *it, **how: drawn.append((*it, how["xerr"])) or barh(axes, *it, **how)
+    )
+    row = {"first_line_exact": 0.5, "interval": [0.25, 0.75], "exact": 0.0, "exact_interval": [0.0, 0.25]}
+    rows = [{"contender": name, **row} for name in ("model", "nothing")]
+    by_kind = [{"kind": kind, **row} for kind in ("line", "block") for row in rows]
+    draw({"bench": "infill", "rows": rows, "by_kind": []}, tmp_path / "one.png")
+    places, shares, around = drawn[0]
+    assert (places, shares, around) == ([0, 1], [0.5, 0.5], [[0.25, 0.25], [0.25, 0.25]])
+    assert drawn[1][1:] == ([0.0, 0.0], [[0.0, 0.0], [0.25, 0.25]])
+    draw({"bench": "infill", "rows": rows, "by_kind": by_kind}, tmp_path / "two.png")
+    assert [bars[0] for bars in drawn[2:4]] == [[-0.2, 0.8], [0.2, 1.2]]

@@ -51,6 +51,20 @@ def test_it_is_said_before_the_run(
     assert ended.value.code == 1 and "There is no folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["decode", "infill", "latency", "load", "typing"])
+def test_each_measurement_takes_the_shared_options(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = ["--model", "m", "--device", "cpu", "--dtype", "int8", "--lookahead", "none"]
+    url = ["http://localhost:1"] if command == "load" else []
+    out = ["--json", str(tmp_path / "no" / "out.json")]  # which ends it
+    out += [] if command == "typing" else ["--plot", str(tmp_path / "plot.png")]
+    monkeypatch.setattr(sys, "argv", ["pass-lsp", "bench", command, *url, *shared, *out])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1 and "There is no folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("more", [[], ["--study"]])
 def test_holes_that_are_not_there_are_missed_before_the_model_is_loaded(
     more: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
