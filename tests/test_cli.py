@@ -397,6 +397,26 @@ def test_what_is_not_given_is_as_the_server_has_it(
     assert "No engine can be reached at http://127.0.0.1:1" in run("complete", "example.py:1:10").err
 
 
+@pytest.mark.parametrize("command", [["complete", PLACE], ["doctor"]], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("arguments", "here"),
+    [
+        ([], False),
+        (["--engine", ""], True),
+        (["--model", "embedded"], True),
+        (["--model", "embedded", "--engine", "http://127.0.0.1:1"], False),
+        (["--dtype", "int8"], False),
+    ],
+)
+def test_the_command_line_stands_over_an_engine_of_the_settings_file(
+    run: Run, config: Path, trusted: list[bool], command: list[str], arguments: list[str], here: bool
+) -> None:
+    config.write_text("engine = 'http://127.0.0.1:1'\ntrust_remote_code = true")
+    done = run(*command, *arguments)
+    assert done.code == 1 and trusted == ([True] if here else [])
+    assert ("No engine can be reached" in done.out + done.err) is not here
+
+
 def test_the_real_command_completes(model_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(SOURCE)
     done = real("complete", PLACE, "--json", "--model", str(model_dir), cwd=tmp_path)
@@ -443,6 +463,14 @@ def trusted(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return asked
 
 
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's settings file, to be written."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "pass-lsp").mkdir()
+    return tmp_path / "pass-lsp" / "config.toml"
+
+
 @pytest.mark.parametrize(
     "command",
     [["complete", PLACE], ["doctor"], ["bench", "decode", "--holes", "1"], ["bench", "infill", "--holes", "1"]],
@@ -481,17 +509,17 @@ def test_replicas_trust_whom_the_command_line_trusts(run: Run, monkeypatch: pyte
     monkeypatch.setattr(deploy, "_cluster", no_cluster)
     explained(run("deploy"))
     explained(run("deploy", "--trust-remote-code"))
-    assert asked == [False, True]
+    Path("team.toml").write_text("trust_remote_code = true")
+    explained(run("deploy", "--config", "team.toml"))
+    explained(run("deploy", "--config", "team.toml", "--no-trust-remote-code"))
+    assert asked == [False, True, True, False]
 
 
-def test_doctor_trusts_whom_the_settings_trust(
-    run: Run, trusted: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    (tmp_path / "pass-lsp").mkdir()
-    (tmp_path / "pass-lsp" / "config.toml").write_text("trust_remote_code = true")
+def test_doctor_trusts_whom_the_settings_trust(run: Run, trusted: list[bool], config: Path) -> None:
+    config.write_text("trust_remote_code = true")
     run("doctor")
-    assert trusted == [True]
+    run("doctor", "--no-trust-remote-code")
+    assert trusted == [True, False]
 
 
 def test_doctor_goes_on_after_what_nobody_expected(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

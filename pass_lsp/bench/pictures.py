@@ -85,7 +85,8 @@ def _infill(figure: Any, found: Mapping[str, Any]) -> None:
     names = list(dict.fromkeys(row["contender"] for row in rows))
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     shares = (("first_line_exact", "interval", "first line exact"), ("exact", "exact_interval", "all of it exact"))
-    for (key, interval, title), axes in zip(shares, figure.subplots(1, 2, sharey=True), strict=True):
+    left, right = figure.subplots(1, 2, sharey=True)
+    for (key, interval, title), axes in zip(shares, (left, right), strict=True):
         for number, kind in enumerate(kinds):
             mine = [row for row in rows if row["kind"] == kind]
             places = [names.index(row["contender"]) + _beside(number, len(kinds)) for row in mine]
@@ -97,9 +98,9 @@ def _infill(figure: Any, found: Mapping[str, Any]) -> None:
             axes.barh(places, values, color=f"C{number}", label=kind, **style)
         axes.set(title=title, xlabel="share of holes, 95 % interval", xlim=(0, None))
         axes.grid(alpha=0.3, axis="x")
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.legend(fontsize=7)
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    right.legend(fontsize=7)
 
 
 _PAINTERS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {

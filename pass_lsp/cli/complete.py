@@ -42,15 +42,15 @@ def complete(
         str, typer.Argument(metavar="FILE:LINE:COL", help="1-based; COL counts characters.", callback=_spelled)
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the text.")] = False,
-    engine: options.Engine = "",
-    engine_kind: options.EngineKind = "",
-    engine_template: options.EngineTemplate = "",
-    model: options.Model = "",
-    device: options.Device = "",
-    dtype: options.Dtype = "",
-    lookahead: options.Lookahead = "",
-    trust_remote_code: options.TrustRemoteCode = False,
-    strategy: options.StrategyName = "",
+    engine: options.OwnEngine = None,
+    engine_kind: options.OwnKind = None,
+    engine_template: options.OwnTemplate = None,
+    model: options.OwnModel = None,
+    device: options.OwnDevice = None,
+    dtype: options.OwnDtype = None,
+    lookahead: options.OwnLookahead = None,
+    trust_remote_code: options.OwnTrust = None,
+    strategy: options.StrategyName = None,
     max_new_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", callback=options.temperature)] = 0.0,
     seed: Annotated[int, typer.Option(help="Of sampling; the same seed gives the same answer.")] = 0,
@@ -67,7 +67,7 @@ def complete(
     named = options.given(
         model=model, device=device, dtype=dtype, lookahead=lookahead, trust_remote_code=trust_remote_code,
         engine=engine, engine_kind=engine_kind, engine_template=engine_template,
-        strategy=strategy and options.strategy_of(strategy),
+        strategy=strategy if strategy is None else options.strategy_of(strategy),
     )  # fmt: skip
     document, offset = _place(place)
     around = _workspace(document)

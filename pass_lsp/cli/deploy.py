@@ -29,16 +29,16 @@ def deploy(
     replicas: Annotated[int | None, typer.Option(min=1, help="Replicas at least.")] = None,
     most_replicas: Annotated[int | None, typer.Option(min=1, help="Replicas at most.")] = None,
     gpus: Annotated[float | None, typer.Option(min=0, help="Of a GPU for each replica.")] = None,
-    host: Annotated[str, typer.Option(help="Where to serve; any but loopback demands a token.")] = "",
+    host: Annotated[str | None, typer.Option(help="Where to serve; any but loopback demands a token.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
     token_file: TokenFile = None,
-    ray_address: Annotated[str, typer.Option(help="'auto' or HOST:PORT of a running Ray.")] = "",
+    ray_address: Annotated[str | None, typer.Option(help="'auto' or HOST:PORT of a running Ray.")] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Take the replicas off that Ray again.")] = False,
-    model: options.Model = "",
-    device: options.Device = "",
-    dtype: options.Dtype = "",
-    lookahead: options.Lookahead = "",
-    trust_remote_code: options.TrustRemoteCode = False,
+    model: options.OwnModel = None,
+    device: options.OwnDevice = None,
+    dtype: options.OwnDtype = None,
+    lookahead: options.OwnLookahead = None,
+    trust_remote_code: options.OwnTrust = None,
     log_level: options.LogLevel = "info",
 ) -> None:
     """Serve the model from replicas on Ray: several GPUs or machines behind one address."""
@@ -53,7 +53,7 @@ def deploy(
         return
     given = options.given(
         replicas=replicas, most_replicas=most_replicas, gpus=gpus, host=host, port=port,
-        token_file=str(token_file or ""), ray_address=ray_address,
+        token_file=token_file and str(token_file), ray_address=ray_address,
         model=model, device=device, dtype=dtype, lookahead=lookahead, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     from pass_lsp.server import logs

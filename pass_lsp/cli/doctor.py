@@ -14,14 +14,14 @@ from pass_lsp.cli.checks import Check, checks_of
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
-    model: options.Model = "",
-    device: options.Device = "",
-    dtype: options.Dtype = "",
-    lookahead: options.Lookahead = "",
-    trust_remote_code: options.TrustRemoteCode = False,
-    engine: options.Engine = "",
-    engine_kind: options.EngineKind = "",
-    engine_template: options.EngineTemplate = "",
+    model: options.OwnModel = None,
+    device: options.OwnDevice = None,
+    dtype: options.OwnDtype = None,
+    lookahead: options.OwnLookahead = None,
+    trust_remote_code: options.OwnTrust = None,
+    engine: options.OwnEngine = None,
+    engine_kind: options.OwnKind = None,
+    engine_template: options.OwnTemplate = None,
 ) -> None:
     """Check Python, libraries, memory, model or engine, tokenizer, speed, folders and recent answers.
 

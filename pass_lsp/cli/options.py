@@ -17,24 +17,35 @@ if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine
     from pass_lsp.engines.remote import RemoteEngine, Wishes
 
-Model = Annotated[str, typer.Option(help="'embedded', a Hugging Face model directory, or a hub id.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, int8.")]
-Lookahead = Annotated[str, typer.Option(help="auto, none, random, or an artifact's directory.")]
+_MODEL = typer.Option(help="'embedded', a Hugging Face model directory, or a hub id.")
+_DEVICE = typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
+_DTYPE = typer.Option(help="auto, float32, bfloat16, int8.")
+_LOOKAHEAD = typer.Option(help="auto, none, random, or an artifact's directory.")
+_TRUST = typer.Option("--trust-remote-code/--no-trust-remote-code", help="Whether a model may bring its own code.")
+_ENGINE = typer.Option(metavar="URL", help="An engine elsewhere (http, https, unix), or 'shared': one for all editors.")
+_KIND = typer.Option(help="The kind of server at --engine: auto, pass-lsp, vllm, llamacpp, ollama …")
+_TEMPLATE = typer.Option(help="The prompt's template there: auto, qwen-coder, starcoder2, infill …")
+Model = Annotated[str, _MODEL]
+Device = Annotated[str, _DEVICE]
+Dtype = Annotated[str, _DTYPE]
+Lookahead = Annotated[str, _LOOKAHEAD]
+TrustRemoteCode = Annotated[bool, _TRUST]
+Engine = Annotated[str, _ENGINE]
+EngineKind = Annotated[str, _KIND]
+EngineTemplate = Annotated[str, _TEMPLATE]
+# The same where a file may say it too: None is what was not given.
+OwnModel = Annotated[str | None, _MODEL]
+OwnDevice = Annotated[str | None, _DEVICE]
+OwnDtype = Annotated[str | None, _DTYPE]
+OwnLookahead = Annotated[str | None, _LOOKAHEAD]
+OwnTrust = Annotated[bool | None, _TRUST]
+OwnEngine = Annotated[str | None, _ENGINE]
+OwnKind = Annotated[str | None, _KIND]
+OwnTemplate = Annotated[str | None, _TEMPLATE]
 Unused = Annotated[str, typer.Option(hidden=True)]
 """One that all commands share, where nothing of it is needed: a script may give all of them the same."""
-TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Whether a model may bring its own code.")]
-Engine = Annotated[
-    str, typer.Option(metavar="URL", help="An engine elsewhere (http, https, unix), or 'shared': one for all editors.")
-]
-EngineKind = Annotated[
-    str, typer.Option(help="The kind of server at --engine: auto, pass-lsp, vllm, llamacpp, ollama …")
-]
-EngineTemplate = Annotated[
-    str, typer.Option(help="The prompt's template there: auto, qwen-coder, starcoder2, infill …")
-]
 LogLevel = Annotated[str, typer.Option(help="debug, info, warning, error.")]
-StrategyName = Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")]
+StrategyName = Annotated[str | None, typer.Option(help=", ".join(STRATEGIES) + ".")]
 
 
 def strategy_of(name: str) -> Strategy:
@@ -101,5 +112,5 @@ def temperature(value: float | list[float] | None) -> float | list[float] | None
 
 
 def given(**named: Any) -> dict[str, Any]:
-    """Of the options those that were given: a number may be 0, but nothing else may be nothing."""
-    return {name: value for name, value in named.items() if value not in (None, "") and value is not False}
+    """Of the options those that were given: an empty text and False stand over what a file says."""
+    return {name: value for name, value in named.items() if value is not None}

@@ -59,10 +59,22 @@ class Layers:
         """The settings in force in a workspace folder."""
         settings = Settings()
         local = self.workspace.get(folder, {}) if folder else {}
-        for values, trusted in ((self.user, True), (local, False), (self.client, True), (self.command_line, True)):
+        for values, trusted in (
+            (self._of_the_user(), True),
+            (local, False),
+            (self.client, True),
+            (self.command_line, True),
+        ):
             settings, complaints = settings.updated(values, trusted=trusted)
             self._complain(complaints)
         return settings if "://" in settings.engine else self._placed(settings)
+
+    def _of_the_user(self) -> Mapping[str, Any]:
+        """What the user's file says; not of an engine elsewhere, where the command line names a model instead."""
+        named = "model" in self.command_line and "engine" not in self.command_line
+        if named and "://" in str(self.user.get("engine")):
+            return {key: value for key, value in self.user.items() if key != "engine"}
+        return self.user
 
     def _placed(self, settings: Settings) -> Settings:
         """The same with folders by their whole paths; a name that is a folder's only where this runs is refused."""

@@ -43,6 +43,22 @@ def test_the_command_line_may_pin_a_default() -> None:
     assert (made.resolved().device, made.resolved().dtype) == ("auto", "int8")
 
 
+@pytest.mark.parametrize(
+    ("command_line", "engine"),
+    [({"model": "m"}, ""), ({"model": "m", "engine": "http://b"}, "http://b"), ({"engine": ""}, ""), ({}, "http://a")],
+)
+def test_a_model_of_the_command_line_stands_over_an_engine_of_the_file(
+    tmp_path: Path, command_line: dict[str, Any], engine: str
+) -> None:
+    made = layers(tmp_path, 'engine = "http://a"')
+    made.command_line = command_line
+    assert made.resolved().engine == engine
+    made.client = {"engine": "http://c"}  # not over what the client says, for which it may be the name there
+    assert made.resolved().engine == command_line.get("engine", "http://c")
+    made.client, made.user = {}, {"engine": "shared"}  # which loads that model
+    assert made.resolved().engine == command_line.get("engine", "shared")
+
+
 def test_a_workspace_cannot_choose_what_runs(tmp_path: Path) -> None:
     workspace = 'model = "evil"\nengine = "http://evil"\ntrust_remote_code = true\nlookahead = "x"\ndeadline_ms = 9'
     made = layers(tmp_path, 'model = "mine"', workspace)
