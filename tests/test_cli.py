@@ -210,7 +210,22 @@ def test_a_failure_is_one_sentence_with_a_remedy(run: Run, arguments: list[str],
     assert says in explained(run(*arguments))
 
 
-@pytest.mark.parametrize("step", [["corpus"], ["base", "--corpus", "nowhere", "--tokenizer", "nowhere"]])
+WRITING = [
+    ["corpus"],
+    ["tokenizer", "--corpus", "nowhere"],
+    ["base", "--corpus", "nowhere", "--tokenizer", "nowhere"],
+    ["export", "--run", "nowhere", "--corpus", "nowhere", "--tokenizer", "nowhere"],
+    ["lookahead", "--model", "nowhere", "--data", "nowhere"],
+]
+
+
+@pytest.mark.parametrize("step", WRITING, ids=lambda step: step[0])
+def test_a_step_that_cannot_write_says_so_first(run: Run, step: list[str]) -> None:
+    Path("file").touch()
+    assert "for file; check the path" in explained(run("train", *step, "--out", "file"))
+
+
+@pytest.mark.parametrize("step", WRITING, ids=lambda step: step[0])
 def test_two_commands_do_not_write_one_folder(run: Run, tmp_path: Path, step: list[str]) -> None:
     with FileLock(tmp_path / ".lock"):
         assert "Another command writes" in explained(run("train", *step, "--out", str(tmp_path)))

@@ -51,7 +51,9 @@ def tokenizer(
     """Step 2: train the tokenizer."""
     from pass_lsp.train.tokenizer import train_tokenizer
 
-    typer.echo(json.dumps({"vocab_size": len(train_tokenizer(corpus, out, vocab_size))}))
+    with _alone(out):
+        made = train_tokenizer(corpus, out, vocab_size)
+    typer.echo(json.dumps({"vocab_size": len(made)}))
 
 
 @app.command()
@@ -91,7 +93,9 @@ def export(
     """Step 4: write the trained model as a Hugging Face directory, in bfloat16."""
     from pass_lsp.train.export import export_model
 
-    typer.echo(json.dumps(export_model(run, corpus, tokenizer, out)))
+    with _alone(out):
+        facts = export_model(run, corpus, tokenizer, out)
+    typer.echo(json.dumps(facts))
 
 
 @app.command()
@@ -99,9 +103,13 @@ def lookahead(
     model: Annotated[str, typer.Option(help="A Hugging Face causal LM directory; it stays as it is.")],
     data: Annotated[Path, typer.Option(help="A corpus folder, or any folder of Python files.")],
     out: Out,
-    length: Annotated[int, typer.Option(min=1, max=64, help="L, the number of look-ahead embeddings.")] = 4,
-    head: Annotated[bool, typer.Option(help="Also a head that knows the token before.")] = True,
-    rank: Annotated[int, typer.Option(min=0, help="Rank of a LoRA that look-ahead rows alone see; 0: none.")] = 16,
+    length: Annotated[
+        int | None, typer.Option(min=1, max=64, help="L, the number of look-ahead embeddings; 4.")
+    ] = None,
+    head: Annotated[bool | None, typer.Option(help="Also a head that knows the token before; yes.")] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=0, help="Rank of a LoRA that look-ahead rows alone see; 0: none; 16.")
+    ] = None,
     minutes: Minutes = 10.0,
     rate: Rate = 1.0,
     threads: Threads = 1,
@@ -110,14 +118,17 @@ def lookahead(
 ) -> None:
     """Step 5: train a look-ahead artifact for a frozen model: embeddings, and what the options add to them.
 
-    An artifact in the folder is trained on; parts that it lacks are added to it.
+    An artifact in the folder is trained on; parts that it lacks are added to it. One of another length or
+    rank than is given is refused.
     """
     from pass_lsp.train.lookahead import Plan, train_lookahead
 
     plan = Plan(
         model, data, out, length, minutes, rate=rate, head=head, rank=rank, threads=threads, device=device, seed=seed
     )
-    typer.echo(json.dumps(train_lookahead(plan)))
+    with _alone(out):
+        facts = train_lookahead(plan)
+    typer.echo(json.dumps(facts))
 
 
 @app.command()
@@ -156,7 +167,10 @@ def sources(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep every other command out of `folder`, until this one ends or is killed. Raises `TrainError`."""
+    """Keep every other command out of `folder`, until this one ends or is killed. Raises `TrainError`.
+
+    Also `OSError` where nothing can be written there: an hour later it would be worth less.
+    """
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)

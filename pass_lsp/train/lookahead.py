@@ -27,7 +27,7 @@ from tqdm import tqdm
 from transformers import DynamicCache, PreTrainedModel
 
 from pass_lsp.decoding.layout import Layout
-from pass_lsp.decoding.lookahead import Head, Lookahead, load_lookahead, random_lookahead, save_lookahead
+from pass_lsp.decoding.lookahead import Head, Lookahead, random_lookahead, save_lookahead
 from pass_lsp.decoding.lora import Gate, attach, targets
 from pass_lsp.decoding.masks import additive_masks, as_argument
 from pass_lsp.decoding.model import choose_device, load_model, load_tokenizer, output_table, table_of
@@ -37,7 +37,9 @@ from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.machine import keep_memory, matmul_dtype
 from pass_lsp.train.optimizer import Patience
 from pass_lsp.train.sizes import spread
+from pass_lsp.train.start import artifact
 
+LENGTH, RANK = 4, 16
 DECAY = 4.0
 CE_SHARE, L1_SHARE = 0.1, 0.9
 HELD_OUT_SEQUENCES = 24
@@ -48,12 +50,12 @@ MAX_TOKEN = 60
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run: the model, the text, and how long."""
+    """One run: the model, the text, and how long. Of a part None is what is there, else `LENGTH`, a head, `RANK`."""
 
     model: str
     data: Path
     out: Path
-    length: int = 4
+    length: int | None = None
     minutes: float = 10.0
     sequence: int = 256
     anchors: int = 48
@@ -62,8 +64,8 @@ class Plan:
     head_lr: float = 0.003
     lora_lr: float = 0.002
     rate: float = 1.0
-    head: bool = True
-    rank: int = 16
+    head: bool | None = None
+    rank: int | None = None
     threads: int = 1
     seed: int = 0
     device: str = "auto"
@@ -203,24 +205,24 @@ def acceptance(student: Student, held_out: torch.Tensor) -> tuple[float, ...]:
 
 
 def _start(plan: Plan, model: PreTrainedModel) -> Lookahead:
-    """What `out` holds already, with the parts that it lacks new: they begin as no change."""
+    """What `out` holds already, with the parts that it lacks new: they begin as no change. Raises `TrainError`."""
     table = table_of(model).float().cpu()
     width = table.size(1)
-    if (plan.out / "manifest.json").exists():
-        start = load_lookahead(plan.out, width)
-    else:
-        start = Lookahead(table.mean(0) + 0.1 * random_lookahead(table, plan.length, plan.seed).embeddings)
+    start = artifact(plan.out, width, length=plan.length, rank=plan.rank, head=plan.head)
+    if start is None:
+        start = Lookahead(table.mean(0) + 0.1 * random_lookahead(table, plan.length or LENGTH, plan.seed).embeddings)
     generator = torch.Generator().manual_seed(plan.seed)
     # An artifact of the model before it got more layers.
     head, lora = start.head, spread(start.lora, model.config.get_text_config().num_hidden_layers)
-    if plan.head and head is None:
+    if plan.head is not False and head is None:
         wide = min(2 * width, MAX_HEAD)
         scale = 1 / (table.std().item() * width**0.5)  # brings table rows to about unit size inside the head
         head = Head(torch.randn(wide, width, generator=generator) * scale, torch.zeros(width, wide))
-    for path, layer in targets(model).items() if plan.rank else ():
+    rank = next((len(a) for a, _ in lora.values()), RANK) if plan.rank is None else plan.rank
+    for path, layer in targets(model).items() if rank else ():
         if path not in lora:
-            a = torch.randn(plan.rank, layer.in_features, generator=generator) * layer.in_features**-0.5
-            lora[path] = (a, torch.zeros(layer.out_features, plan.rank))
+            a = torch.randn(rank, layer.in_features, generator=generator) * layer.in_features**-0.5
+            lora[path] = (a, torch.zeros(layer.out_features, rank))
     return Lookahead(start.embeddings, (), head, lora)
 
 

@@ -1,4 +1,4 @@
-"""What a run of `train base` goes on from: the exported weights of an earlier one, where they fit it."""
+"""What a run goes on from, where it fits: of `train base` exported weights, of `train lookahead` an artifact."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from pass_lsp.decoding.lookahead import Lookahead, load_lookahead
 from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
 from pass_lsp.train.sizes import deepened, saved_model
@@ -35,3 +36,16 @@ def started(folder: Path, size: dict[str, Any], device: torch.device) -> LlamaFo
         if (had := getattr(model.config, key)) != size[key]:
             raise TrainError(f"{folder} has {key} {had}, this --size {size[key]}; a size may add layers, nothing else.")
     return deepened(model, size["num_hidden_layers"]).to(device)  # type: ignore[arg-type, return-value]
+
+
+def artifact(folder: Path, width: int, **wanted: int | None) -> Lookahead | None:
+    """The artifact in `folder`, if there is one. Raises `TrainError` where a part that it has is not as `wanted`."""
+    if not (folder / "manifest.json").exists():
+        return None
+    found = load_lookahead(folder, width)
+    rank = next((len(a) for a, _ in found.lora.values()), None)
+    has = {"length": found.length, "rank": rank, "head": None if found.head is None else True}
+    for key, value in wanted.items():
+        if value is not None and has[key] not in (None, value):
+            raise TrainError(f"{folder} has {key} {has[key]}, not {value}; give another --out, or leave that out.")
+    return found

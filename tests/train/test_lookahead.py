@@ -233,6 +233,28 @@ def test_an_artifact_goes_on_with_a_model_that_has_more_layers(model_dir: Path, 
     assert len(load_lookahead(tmp_path / "lookahead", shallow.config.hidden_size).lora) == len(targets(shallow)) + 4
 
 
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ({"length": 4}, "has length 3, not 4"),
+        ({"rank": 16}, "has rank 4, not 16"),
+        ({"rank": 0}, "has rank 4, not 0"),
+        ({"head": False}, "has head True, not False"),
+    ],
+)
+def test_an_artifact_that_is_not_what_is_asked_for_is_refused(
+    model_dir: Path, sources: Path, tmp_path: Path, wanted: dict[str, Any], says: str
+) -> None:
+    model = saved_model(model_dir, torch.device("cpu"))
+    save_lookahead(tmp_path, replace(with_lora(model), head=with_head(model).head), {})
+    plan = Plan(str(model_dir), sources, tmp_path, minutes=0, sequence=64)
+    with pytest.raises(TrainError, match=f"{says}; give another --out"):
+        train_lookahead(replace(plan, **wanted))
+    train_lookahead(replace(plan, length=3, rank=4, head=True))
+    train_lookahead(plan)
+    assert load_lookahead(tmp_path, model.config.hidden_size).length == 3
+
+
 def test_text_that_is_not_there_is_missed_before_the_model_is_read(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"no corpus .*nowhere; run `pass-lsp train corpus` first, or correct"):
         train_lookahead(Plan("no model either", tmp_path / "nowhere", tmp_path / "out"))
