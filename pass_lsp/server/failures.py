@@ -5,6 +5,11 @@ from __future__ import annotations
 from pass_lsp.errors import NO_MEMORY, EngineError, PassLspError, is_out_of_memory
 from pass_lsp.reasons import Reason
 
+NO_LOOKAHEAD = (
+    "The strategy 'pass' needs a look-ahead artifact, and this model has none, so 'auto' is used; "
+    "train one with `pass-lsp train lookahead`, or set another strategy."
+)
+
 
 class JobFailed(Exception):
     """A job of the engine thread raised, and was logged there; the message is the sentence for the user.

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from pass_lsp.reasons import Reason
 from pass_lsp.server.ahead import cursor_after
 from pass_lsp.server.answers import Answers
 from pass_lsp.server.completer import Completer
-from pass_lsp.server.failures import sentence, where
+from pass_lsp.server.failures import NO_LOOKAHEAD, sentence, where
 from pass_lsp.server.flow import Flow
 from pass_lsp.server.folders import ledger_file
 from pass_lsp.server.notebooks import Notebooks
@@ -76,6 +77,7 @@ class Session:
         self._said: set[str] = set()
         self._ledger_failure = ""
         self._cancel_load, self._token = False, ""
+        self._looks_ahead = True
 
     # --- settings -------------------------------------------------------------
 
@@ -102,8 +104,20 @@ class Session:
         """The settings in force for a document: those of the workspace folder that holds it."""
         folder = self.layers.folder_of(document.path)
         if folder not in self._in_folder:
-            self._in_folder[folder] = self.layers.resolved(folder)
+            self._in_folder[folder] = self._feasible(self.layers.resolved(folder))
         return self._in_folder[folder]
+
+    def _feasible(self, settings: Settings) -> Settings:
+        """`settings` as far as this engine can follow them; says where it cannot."""
+        if settings.strategy != "pass" or self._looks_ahead:
+            return settings
+        self.say(NO_LOOKAHEAD)
+        return replace(settings, strategy="auto")
+
+    def _knows(self, engine: Engine) -> None:
+        """What the engine cannot do is known once it is loaded; one elsewhere says so itself."""
+        self._looks_ahead = getattr(engine, "lookahead", True) is not None
+        self._in_folder.clear()
 
     def start(self) -> None:
         """Load the engine unless that has begun or suggestions are off; say what the settings lack."""
@@ -157,6 +171,7 @@ class Session:
                 # An engine elsewhere may come later; until then each request says so.
                 away.append(error)
             post(loop, setattr, self.usage, "gate", _learnt(settings, ledger))
+            post(loop, self._knows, engine)
             return engine
 
         def loaded(failure: BaseException | None) -> None:

@@ -53,7 +53,9 @@ COUNTS = Counts()
 
 
 class Engine:
-    """Nothing but something to forget."""
+    """Nothing but something to forget, and a look-ahead artifact or none."""
+
+    lookahead = os.environ.get("FAKE_LOOKAHEAD")
 
     def forget(self) -> None:
         COUNTS["forgot"] += 1
@@ -177,6 +179,7 @@ def report(document: Document, offset: int, settings: Settings, cancel: CancelTo
     digest = hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest()
     seen = {"sha": digest, "offset": offset, "version": document.version, "language": document.language}
     seen |= {"path": document.path, "lines": settings.multi_line_tokens, "model": settings.model}
+    seen |= {"strategy": settings.strategy}
     seen |= {"tokens": settings.prompt_tokens, "text": document.text[:200] if len(document.text) < 200 else ""}
     return Outcome(Completion(json.dumps(seen), offset, offset))
 

@@ -217,6 +217,26 @@ def test_settings_live(start: Start, tmp_path: Path) -> None:
     client.close()
 
 
+def test_a_strategy_that_the_model_does_not_bear_is_told_once_and_auto_is_used(start: Start) -> None:
+    client = start()
+    client.initialize(initializationOptions={"strategy": "pass"})
+    client.open("x")
+    client.ready()
+    assert [seen(client)["strategy"] for _ in range(2)] == ["auto", "auto"]
+    configure(client, multiLineTokens=88)
+    assert seen(client)["strategy"] == "auto"
+    assert [text.partition(",")[0] for text in said(client)] == ["The strategy 'pass' needs a look-ahead artifact"]
+    configure(client, strategy="merged")
+    assert seen(client)["strategy"] == "merged"
+    client.close()
+    client = start(FAKE_LOOKAHEAD="there")
+    client.initialize(initializationOptions={"strategy": "pass"})
+    client.ready()
+    client.open("x")
+    assert seen(client)["strategy"] == "pass" and said(client) == []
+    client.close()
+
+
 def test_a_server_that_is_switched_off_loads_nothing(start: Start) -> None:
     client = start(FAKE_LOAD="model-error")
     client.initialize(initializationOptions={"enabled": False})
