@@ -113,6 +113,7 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
         ["complete", "example.py"],
         ["complete", "example.py:five:1"],
         ["complete", "example.py:5"],
+        pytest.param(["complete", "example.py:1:" + "9" * 5000], id="more digits than Python reads"),
         ["complete", PLACE, "--temperature", "nan"],
         ["complete", PLACE, "--temperature", "inf"],
         ["complete", PLACE, "--temperature", "-1"],
@@ -430,6 +431,19 @@ def test_the_command_line_stands_over_an_engine_of_the_settings_file(
     done = run(*command, *arguments)
     assert done.code == 1 and trusted == ([True] if here else [])
     assert ("No engine can be reached" in done.out + done.err) is not here
+
+
+@pytest.mark.parametrize("repository", [False, True])
+def test_the_nearest_settings_file_above_counts(run: Run, model_dir: Path, tmp_path: Path, repository: bool) -> None:
+    inner = tmp_path / "part" / "inner"
+    inner.mkdir(parents=True)
+    if repository:
+        (tmp_path / ".git").mkdir()
+    (tmp_path / ".pass-lsp.toml").write_text("in_comments = true")
+    (tmp_path / "part" / ".pass-lsp.toml").write_text("in_comments = false")
+    (inner / "a.py").write_text("import os\n# The path is\n")
+    row = completed(run, model_dir, f"{inner / 'a.py'}:2:14", "--max-new-tokens", "3")
+    assert row["reason"] == "inside-comment-or-string"
 
 
 def test_the_real_command_completes(model_dir: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 10_000_000
-_PLACE = re.compile(r"(.+):(\d+):(\d+)", re.ASCII | re.DOTALL)
+_PLACE = re.compile(r"(.+):(\d{1,18}):(\d{1,18})", re.ASCII | re.DOTALL)
 
 
 def _spelled(place: str) -> str:
@@ -157,11 +157,12 @@ def _run(
 
 
 def _workspace(document: Document) -> Workspace:
-    """The repository that a file lies in, else nothing."""
+    """The repository that a file lies in, or the part of it with settings of its own; else nothing."""
     from pass_lsp.documents.workspace import Workspace
+    from pass_lsp.server.settings import WORKSPACE_FILE
 
     folders = Path(document.path).absolute().parents
-    root = next((folder for folder in folders if (folder / ".git").exists()), None)
+    root = next((it for it in folders if (it / ".git").exists() or (it / WORKSPACE_FILE).is_file()), None)
     return Workspace(roots=(root.as_posix(),) if root else ())
 
 
