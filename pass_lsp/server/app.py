@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,13 @@ def create_server(
 
 
 def serve(server: PassServer, *, tcp: tuple[str, int] | None = None, client_pid: int | None = None) -> int:
-    """Serve on stdio, or on a TCP address, until the client says exit, hangs up or dies; the exit code.
+    """Serve on stdio, or on a TCP address, until the client says exit, hangs up or dies, or SIGTERM; the exit code.
 
     If the engine is stuck in native code by then, the process ends here and now.
     """
     share_one_arena()
     streams = take_standard_streams()
+    signal.signal(signal.SIGTERM, lambda number, _: _end(server, 128 + number))
     if client_pid is not None:
         _follow(server, client_pid)
     try:
@@ -155,9 +157,10 @@ def _path(uri: str) -> Path | None:
 
 
 def _follow(server: Server, pid: int) -> None:
-    def gone() -> None:
-        code = server.protocol.exit_code
-        exit_after(GRACE_S, code)
-        server.finish(code)
+    watch(pid, lambda: _end(server, server.protocol.exit_code))
 
-    watch(pid, gone)
+
+def _end(server: Server, code: int) -> None:
+    """In order, so that the ledger is written; and soon, whatever the loop is doing."""
+    exit_after(GRACE_S, code)
+    server.finish(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -84,6 +85,22 @@ def test_the_end_of_input_ends_the_server(start: Start, when: str) -> None:
         client.complete(uri="file:///not-open")
     client.hang_up()
     assert seconds_to_end(client) < 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a signal ends a process at once")
+@pytest.mark.parametrize("order", ["x = ", "# do: stuck\n"])
+def test_sigterm_writes_the_ledger_first(start: Start, tmp_path: Path, order: str) -> None:
+    client = start()
+    client.initialize()
+    client.ready()
+    client.open("x = ", uri="file:///other.py")
+    client.complete(0, 4, uri="file:///other.py")
+    client.open(order)
+    client.send(client.inline())
+    assert client.process is not None
+    client.process.terminate()
+    assert client.exit_code(5) == 143
+    assert '"kind":"answer"' in (tmp_path / "pass-lsp" / "ledger.jsonl").read_text()
 
 
 @pytest.mark.parametrize("by", ["option", "initialize"])
