@@ -9,9 +9,11 @@ import io
 import json
 import logging
 import math
+import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -304,6 +306,19 @@ def test_an_interrupt_outside_of_a_command_is_quiet(run: Run, monkeypatch: pytes
 
     monkeypatch.setattr(cli, "app", interrupted)
     assert run("stats") == Done(130, "", "")
+
+
+@pytest.mark.parametrize("as_script", [False, True])
+def test_an_interrupt_before_all_is_read_is_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_script: bool
+) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(Path(pass_lsp.__file__).parents[1]))))
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    module, _, name = project["project"]["scripts"]["pass-lsp"].partition(":")
+    how = ["-c", f"import sys; from {module} import {name}; sys.exit({name}())"] if as_script else ["-m", "pass_lsp"]
+    done = subprocess.run([sys.executable, *how, "--version"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
