@@ -133,7 +133,8 @@ def generation_of(answer: Answer, prompt_length: int, by_token: bool) -> Generat
     figures: dict[str, Any] = {"forwards": len(answer.pieces), "prefilled_tokens": prompt_length, **answer.figures}
     if answer.figures:
         forwards, drafted, accepted = (figures.get(key, 0) for key in ("forwards", "drafted", "accepted"))
-        steps = (Step(forwards, drafted, accepted, sum(answer.pieces)),)
+        # The token that ended it was decoded as well, and is not sent.
+        steps = (Step(forwards, drafted, accepted, sum(answer.pieces) + (answer.finish == "eos")),)
     else:
         steps = tuple(Step(1, 0, 0, piece if by_token else 1) for piece in answer.pieces)
     strategy: Strategy = answer.params.strategy if by_token else "autoregressive"
