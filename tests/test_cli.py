@@ -194,6 +194,7 @@ def test_no_server_without_pipes(
         (["complete", PLACE, "--engine", "http://localhost:1"], "--engine"),
         (["complete", PLACE, "--model", "no/such/folder"], "no/such/folder"),
         (["complete", PLACE, "--model", "."], "config.json"),
+        (["complete", PLACE, "--lookahead", "nope"], "The look-ahead artifact nope cannot be read"),
         (["serve", "--tcp", "nonsense"], "HOST:PORT"),
         (["serve", "--tcp", "localhost:99999"], "HOST:PORT"),
         (["serve", "--tcp", "localhost:²"], "HOST:PORT"),
@@ -482,7 +483,7 @@ def test_doctor_finds_a_good_model_good(run: Run, model_dir: Path) -> None:
     assert "pass-lsp" in checks["template"]["found"]
     plain = run("doctor", "--model", str(model_dir))
     assert plain.code == 0 and len(plain.out.splitlines()) == len(checks)
-    assert "train lookahead" in plain.out
+    assert "train lookahead" in plain.out and "none; only copies are drafted" in plain.out
 
 
 def test_doctor_names_a_remedy_for_a_bad_one(run: Run) -> None:

@@ -99,6 +99,14 @@ def save_lookahead(folder: Path, lookahead: Lookahead, facts: dict[str, Any]) ->
     fresh.replace(folder / "manifest.json")
 
 
+def unreadable(folder: Path, error: Exception) -> LookaheadError:
+    """What to say of an artifact of which a file is missing or damaged."""
+    return LookaheadError(
+        f"The look-ahead artifact {folder} cannot be read ({type(error).__name__}); "
+        "train it again with `pass-lsp train lookahead`, or choose --lookahead none."
+    )
+
+
 def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
     """Read an artifact for a model of `hidden_size`, as float32 on the CPU. Raises `LookaheadError` if it is unfit."""
     try:
@@ -113,10 +121,7 @@ def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
         }
         acceptance = tuple(float(value) for value in manifest.get("acceptance", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
-        raise LookaheadError(
-            f"The look-ahead artifact {folder} cannot be read ({type(error).__name__}); "
-            "train it again with `pass-lsp train lookahead`, or choose --lookahead none."
-        ) from error
+        raise unreadable(folder, error) from error
     fits = tensor.dim() == 2 and tensor.size(1) == hidden_size and len(tensor) > 0
     if head is not None:
         fits = fits and head.up.dim() == 2 and head.up.size(1) == hidden_size and head.down.shape == head.up.T.shape

@@ -26,6 +26,7 @@ from pass_lsp.decoding.strategies import naive
 from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.domain import SamplingParams, Strategy
 from pass_lsp.engines.local import LocalEngine
+from pass_lsp.errors import LookaheadError
 from tests.decoding.families import tiny_model
 
 TRACED = ("llama-tied", "gemma2")  # heads of 8 numbers are too narrow for the fused attention
@@ -201,6 +202,8 @@ def test_a_model_is_converted_once_and_again_when_it_changes(model_dir: Path, tm
     ]
     assert others[0] is not None and others[0].folder != first.folder
     assert others[1:] == [None, None, None]
+    with pytest.raises(LookaheadError, match="nope cannot be read"):
+        conversion(str(model_dir), "float32", cpu, tmp_path / "nope", tmp_path)
 
 
 def test_what_cannot_be_converted_stays_with_the_stock_forward(tmp_path: Path, monkeypatch) -> None:

@@ -28,7 +28,7 @@ from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.graphs.executor import FusedExecutor, TracedExecutor
 from pass_lsp.decoding.graphs.fused import build, buildable
 from pass_lsp.decoding.layout import layout
-from pass_lsp.decoding.lookahead import Lookahead
+from pass_lsp.decoding.lookahead import Lookahead, unreadable
 from pass_lsp.decoding.masks import window_of
 from pass_lsp.decoding.model import Limits, limits_of, output_table, table_of
 from pass_lsp.errors import ModelError
@@ -108,7 +108,7 @@ class Conversion:
 def conversion(model: str, dtype: str, device: torch.device, artifact: Path | None, cache: Path) -> Conversion | None:
     """How `model` would be converted; None where the stock forward stays: GPUs, tiny and huge models, hub ids.
 
-    Raises `ModelError` where a file of it cannot be read.
+    Raises `ModelError` where a file of it cannot be read, `LookaheadError` for one of the artifact.
     """
     weights = sorted(path for path in Path(model).glob("*.safetensors") if path.is_file())
     size = sum(path.stat().st_size for path in weights)
@@ -116,7 +116,8 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
     if device.type != "cpu" or dtype not in ("float32", "int8") or not fits:
         return None
     said = [path for name in ("config", "generation_config") if (path := Path(model) / f"{name}.json").exists()]
-    sources = [*weights, *said, *([artifact / "lookahead.safetensors"] if artifact else [])]
+    drafting = artifact / "lookahead.safetensors" if artifact else None
+    sources = [*weights, *said, *([drafting] if drafting else [])]
     versions = (FORMAT, dtype, torch.__version__, version("transformers"), onnxruntime.__version__)
     key = sha256(repr(versions).encode())
     for path in sources:
@@ -124,6 +125,8 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
             with path.open("rb") as source:
                 key.update(file_digest(source, "sha256").digest())
         except OSError as error:
+            if artifact is not None and path == drafting:
+                raise unreadable(artifact, error) from error
             raise ModelError(f"{path} cannot be read ({error.strerror}); check it, or make it again.") from error
     return Conversion(Path(model), dtype, cache / key.hexdigest()[:32])
 
