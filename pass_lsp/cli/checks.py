@@ -185,7 +185,7 @@ def _fim(engine: Engine) -> Iterator[Check]:
 def _lookahead(engine: LocalEngine) -> Check:
     if engine.lookahead is None:
         remedy = f"for more speed: pass-lsp train lookahead --model {engine.path} --data YOUR_CODE --out DIR"
-        return Check("look-ahead", True, "none; decoding one token a forward", remedy)
+        return Check("look-ahead", True, "none; only copies are drafted", remedy)
     accepted = sum(engine.lookahead.acceptance)
     return Check(
         "look-ahead",

@@ -96,6 +96,8 @@ class Layers:
 
     def _read(self, path: Path) -> Mapping[str, Any]:
         try:
+            if path.is_dir() and path.name != WORKSPACE_FILE:
+                raise ValueError("it is a folder")
             if not path.is_file():
                 return {}
             if path.stat().st_size > _LARGEST_FILE:

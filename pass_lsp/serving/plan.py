@@ -100,8 +100,10 @@ def read(path: Path | None, given: Mapping[str, Any]) -> Plan:
     """The plan of a file (or the defaults), with what the command line gives over it. Raises `ConfigError`."""
     try:
         found = tomllib.loads(path.read_text("utf-8")) if path else {}
-    except (OSError, UnicodeError) as error:
+    except FileNotFoundError as error:
         raise ConfigError(f"The file {path} cannot be read; make one with: pass-lsp deploy --write {path}.") from error
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"The file {path} cannot be read; give a text file that you may read.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The file {path} is not TOML ({error}); correct that line.") from error
     types = {field.name: type(field.default) for field in fields(Plan)}

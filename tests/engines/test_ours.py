@@ -16,6 +16,7 @@ from pass_lsp.cli.options import remote_engine
 from pass_lsp.completion import complete, complete_document
 from pass_lsp.config import Settings
 from pass_lsp.decoding.model import load_tokenizer
+from pass_lsp.decoding.sampling import uniform
 from pass_lsp.documents.document import Document
 from pass_lsp.domain import Generation, Judged, SamplingParams
 from pass_lsp.engines.echo import EchoEngine
@@ -145,6 +146,19 @@ def test_its_figures_are_taken_and_ids_that_came_twice_are_not(
         )  # with the one that ended it, as in one process
         short = engine.generate(tokenizer("x = ")["input_ids"], SamplingParams(2))
         assert (len(short.token_ids), short.finish, short.tokens_per_forward) == (2, "length", 2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("seed", "sent"),
+    [(0, 0), (-5, -5), (2**63 - 1, 2**63 - 1), (2**63, -(2**63)), (-(2**63) - 1, 2**63 - 1), (2**70 + 3, 3)],
+)
+def test_a_seed_is_sent_as_the_64_bits_that_noise_is_made_of(
+    connect: Callable[[str], RemoteEngine], tokenizer: Any, seed: int, sent: int
+) -> None:
+    with serving(ours(tokenizer)) as fake:
+        connect(fake.url).generate([5, 6], SamplingParams(4, temperature=1.0, seed=seed))
+        assert fake.completions[-1].body["seed"] == sent
+    assert uniform(SamplingParams(seed=seed), 9) == uniform(SamplingParams(seed=sent), 9)
 
 
 @pytest.mark.parametrize("tells", [True, False])

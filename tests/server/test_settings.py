@@ -121,6 +121,9 @@ def test_missing_files_folders_in_their_place_and_bad_bytes(tmp_path: Path) -> N
     (tmp_path / "config.toml").write_bytes(b"\xff\xfe")
     made.read_files([tmp_path], tmp_path / "config.toml")
     assert len(made.complaints) == 1
+    (tmp_path / "folder" / "config.toml").mkdir(parents=True)
+    made.read_files([], tmp_path / "folder" / "config.toml")
+    assert made.complaints[1].endswith("config.toml is ignored: it is a folder.")
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,13 @@ def test_a_wrong_file_is_explained(text: str, sentence: str, tmp_path: Path) -> 
         read(tmp_path / "team.toml", {})
 
 
+@pytest.mark.parametrize(("name", "remedy"), [("absent.toml", "--write"), (".", "give a text file"), ("odd", "give a")])
+def test_a_file_that_cannot_be_read_has_its_own_remedy(tmp_path: Path, name: str, remedy: str) -> None:
+    (tmp_path / "odd").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=f"cannot be read; .*{remedy}"):
+        read(tmp_path / name, {})
+
+
 def test_the_command_writes_the_file_once_and_refuses_open_doors(tmp_path: Path, monkeypatch: Any) -> None:
     for name in ("PASS_LSP_TOKEN", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)

@@ -11,6 +11,7 @@ from pass_lsp.engines.remote.discovery import Peer
 
 _FEW = 4
 """So many stops OpenAI's interface knows, and servers that keep to it refuse more; the ends of an answer come first."""
+_HALF = 2**63
 _FIGURES = ("forwards", "drafted", "accepted", "cached_tokens", "prefilled_tokens")
 
 
@@ -90,7 +91,8 @@ def values_of(peer: Peer, ids: list[int], answer: Answer) -> dict[str, Any]:
         "top_p": params.top_p,
         "top_k": params.top_k,
         "top_k_if_any": params.top_k or None,
-        "seed": params.seed,
+        # Servers read 64 bits with a sign; of a longer one ours looks at no more, in one process neither.
+        "seed": (params.seed + _HALF) % (2 * _HALF) - _HALF,
         "strategy": params.strategy,
         "stop_ids": list(params.stop_ids) or None,
     }
