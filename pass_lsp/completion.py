@@ -286,6 +286,6 @@ def _params(params: SamplingParams | None, settings: Settings, mode: Mode, stop_
     if params is not None:
         return replace(params, stop_ids=params.stop_ids + stop_ids)
     longest = settings.multi_line_tokens
-    if mode is Mode.SINGLE_LINE:  # a line that begins a block goes on; any other ends by the stop rule
-        longest = max(longest, settings.single_line_tokens)
+    if mode is Mode.SINGLE_LINE:  # a line that begins a block goes on; any other ends by the stop rule, which wants one
+        longest = max(longest, settings.single_line_tokens) if settings.single_line_tokens else 0
     return SamplingParams(max_new_tokens=longest, strategy=settings.strategy, stop_ids=stop_ids)

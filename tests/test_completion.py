@@ -298,6 +298,13 @@ def test_lengths_and_strategy_come_from_the_settings(tokenizer: Any) -> None:
     assert {params.strategy for _, params in engine.asked} == {"autoregressive"}
     found = outcome(engine, "x = <CURSOR>\n", settings=replace(settings, single_line_tokens=7))
     assert found.completion is not None and found.completion.text == "abcdefg"
+    for text, none in (
+        ("x = <CURSOR>\n", {"single_line_tokens": 0}),
+        ("def f():\n    <CURSOR>\n", {"multi_line_tokens": 0}),
+    ):
+        found = outcome(engine, text, settings=replace(settings, **none))
+        assert (found.completion, found.reason) == (None, Reason.EMPTY)
+        assert engine.asked[-1][1].max_new_tokens == 0
 
 
 def test_a_line_that_begins_a_block_goes_on_to_its_end(tokenizer: Any) -> None:

@@ -203,7 +203,8 @@ def _keys(trace: Trace, speed: float) -> Iterator[tuple[str, Edit, float]]:
 
 def _row(count: int, tally: Tally, took_s: float) -> dict[str, Any]:
     """One row of the table."""
-    first, whole = percentiles(tally.first), percentiles(tally.answered)
+    # Of nothing there is no time: null, and not 0.
+    first, whole = (percentiles(times) if times else {} for times in (tally.first, tally.answered))
     failed = sum(tally.failures.values())
     pieces = tally.pieces + tally.thrown_away
     return {
@@ -212,11 +213,11 @@ def _row(count: int, tally: Tally, took_s: float) -> dict[str, Any]:
         "answers": len(tally.answered),
         "answered_share": round(len(tally.answered) / max(tally.asked, 1), 3),
         "answers_per_s": round(len(tally.answered) / took_s, 2),
-        "first_p50_ms": first["p50"],
-        "first_p99_ms": first["p99"],
-        "answer_p50_ms": whole["p50"],
-        "answer_p90_ms": whole["p90"],
-        "answer_p99_ms": whole["p99"],
+        "first_p50_ms": first.get("p50"),
+        "first_p99_ms": first.get("p99"),
+        "answer_p50_ms": whole.get("p50"),
+        "answer_p90_ms": whole.get("p90"),
+        "answer_p99_ms": whole.get("p99"),
         "cancelled_share": round(tally.cancelled / max(tally.asked, 1), 3),
         "thrown_away_share": round(tally.thrown_away / max(pieces, 1), 3),
         "failed": failed,

@@ -16,6 +16,7 @@ import pytest
 from pass_lsp import cli
 from pass_lsp.bench import load
 from pass_lsp.bench.load import Plan, bench_load, rated
+from pass_lsp.bench.plots import plot_load
 from pass_lsp.bench.traces import Edit, Trace
 from pass_lsp.cli.options import wishes_of
 from pass_lsp.config import Settings
@@ -120,12 +121,15 @@ def test_no_typist_waits_for_the_connection_of_another() -> None:
         assert asyncio.run(all_at_once(fake.url)) == [200] * many
 
 
-def test_it_is_bounded_in_time_whatever_the_server_does() -> None:
+def test_it_is_bounded_in_time_whatever_the_server_does_and_nothing_took_no_time(tmp_path: Path) -> None:
     with serving(fakes.vllm()) as fake:
         fake.routes["/v1/completions"] = lambda exchange: exchange.wait_closed()
         began = time.monotonic()
-        measured(fake, SLOW, typists=(5,), seconds=0.3)
+        found = measured(fake, SLOW, typists=(5,), seconds=0.3)
         assert time.monotonic() - began < 30
+    (row,), times = found["rows"], ("first_p50_ms", "first_p99_ms", "answer_p50_ms", "answer_p90_ms", "answer_p99_ms")
+    assert (row["answers"], found["rated_typists"]) == (0, 0) and [row[key] for key in times] == [None] * 5
+    plot_load([row, {**row, "typists": 9}], 500.0, tmp_path / "load.png")
 
 
 def test_nothing_there_and_nothing_to_type_are_explained() -> None:
