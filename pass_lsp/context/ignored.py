@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import PurePosixPath
 
-import pathspec
+from pass_lsp.context.globs import EVERYTHING, Rule, decided, rules_of
+from pass_lsp.documents.reading import read
 
 NAMES = (".gitignore", ".pass-lsp-ignore")
-_LARGEST = 1 << 20
-"""Of one that is larger nobody knows what it excludes, so it excludes all."""
-_ALL = ((re.compile(""), True),)
+LARGEST = 1 << 18
+"""Bytes of all that count for a path. Of more nobody waits to know what they exclude, so they exclude all."""
 _NONE = (0, 0)
 
 
@@ -34,7 +32,7 @@ def is_ignored(path: str, roots: tuple[str, ...]) -> bool:
             if (version := stamp(file)) != _NONE:
                 files.append((depth, file, version))
         folder = f"{folder}/{part}"
-    return bool(files) and _excluded(parts, tuple(files))
+    return sum(size for *_, (_, size) in files) > LARGEST or _excluded(parts, tuple(files))
 
 
 def root_of(path: str, roots: tuple[str, ...]) -> str | None:
@@ -70,49 +68,19 @@ def stamp(path: str) -> tuple[int, int]:
 @lru_cache(maxsize=1024)
 def _excluded(parts: tuple[str, ...], files: tuple[tuple[int, str, tuple[int, int]], ...]) -> bool:
     """Whether ignore `files`, each with the depth of its folder, exclude a path or a folder above it."""
-    for length in range(1, len(parts) + 1):
-        for depth, file, version in reversed(files):
-            inside = "/".join(parts[depth:length])
-            found = _decided(_patterns(file, version), inside, length < len(parts)) if inside else None
-            if found:
-                return True
-            if found is not None:
-                break
-    return False
+    excluded, undecided = 0, (2 << len(parts)) - 2
+    for depth, file, version in reversed(files):
+        hidden, shown = decided(_rules(file, version), parts[depth:])
+        excluded |= hidden << depth & undecided
+        undecided &= ~((hidden | shown) << depth)
+    return excluded > 0
 
 
-def _decided(patterns: tuple[tuple[re.Pattern[str], bool], ...], path: str, folder: bool) -> bool | None:
-    """Whether the last pattern that matches `path` itself, and not only a folder above it, excludes it."""
-    return next((excludes for pattern, excludes in reversed(patterns) if _matches(pattern, path, folder)), None)
-
-
-def _matches(pattern: re.Pattern[str], path: str, folder: bool) -> bool:
-    # The only group of a pattern is the slash behind a folder's name.
-    found = pattern.search(path)
-    if found and not any(found.groups()):
-        return True
-    ends = (match.end(1) for match in pattern.finditer(path + "/") if match.groups()) if folder else ()
-    return len(path) + 1 in ends
-
-
-@lru_cache(maxsize=256)
-def _patterns(path: str, version: tuple[int, int]) -> tuple[tuple[re.Pattern[str], bool], ...]:
-    if version[1] > _LARGEST:
-        return _ALL
+@lru_cache(maxsize=64)
+def _rules(path: str, version: tuple[int, int]) -> tuple[Rule, ...]:
+    """What an ignore file of that `version` says; nothing if it is no file."""
     try:
-        with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-            return tuple(_compiled(file.read()))
+        held = read(path, LARGEST) or b""
     except (OSError, ValueError):
         return ()
-
-
-def _compiled(text: str) -> Iterator[tuple[re.Pattern[str], bool]]:
-    """The patterns of an ignore file. A line that is none is left out, as git does; the others count."""
-    for line in text.split("\n"):
-        try:
-            found = pathspec.GitIgnoreSpec.from_lines([line.removesuffix("\r")]).patterns
-        except (ValueError, re.error):
-            continue
-        for pattern in found:
-            if pattern.regex is not None and pattern.include is not None:
-                yield pattern.regex, pattern.include
+    return (EVERYTHING,) if len(held) > LARGEST else rules_of(held.decode("utf-8-sig", "replace"))

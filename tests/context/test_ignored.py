@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pass_lsp.context.ignored import NAMES, is_ignored
+from pass_lsp.context.ignored import LARGEST, NAMES, is_ignored
 
 RULES = [
     # What cannot be a pattern is left out alone.
@@ -85,6 +86,27 @@ def test_a_drive_does_not_lie_in_the_folder_of_this_process(tmp_path: Path, monk
     (tmp_path / ".git").mkdir()
     monkeypatch.chdir(tmp_path)
     assert not is_ignored("C:/open/x.py", ("C:/open",)) and not is_ignored("x.py", ())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs pipes and devices that have names")
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.timeout(20)
+def test_what_is_no_file_excludes_nothing(name: str, tmp_path: Path) -> None:
+    for folder in ("", "pipe", "zero", "folder"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / "pipe" / name)
+    (tmp_path / "zero" / name).symlink_to("/dev/zero")
+    (tmp_path / "folder" / name).mkdir()
+    written(tmp_path, {"": "local.py\n"}, name)
+    paths = [f"{tmp_path}/{folder}/{file}" for folder in ("pipe", "zero", "folder") for file in ("x.py", "local.py")]
+    assert [is_ignored(path, (str(tmp_path),)) for path in paths] == [False, True] * 3
+
+
+def test_ignore_files_that_are_too_large_together_exclude_all(tmp_path: Path) -> None:
+    half = "#" * (LARGEST // 2) + "\nlocal.py\n"
+    written(tmp_path, {"": half, "a": half}, ".gitignore")
+    paths = [f"{tmp_path}/{path}" for path in ("x.py", "local.py", "a/x.py")]
+    assert [is_ignored(path, (str(tmp_path),)) for path in paths] == [False, True, True]
 
 
 def written(root: Path, files: dict[str, str], name: str) -> None:
