@@ -14,6 +14,7 @@ from pass_lsp.context.exclusions import is_secret, refusal
 from pass_lsp.context.ignored import is_ignored, root_of, stamp
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import Modules, language_of
+from pass_lsp.documents.reading import read
 from pass_lsp.documents.workspace import Workspace
 
 _LARGEST = 200_000
@@ -221,9 +222,10 @@ def _leads_away(path: str, roots: tuple[str, ...]) -> bool:
 @lru_cache(maxsize=64)
 def _loaded(path: str, version: tuple[int, int]) -> Document | None:
     try:
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            text = file.read(_LARGEST)
+        held = read(path, _LARGEST)
     except (OSError, ValueError):
         return None
-    document = Document(path, text, version[0], language_of(path), path)
+    if held is None:
+        return None
+    document = Document(path, held[:_LARGEST].decode("utf-8", "replace"), version[0], language_of(path), path)
     return document if refusal(document, None) is None else None

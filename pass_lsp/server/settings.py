@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from pass_lsp.config import KEYWORDS, OF_THE_ENGINE, Settings
+from pass_lsp.documents.reading import read
 from pass_lsp.server.folders import config_file
 
 SECTION = "pass-lsp"
 WORKSPACE_FILE = ".pass-lsp.toml"
 _OF_THE_CLIENT = frozenset({"trace"})  # vscode-languageclient keeps its own switch in the server's section
-_LARGEST_FILE = 1 << 20
+_LARGEST_FILE = 1 << 16
+_MOST_DOTS = 64
+"""Of a line. What takes in a key of many parts takes the square of their number, and no setting of ours has two."""
 _WHOLE = "name it by its whole path (or ~/…); the default is kept"
 
 
@@ -83,8 +86,13 @@ class Layers:
             name = getattr(settings, key)
             if name in keywords:
                 continue
-            # On the command line too: a shell leaves `--model=~/…` as it is, and an editor has none.
-            found[key] = os.path.expanduser(name)
+            try:
+                # On the command line too: a shell leaves `--model=~/…` as it is, and an editor has none.
+                found[key] = os.path.expanduser(name)
+            except ValueError:  # of a user whose name no system has
+                found[key] = getattr(Settings(), key)
+                self._complain([f"Setting {key!r} is {name!r}, which no path can be; the default is kept."])
+                continue
             here = not os.path.isabs(found[key]) and os.path.exists(found[key])
             if here and key not in self.command_line:
                 found[key] = getattr(Settings(), key)
@@ -98,11 +106,15 @@ class Layers:
         try:
             if path.is_dir() and path.name != WORKSPACE_FILE:
                 raise ValueError("it is a folder")
-            if not path.is_file():
-                return {}
-            if path.stat().st_size > _LARGEST_FILE:
-                raise ValueError("it is larger than 1 MiB")
-            return section(tomllib.loads(path.read_text("utf-8-sig")))
+            held = read(str(path), _LARGEST_FILE) or b""
+            if len(held) > _LARGEST_FILE:
+                raise ValueError("it is larger than 64 KiB")
+            text = held.decode("utf-8-sig")
+            if any(line.count(".") > _MOST_DOTS for line in text.split("\n") if not line.lstrip().startswith("#")):
+                raise ValueError(f"a line of it has more than {_MOST_DOTS} dots")
+            return section(tomllib.loads(text))
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return {}
         except (OSError, ValueError, RecursionError) as error:
             self.complaints.append(f"The settings file {path} is ignored: {error}.")
             return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,53 @@ def test_a_broken_file_is_named_and_ignored(tmp_path: Path, content: str) -> Non
     made = layers(tmp_path, content)
     assert made.resolved() == Settings()
     assert len(made.complaints) == 1 and "config.toml" in made.complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("a." * 30_000 + "a = 1", "a line of it has more than 64 dots"),
+        ("deadline_ms = 1\r\n[" + ".".join("a" * 66) + "]\r\n", "a line of it has more than 64 dots"),
+        ("# ...\n" * 20_000, "it is larger than 64 KiB"),
+    ],
+)
+@pytest.mark.timeout(20)
+def test_a_file_that_would_take_long_is_ignored(tmp_path: Path, content: str, why: str) -> None:
+    made = layers(tmp_path, content)
+    assert made.resolved() == Settings()
+    assert made.complaints == [f"The settings file {tmp_path / 'config.toml'} is ignored: {why}."]
+
+
+def test_dots_in_a_remark_and_in_some_names_are_taken(tmp_path: Path) -> None:
+    made = layers(tmp_path, f"# {'.' * 80}\n  # {'.' * 80}\ndeadline_ms = 1\nmodel = 'a{'.' * 60}'\n")
+    assert made.resolved().deadline_ms == 1 and made.complaints == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs pipes and devices that have names")
+@pytest.mark.timeout(20)
+def test_what_is_no_file_says_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".pass-lsp.toml")
+    (tmp_path / "config.toml").symlink_to("/dev/zero")
+    made = Layers.of(Settings())
+    made.read_files([tmp_path], tmp_path / "config.toml")
+    assert made.resolved(tmp_path) == Settings() and made.complaints == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="needs a file that says it is empty, and is not")
+def test_a_file_that_does_not_say_how_long_it_is_is_read_up_to_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").symlink_to("/proc/self/pagemap")
+    made = Layers.of(Settings())
+    made.read_files([], tmp_path / "config.toml")
+    assert len(made.complaints) == 1 and "64 KiB" in made.complaints[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs users who are looked up")
+@pytest.mark.parametrize("name", ["~\0x/y", "~\ud800/y"])
+def test_a_name_that_no_path_can_be_is_refused(tmp_path: Path, name: str) -> None:
+    made = layers(tmp_path)
+    made.client = {"model": name, "deadline_ms": 1}
+    assert made.resolved() == Settings(deadline_ms=1)
+    assert made.complaints == [f"Setting 'model' is {name!r}, which no path can be; the default is kept."]
 
 
 def test_missing_files_folders_in_their_place_and_bad_bytes(tmp_path: Path) -> None:
