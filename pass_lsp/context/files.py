@@ -23,6 +23,8 @@ _MOST_IN_FOLDER = 8
 _MOST_HANDED_ON = 16
 _HEAD_LINES = 400
 _SOURCE_FOLDERS = ("", "src", "lib", "include", "app")
+_DEEPEST_BRACES = 16
+_LINE_END = re.compile(r"\r\n|\n|\r")  # as documents have it; a form feed ends none
 _CONTINUED = re.compile(r"\\\r?\n")
 _COMMENT = re.compile(r"#|//")
 _BRACED = re.compile(r"\{([^{}]*)\}")
@@ -67,7 +69,7 @@ def _imported(
     importer = _Importer(PurePosixPath(path).parent, root, modules)
     end = document.line_start(min(_HEAD_LINES, document.line_count - 1))
     head = _CONTINUED.sub(" ", document.text[:end] or document.text)
-    for module in importer.named(iter(head.splitlines()), said):
+    for module in importer.named(iter(_LINE_END.split(head)), said):
         for files in importer.candidates(module):
             known = not seen.isdisjoint(files)
             for file in files:
@@ -146,17 +148,21 @@ class _Importer:
 
 def _names(match: re.Match[str], lines: Iterator[str]) -> list[str]:
     """The names that an import lists, up to the line that closes its bracket."""
-    listed = match.groupdict().get("names") or ""
-    opener, closer = "{}" if "{" in listed else "()"
-    while listed.count(opener) > listed.count(closer) and (line := next(lines, None)) is not None:
-        listed += "\n" + _COMMENT.split(line)[0]
-    return _spread(listed)
+    listed = [match.groupdict().get("names") or ""]
+    opener, closer = "{}" if "{" in listed[0] else "()"
+    depth = listed[0].count(opener) - listed[0].count(closer)
+    while depth > 0 and (line := next(lines, None)) is not None:
+        listed.append(_COMMENT.split(line, maxsplit=1)[0])
+        depth += listed[-1].count(opener) - listed[-1].count(closer)
+    return _spread("\n".join(listed))
 
 
 def _spread(listed: str) -> list[str]:
     """The first name of each part of a list, behind the name before the braces that it stands in."""
     found, outer, named = [], [""], False
     for part in _LISTED.findall(listed):
+        if len(outer) > _DEEPEST_BRACES:  # each deeper name would be as long as all that are around it
+            break
         if part == "{":
             outer.append(found.pop() if named else outer[-1])
         elif part == "}" and len(outer) > 1:

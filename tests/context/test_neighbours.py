@@ -230,6 +230,33 @@ def test_modules_are_looked_for_until_time_is_up(tmp_path: Path) -> None:
     assert [Path(one.path).name for one in some] == ["a.py", "b.py"]
 
 
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("main.py", "from x import (\n" + "\x0ca" * 1_000_000),
+        ("src/main.rs", "use crate::{" + "a::{" * 200_000),
+    ],
+    ids=range(2),
+)
+@pytest.mark.timeout(20)
+def test_lists_of_names_cost_what_they_are_long(name: str, head: str, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SHOP)
+    document, _ = parse(f"{head}\n<CURSOR>", str(tmp_path / name))
+    modules, workspace = row_of(language_of(name)).modules, Workspace(roots=(str(tmp_path),))
+    assert modules is not None
+    assert list(imported(document, document.path, modules, workspace, {"a"}, lambda: False)) == []
+
+
+def test_lines_of_imports_end_where_those_of_documents_do(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.py").write_text(SHOP)
+    document, _ = parse("x = 1\x0cimport a\rimport b\r\nimport c\u2028\n<CURSOR>", str(tmp_path / "main.py"))
+    modules, workspace = row_of("python").modules, Workspace(roots=(str(tmp_path),))
+    assert modules is not None
+    read = imported(document, document.path, modules, workspace, (), lambda: False)
+    assert [Path(one.path).name for one in read] == ["b.py", "c.py"]
+
+
 def test_a_definition_is_shown_without_the_bodies_in_it() -> None:
     shop, unrelated, open_shop = definitions_of(opened("/p/shop.py", SHOP))
     assert (shop.name, unrelated.name, open_shop.name) == ("Shop", "unrelated", "open_shop")
