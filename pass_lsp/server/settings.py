@@ -2,7 +2,8 @@
 the client, the client over the workspace's file, and that over the user's file.
 
 Only the command line names folders from where it runs: the server runs in a repository, perhaps a cloned one, and what
-lies there must not become the model. All other places name a folder by its whole path; the rest are hub ids.
+lies there must not become the model. All other places name a folder by its whole path; the rest are hub ids. So does
+the command line that an editor gives the server, unless the name begins with a dot, which no hub id does.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _WHOLE = "name it by its whole path (or ~/…); the default is kept"
 class Layers:
     """What each place says. `resolved` puts it together; `complaints` are for the user, each once.
 
-    `workspace` holds what the file of each workspace folder says, in the client's order.
+    `workspace` holds what the file of each workspace folder says, in the client's order. `typed` says that a person
+    has given the command line here, and no editor.
     """
 
     command_line: dict[str, Any]
@@ -39,13 +41,14 @@ class Layers:
     workspace: dict[Path, Mapping[str, Any]] = field(default_factory=dict)
     client: Mapping[str, Any] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
+    typed: bool = True
 
     @classmethod
     def of(cls, settings: Settings, pinned: Collection[str] | None = None) -> Layers:
         """`pinned` names what the command line set; without it, all that differs from the default."""
         if pinned is None:
             pinned = [key.name for key in fields(settings) if getattr(settings, key.name) != key.default]
-        return cls({key: value for key, value in asdict(settings).items() if key in pinned})
+        return cls({key: value for key, value in asdict(settings).items() if key in pinned}, typed=False)
 
     def read_files(self, folders: Iterable[Path], user_file: Path | None = None) -> None:
         """Take in the user's `config.toml` and the file of each workspace folder, where there are such."""
@@ -62,13 +65,8 @@ class Layers:
         """The settings in force in a workspace folder."""
         settings = Settings()
         local = self.workspace.get(folder, {}) if folder else {}
-        for values, trusted in (
-            (self._of_the_user(), True),
-            (local, False),
-            (self.client, True),
-            (self.command_line, True),
-        ):
-            settings, complaints = settings.updated(values, trusted=trusted)
+        for values in (self._of_the_user(), local, self.client, self.command_line):
+            settings, complaints = settings.updated(values, trusted=values is not local)
             self._complain(complaints)
         return settings if "://" in settings.engine else self._placed(settings)
 
@@ -94,7 +92,7 @@ class Layers:
                 self._complain([f"Setting {key!r} is {name!r}, which no path can be; the default is kept."])
                 continue
             here = not os.path.isabs(found[key]) and os.path.exists(found[key])
-            if here and key not in self.command_line:
+            if here and not (key in self.command_line and (self.typed or name.startswith("."))):
                 found[key] = getattr(Settings(), key)
                 self._complain([f"Setting {key!r} is {name!r}, which is a folder of where this runs; {_WHOLE}."])
         return replace(settings, **found)

@@ -84,6 +84,19 @@ def test_a_folder_of_where_the_server_runs_is_no_model(
     assert "'model'" in made.complaints[0] and "whole path" in made.complaints[0]
 
 
+@pytest.mark.parametrize("engine", ["", "shared"])
+@pytest.mark.parametrize("name", ["acme/coder", "acme"])
+def test_what_an_editor_gives_the_command_is_no_folder_of_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, engine: str
+) -> None:
+    (tmp_path / "clone" / "acme" / "coder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "clone")
+    given = Settings(model=name, trust_remote_code=True, engine=engine)
+    made = layers(tmp_path, command_line=given)
+    assert made.resolved().model == "embedded"
+    assert len(made.complaints) == 1 and "whole path" in made.complaints[0]
+
+
 def test_other_names_of_models_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("embedded", "auto", "none", "mine"):
         (tmp_path / "clone" / name).mkdir(parents=True)
@@ -99,8 +112,10 @@ def test_other_names_of_models_stay_as_they_are(tmp_path: Path, monkeypatch: pyt
     made.client = {"model": "mine", "engine": "http://localhost:1"}  # a name that the server there knows
     assert made.resolved().model == "mine"
     made.client = {}
-    made.command_line = {"model": "mine", "lookahead": "./mine"}
-    assert made.resolved() == Settings(model="mine", lookahead="./mine")
+    made.command_line = {"model": "./mine", "lookahead": "./mine"}
+    assert made.resolved() == Settings(model="./mine", lookahead="./mine")
+    typed = Layers({"model": "mine", "lookahead": "./mine"})
+    assert typed.resolved() == Settings(model="mine", lookahead="./mine") and typed.complaints == []
     made.command_line = {"model": "~/artifact"}  # as `--model=~/artifact` leaves a shell, and settings an editor
     assert made.resolved().model == str(tmp_path / "artifact")
     assert made.complaints == []
