@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import re
 
 from starlette.requests import Request
 
 from pass_lsp.serving.wire import Refused
+
+_ADDRESS = re.compile(r"\A(?:\[(.*)\](?::\d*)?|([^:]*):\d*)\Z")
+"""An address in brackets, which nothing but a port may follow, or a name and its port."""
 
 
 def check(request: Request, token: str, local: bool) -> None:
@@ -51,9 +55,7 @@ async def _whole(request: Request, limit: int) -> bytes:
 
 def is_local(host: str) -> bool:
     """Whether a host, with or without a port, means this machine by itself."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host
-    if name.count(":") == 1:
-        name = name.partition(":")[0]
+    name = _ADDRESS.sub(r"\1\2", host)
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

@@ -280,6 +280,9 @@ def test_no_web_page_and_nobody_without_the_token(tokenizer: Any, serve: Serve) 
 def test_hosts_of_this_machine() -> None:
     assert all(map(is_local, ("localhost", "LOCALHOST:80", "127.0.0.1", "127.1.2.3:9", "[::1]", "[::1]:80", "::1")))
     assert not any(map(is_local, ("", "localhost.evil.org", "127.0.0.1.evil.org:80", "10.0.0.1", "[::2]:1", "0.0.0.0")))
+    assert not any(
+        map(is_local, ("[::1].evil.org", "[::1]evil.org:80", "[::1]:80.evil.org", "localhost:80.evil.org", "["))
+    )
 
 
 def test_nothing_is_served_before_the_model_is_there(tokenizer: Any, serve: Serve) -> None:
