@@ -31,7 +31,9 @@ _COPY = re.compile(r"(?:~|\.(?:bak|old|orig|swp))+$")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
     # The key may be in one string or several, its line ends escaped or not, behind lines such as `Proc-Type: ...`.
-    r"(?:\\++[nrt]?+|\s++|[\"'`+&,.;:()\[\]|#*/_-]|[A-Z][A-Za-z-]{1,20}: [^\r\n\\\"']{0,100}+){0,200}+"
+    # They end where the next mark begins, lest all that follow are read anew behind each of many.
+    r"(?:\\++[nrt]?+|\s++|[\"'`+&,.;:()\[\]|#*/_-]"
+    r"|[A-Z][A-Za-z-]{1,20}: (?:(?!-----BEGIN )[^\r\n\\\"']){0,100}+){0,200}+"
     r"[A-Za-z0-9][A-Za-z0-9+/]{39}"
 )
 _SECRET_FOLDERS = frozenset((".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".git"))
