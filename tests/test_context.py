@@ -587,6 +587,16 @@ def test_what_a_language_spells_in_its_own_way_leaves_nothing_open(language: str
     assert state.plain and not state.surplus, state
 
 
+@pytest.mark.parametrize("language", ["php", "ruby", "shellscript"])
+@pytest.mark.timeout(20)
+def test_texts_below_are_found_in_one_go(language: str) -> None:
+    mark = "x <<<A" if language == "php" else "x <<A"
+    begun = "".join(f"{mark}{number}\n" for number in range(40_000))
+    ended = f"f({mark}\n'(\n \tA;)\n[{mark}\n'(\nAB\nA\n{mark}\n{{"
+    state = scan(begun + ended, lexis_of(language))
+    assert (state.brackets, state.string) == ("([{", "")
+
+
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(["a", "(", ")", "'", '"', "#", "\n", " ", "[", "]"])).map("".join), st.data())
 def test_scan_can_be_resumed(text: str, data: st.DataObject) -> None:

@@ -7,6 +7,7 @@ brackets look like is data (`Lexis`), one of which stands in every row of `langu
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -15,6 +16,7 @@ CLOSERS = {")": "(", "]": "[", "}": "{"}
 _BRACKETS = "()[]{}"
 _WORD = r"""(?P<quote>['"]?)(?P<word>[A-Za-z_]\w*)(?P=quote)"""
 """That ends a text which begins on the line below."""
+_WORD_ALONE = re.compile(r"^[ \t]*+(\w++)[;,)]*+[ \t]*+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def scan(text: str, lexis: Lexis, state: Scan = Scan()) -> Scan:
         at = text.find("\n")
         if at < 0:
             return replace(state, statement=0)
-    tokens = _tokens(lexis)
+    tokens, ends = _tokens(lexis), None
     while match := tokens.search(text, at):
         mark, at = match.group(), match.end()
         if match.lastgroup:
@@ -131,7 +133,8 @@ def scan(text: str, lexis: Lexis, state: Scan = Scan()) -> Scan:
             if at < 0:
                 return Scan("".join(brackets), "".join(surplus), comment=True, statement=statement)
         elif mark.startswith("<<"):
-            at = _heredoc_end(text, at, mark)
+            ends = _words(text, at) if ends is None else ends
+            at = _heredoc_end(ends, at, mark)
         else:
             at = _string_end(text, at, mark, lexis)
             if at < 0:
@@ -175,11 +178,19 @@ def _string_end(text: str, at: int, mark: str, lexis: Lexis) -> int:
     return -1
 
 
-def _heredoc_end(text: str, at: int, mark: str) -> int:
+def _words(text: str, at: int) -> dict[str, list[int]]:
+    """Where the lines below `at` end that hold a word alone: in one go, as a text may begin thousands of others."""
+    ends: dict[str, list[int]] = {}
+    for match in _WORD_ALONE.finditer(text, at):
+        ends.setdefault(match[1], []).append(match.end())
+    return ends
+
+
+def _heredoc_end(ends: dict[str, list[int]], at: int, mark: str) -> int:
     """The end of the text whose last line is the word of `mark`; `at` where no line is: it was a shift, or is open."""
-    word = mark.lstrip("<-~ ").strip("'\"")
-    found = re.compile(rf"^[ \t]*{word}[;,)]*[ \t]*$", re.MULTILINE).search(text, at)
-    return found.end() if found else at
+    found = ends.get(mark.lstrip("<-~ ").strip("'\""), [])
+    after = bisect_right(found, at)
+    return found[after] if after < len(found) else at
 
 
 def heredoc_in(line: str, lexis: Lexis, state: Scan) -> str:
