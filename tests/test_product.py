@@ -185,7 +185,8 @@ def test_the_card_and_the_sources_say_what_the_training_was() -> None:
 def test_the_readme_counts_right() -> None:
     text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     grammars = {row.grammar.partition(":")[0] for row in LANGUAGES if row.grammar}
-    assert f"in {len(grammars)} languages" in text and f"({len(FAMILIES)} families" in text
+    families = {row.name for row in FAMILIES}  # one of which was trained in two forms
+    assert f"in {len(grammars)} languages" in text and f"({len(families)} families" in text
 
 
 def test_make_help_lists_the_targets() -> None:

@@ -8,7 +8,6 @@ import inspect
 import string
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,11 +193,6 @@ def test_snapshot_of_each_family(model: str) -> None:
     assert pieces(tokenizer, rendered.token_ids) == expected
     assert tokenizer.convert_ids_to_tokens(list(rendered.stop_ids)) == stops
     assert rendered.healed == ""
-
-
-def test_the_readme_counts_the_families() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    assert f"({len({family.name for family in prompt.FAMILIES})} families" in readme
 
 
 def test_every_row_of_the_table_has_a_snapshot() -> None:
