@@ -31,8 +31,9 @@ from pass_lsp.suggestions import Suggestions
 
 log = logging.getLogger(__name__)
 
-_KEY_S = 0.02
-"""How long after a cancel the key that made the client cancel may still be told; VS Code takes less than 1 ms."""
+_KEY_S = 0.05
+"""How long after a cancel the key that made the client cancel may still be told; VS Code takes less than 1 ms, but
+where everything is busy more than 20 were seen. Nothing is decoded meanwhile."""
 
 
 class Completer:
