@@ -522,6 +522,16 @@ def test_repetition_of_one_line() -> None:
     assert without_repetition("return\n" * 4, frame) != ""
 
 
+@pytest.mark.parametrize(
+    ("above", "line", "again"),
+    [("x = [\n  0,\n", "0,", True), ("f(() => {\n  return;\n", "return;", True), ("x = [\n  a,\n", "a,", False),
+     ("f(() => {\n  g(0);\n", "g(0);", False), ("x = `\n  0,\n", "0,", False), ("0\n", "1", True)],
+)  # fmt: skip
+def test_what_may_stand_right_above_too(above: str, line: str, again: bool) -> None:
+    frame = frame_of(above + "  <CURSOR>\n", "/p/a.js")
+    assert (without_repetition(f"{line}\n  b\n", frame) != "") is again
+
+
 def test_indentation_of_a_line_begun_is_left_alone() -> None:
     assert indented_once("    a", frame_of("x =<CURSOR>")) == "    a"
 

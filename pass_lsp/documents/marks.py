@@ -15,7 +15,7 @@ NO_MARK = r"[^\s;{},]$"
 CASE = r"|^\s*(?:case\b.*|(?:default|public|private|protected)\s*):$"
 """Behind other ways: a label of C's kind begins a block, too."""
 
-DIRECTIVE = r"#\s*(?:if|ifdef|ifndef|el|else|elif|elseif|endif|define|undef|pragma|include|error|region|endregion)\b"
+DIRECTIVE = r"#\s*(?:if|ifdef|ifndef|else|elif|elseif|endif|define|undef|pragma|include|error|region|endregion)\b"
 """A line for the preprocessor."""
 LABEL = r"(?!default\b)[A-Za-z_]\w*:$"
 """Where `goto` goes, `private:`."""

@@ -23,8 +23,8 @@ _ALIKE = 0.95
 _TO_ITSELF = re.compile(r"""([\w.\[\]'"]+) *= *\1;?""")
 _ASSIGNED = re.compile(r"""[\w.\[\]'"]+ *=[^()]+""")
 """An assignment that calls nothing."""
-_NUMBERS = re.compile(r"[^A-Za-z_]*")
-"""A row of data, which may stand again."""
+_DATA = re.compile(r"[^A-Za-z_]*")
+"""A row of numbers, which may stand again."""
 _MOST_CUTS = 12
 """Lines that may be given up, one after the other, until the rest parses."""
 
@@ -98,10 +98,10 @@ def without_repetition(text: str, frame: Frame) -> str:
     lines = [frame.said(number, line).rstrip() for number, line in enumerate(text.split("\n"))]
     above = [*map(str.rstrip, frame.above), "" if lines[0] else frame.context.line_prefix.rstrip()]
     lines, above = list(filter(None, lines)), list(filter(None, above))
-    in_list = frame.state.brackets[-1:] in ("(", "[", "{") and not frame.state.string
-    common = _NUMBERS if in_list else COMMON_LINE
+    patterns = (COMMON_LINE, _DATA) if frame.state.brackets and not frame.state.string else (COMMON_LINE,)
     for count in range(1, min(len(lines), len(above)) + 1):
-        if lines[:count] == above[-count:] and not all(map(common.fullmatch, lines[:count])):
+        common = all(any(pattern.fullmatch(line) for pattern in patterns) for line in lines[:count])
+        if lines[:count] == above[-count:] and not common:
             return ""
     line, times = Counter(map(str.strip, lines)).most_common(1)[0] if lines else ("", 0)
     return "" if times >= 4 and times * 2 > len(lines) and not COMMON_LINE.fullmatch(line) else text
