@@ -55,10 +55,10 @@ class Context:
     """What the model may see of one document, trimmed to a budget and still plain text.
 
     `prefix` ends and `suffix` begins at the cursor. `line_suffix` is the rest of the cursor's line in the document,
-    without its line end; `indent` the width of the block that the completion belongs to (columns; a line indented
-    less ends it). `brackets`, `surplus`, `string` and `comment` say what is open at the cursor, as in
-    `documents.scan.Scan`. `snippets` of other files come in the order in which the prompt shows them; `root` is the
-    open folder that the document lies in.
+    without its line end, and `mid_line` says that it is more than closers, and stays as it is; `indent` the width of
+    the block that the completion belongs to (columns; a line indented less ends it). `brackets`, `surplus`, `string`
+    and `comment` say what is open at the cursor, as in `documents.scan.Scan`. `snippets` of other files come in the
+    order in which the prompt shows them; `root` is the open folder that the document lies in.
     """
 
     prefix: str
@@ -68,6 +68,7 @@ class Context:
     language: str = ""
     line_prefix: str = ""
     line_suffix: str = ""
+    mid_line: bool = False
     indent: int = 0
     tab_size: int = 4
     brackets: str = ""

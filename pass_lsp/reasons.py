@@ -33,7 +33,7 @@ class Reason(StrEnum):
     EXCLUDED = "excluded-file", "The file may hold secrets, by its name, its folder or a private key in it."
     IGNORED = "ignored-file", "An ignore file (.gitignore, .pass-lsp-ignore) excludes this file."
     # The cursor's: nothing belongs there.
-    MID_LINE = "code-right-of-cursor", "There is more than closing brackets and tags right of the cursor."
+    MID_LINE = "code-right-of-cursor", "The code right of the cursor does not show that something is missing there."
     MID_WORD = "inside-a-word", "The cursor is inside a word."
     IN_COMMENT = "inside-comment-or-string", "The cursor is in a comment or string, where suggestions are off."
     NO_CONTEXT = "nothing-before-cursor", "The document is empty."

@@ -1,4 +1,4 @@
-"""The held-out text of this machine, and holes of five kinds in its code.
+"""The held-out text of this machine, and holes of six kinds in its code.
 
 Held-out modules of the standard library are everywhere; held-out packages count when they
 are installed. A folder of Python, or the `heldout.jsonl.gz` of a corpus, serves as well.
@@ -27,8 +27,8 @@ from pass_lsp.train.filters import is_test, unwanted_path, unwanted_text
 
 SINGLE, SPAN, MULTI = "single-line", "random-span", "multi-line"
 KINDS = (SINGLE, SPAN, MULTI)
-BRACKETS, BEGUN = "inside-brackets", "begun"
-APART = (BRACKETS, BEGUN)
+BRACKETS, BEGUN, MID_LINE = "inside-brackets", "begun", "mid-line"
+APART = (BRACKETS, BEGUN, MID_LINE)
 """Cut besides the three, so that these are for one seed what they were before there were more."""
 MIN_PREFIX, MIN_MIDDLE = 300, 6
 MAX_LINES, MAX_SPAN, MAX_MIDDLE = 8, 160, 500
@@ -153,11 +153,12 @@ def cut(path: str, text: str, lines: Sequence[Line], kind: str, rng: random.Rand
     from a line to the end of its block. `random-span`: characters from anywhere to anywhere.
     `inside-brackets`: from a token in a bracket to where that is closed, where nothing but closers and
     a mark ends the line, as when an editor has put them there. `begun`: from behind a token of the first line
-    of a statement that has more lines, to the end of these: the rest of a call, a header's block.
+    of a statement that has more lines, to the end of these: the rest of a call, a header's block. `mid-line`: an item
+    in brackets, from a token of it to its end, where the line goes on behind that.
     """
     at = rng.randrange(len(lines))
     start, end = _CUTS[kind](text, lines, at, rng)
-    middle, least = text[start:end], 1 if kind == BRACKETS else MIN_MIDDLE
+    middle, least = text[start:end], 1 if kind in (BRACKETS, MID_LINE) else MIN_MIDDLE
     if not least <= len(middle.strip()) <= MAX_MIDDLE or start < MIN_PREFIX or not text[end:].strip():
         return None
     if kind not in (MULTI, BEGUN) or 2 <= middle.count("\n") + 1 <= MAX_LINES:
@@ -197,6 +198,18 @@ def _brackets(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> 
     return rng.choice(opened if opened and rng.random() < 0.5 else fitting)
 
 
+def _mid_line(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> tuple[int, int]:
+    commas: dict[int, int] = {}
+    items: list[tuple[int, int]] = []
+    for start, closed in reversed(lines[at].inner):
+        end = commas.get(closed, closed)
+        if text[start] == ",":
+            commas[closed] = start
+        elif "\n" not in text[start:end] and not _CLOSED.match(text, end) and text[end + 1 : end + 2] != "\n":
+            items.append((start, end))
+    return rng.choice(items) if items else (0, 0)
+
+
 def _begun(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> tuple[int, int]:
     line = lines[at]
     block = list(takewhile(lambda other: other.indent > line.indent, lines[at + 1 :]))
@@ -211,7 +224,14 @@ def _begun(text: str, lines: Sequence[Line], at: int, rng: random.Random) -> tup
 
 
 _Cut = Callable[[str, Sequence[Line], int, random.Random], tuple[int, int]]
-_CUTS: dict[str, _Cut] = {SINGLE: _single, SPAN: _span, MULTI: _multi, BRACKETS: _brackets, BEGUN: _begun}
+_CUTS: dict[str, _Cut] = {
+    SINGLE: _single,
+    SPAN: _span,
+    MULTI: _multi,
+    BRACKETS: _brackets,
+    BEGUN: _begun,
+    MID_LINE: _mid_line,
+}
 
 
 def _package(name: str) -> dict[str, list[tuple[str, str]]]:

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pass_lsp import prompt
-from pass_lsp.bench.heldout import APART, BRACKETS, SPAN
+from pass_lsp.bench.heldout import APART, BRACKETS, MID_LINE, SPAN
 from pass_lsp.bench.holes import GIVEN, Hole
 from pass_lsp.bench.sandbox import run_program
 from pass_lsp.completion import complete_document
@@ -61,8 +61,8 @@ class Answer:
 def bench_infill(engine: Engine, holes: Sequence[Hole], against: tuple[str, Engine] | None = None) -> dict[str, Any]:
     """Every contender on the same holes: `rows` over all of them, `by_kind` over each kind.
 
-    Holes in brackets and begun statements have figures of their own alone, so that those over all mean what they
-    did without such.
+    Holes in brackets, in begun statements and amid a line have figures of their own alone, so that those over all mean
+    what they did without such.
     Shares lie between 0 and 1, intervals are Wilson's at 95 %. `when_unsure_ones_are_left_out` tells what
     hiding them would bring, and what it would cost; `hopeless` which ones an editor does not show unasked.
     `against` is another model's name and engine; `better` and `worse` then count the holes that only one of the
@@ -167,8 +167,8 @@ def _completed(engine: Engine, hole: Hole, suffix: str) -> Written:
 
 
 def _line_rest(hole: Hole) -> str:
-    """What stays of the suffix where it is hidden: the closers that an editor itself has put there."""
-    return hole.suffix.partition("\n")[0] if hole.kind == BRACKETS else ""
+    """What stays of the suffix where it is hidden: the closers that an editor has put there, and the line's rest."""
+    return hole.suffix.partition("\n")[0] if hole.kind in (BRACKETS, MID_LINE) else ""
 
 
 def _infilled(engine: Engine, hole: Hole, suffix: str) -> str:

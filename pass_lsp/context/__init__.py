@@ -10,7 +10,7 @@ from functools import cached_property
 from pass_lsp.context.closure import Errors, errors_at
 from pass_lsp.context.exclusions import path_of, refusal
 from pass_lsp.context.ignored import is_ignored, root_of
-from pass_lsp.context.mode import TAB_SIZE, Place, indent_at, mode_at, open_at, unfit
+from pass_lsp.context.mode import TAB_SIZE, Place, delimited, goes_on, indent_at, mode_at, open_at, unfit
 from pass_lsp.context.neighbours import Neighbours, Spot, prepare
 from pass_lsp.context.outline import Outline, Tree
 from pass_lsp.context.syntax import Trees, knows
@@ -77,9 +77,11 @@ class _Builder:
     def context(self, budget: int, workspace: Workspace, sources: tuple[str, ...]) -> Context:
         place = self._place
         lexis = lexis_of(place.language)
+        state, statement = open_at(place, self._tree.anchor() if self._tree else None)
+        if (mid_line := goes_on(place)) and not delimited(place, state):
+            return _nothing(place, self._path, Reason.MID_LINE)
         snippets = self._snippets(workspace, sources, int(budget * OTHERS_SHARE))
         budget -= sum(len(snippet.text) for snippet in snippets)
-        state, statement = open_at(place, self._tree.anchor() if self._tree else None)
         prefix, suffix = _WINDOWS.of(Sides(place.document, place.line, place.offset, self._outline, lexis), budget)
         return Context(
             prefix,
@@ -89,6 +91,7 @@ class _Builder:
             language=place.language,
             line_prefix=place.left,
             line_suffix=place.right,
+            mid_line=mid_line,
             indent=indent_at(place, state, statement),
             tab_size=TAB_SIZE,
             brackets=state.brackets,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import lexis_of, row_of
-from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, indentation, scan, scan_lines
+from pass_lsp.documents.scan import CLOSERS, Lexis, Scan, block_step, columns, indentation, scan, scan_lines
 from pass_lsp.domain import Mode
 from pass_lsp.reasons import Reason
 
@@ -16,6 +16,8 @@ _RIGHT_OK = re.compile(r"""(?:[)>}\]"'`]|</[\w.:-]*>)*\s*(?:[:{;,]|\*/\}?|-->|/>
 that ends a comment or a tag."""
 _MOST_RIGHT = 200
 """Characters of that: which of them an answer says again is tried for each."""
+_DELIMITS = re.compile(r"[)\]},;]")
+"""What the rest of a line begins with, where something may be missing before it: `f(|, b)`, `{ | } from './x'`."""
 _WORD = re.compile(r"\w")
 LOOK_BACK = 400
 """Lines above the cursor that are scanned for what is still open."""
@@ -73,13 +75,30 @@ class Place:
 
 
 def unfit(place: Place) -> Reason | None:
-    """Why nothing belongs at the cursor, judged by what stands beside it; None if something may."""
+    """Why nothing belongs at the cursor, by what stands beside it; None: something may, before code if `delimited`."""
     if not place.document.text.strip():
         return Reason.NO_CONTEXT
     if _WORD.match(place.left[-1:]) and _WORD.match(place.right[:1]):
         return Reason.MID_WORD
-    right = place.right.strip()
-    return None if len(right) <= _MOST_RIGHT and _RIGHT_OK.fullmatch(right) else Reason.MID_LINE
+    right, comments = place.right.strip(), lexis_of(place.language).comments
+    if _RIGHT_OK.fullmatch(right):
+        return None if len(right) <= _MOST_RIGHT else Reason.MID_LINE
+    return None if _DELIMITS.match(right) or right.startswith(comments) else Reason.MID_LINE
+
+
+def goes_on(place: Place) -> bool:
+    """Whether the line goes on right of the cursor with more than what closes it: the answer goes in between."""
+    return _RIGHT_OK.fullmatch(place.right.strip()) is None
+
+
+def delimited(place: Place, state: Scan) -> bool:
+    """Whether the code right of the cursor shows where an answer must end that goes in between: it closes what is open
+    at the cursor, begins with a separator, or is a comment.
+    """
+    lexis, mark = lexis_of(place.language), place.right.strip()[0]
+    if state.string or state.comment or not lexis.brackets:
+        return False
+    return mark not in CLOSERS or state.brackets.endswith(CLOSERS[mark])
 
 
 def open_at(place: Place, anchor: tuple[int, str] | None) -> tuple[Scan, str]:
@@ -114,7 +133,7 @@ def mode_at(place: Place, state: Scan, statement: str) -> Mode:
         empty = (left[-1:] + right[:1] == "{}" and not lexis.indented) or (
             right.startswith("</") and opens_block(left, lexis)
         )
-        return Mode.MULTI_LINE if empty else Mode.SINGLE_LINE
+        return Mode.MULTI_LINE if empty and not goes_on(place) else Mode.SINGLE_LINE
     opens = left.endswith(("(", "[", "{")) or opens_block(statement if lexis.indented else left, lexis)
     return Mode.MULTI_LINE if opens else Mode.SINGLE_LINE
 

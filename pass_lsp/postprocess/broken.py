@@ -21,8 +21,11 @@ def breaks(text: str, replaced: int, frame: Frame) -> bool:
     """Whether an answer, which replaces so many characters right of the cursor, leaves errors of syntax in a
     document that has none without the cursor's line, or a block below it without a header.
 
-    Only where blocks are indented: elsewhere the head of a callback opens brackets, and an answer may end behind it.
+    Only where blocks are indented: elsewhere the head of a callback opens brackets, and an answer may end behind it. In
+    the middle of a line it ends behind nothing that is open.
     """
+    if frame.errors is not None and frame.context.mid_line:
+        return frame.errors(text, 0) >= max(frame.errors("", 0), 1) and not frame.errors(None, 0)
     if frame.errors is None or not frame.lexis.indented or _is_of_another_language(text, frame):
         return False
     rest = frame.context.line_suffix

@@ -65,6 +65,8 @@ def closed_before_closers(text: str, frame: Frame) -> str:
 def to_element_end(text: str, frame: Frame) -> str:
     """Up to where the answer has said the end tags, or the end of the comment, that the editor has put already."""
     rest = frame.context.line_suffix
+    if frame.context.mid_line:
+        return text
     if (at := again_at(text, rest)) >= 0:
         return text[: at + len(rest.strip())] + "\n"
     said = ends_said(text, rest)

@@ -13,6 +13,7 @@ from difflib import SequenceMatcher
 from pass_lsp.documents.scan import ends_heredoc, heredoc_in, indentation, scan
 from pass_lsp.postprocess.closers import balanced, closed_before_closers, closed_once, closing_apart, to_element_end
 from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
+from pass_lsp.postprocess.midline import within_place
 from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import answer_end
 from pass_lsp.reasons import Reason
@@ -257,6 +258,7 @@ FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (
     (indented_as_here, Reason.EMPTY),
     (parsing_lines, Reason.EMPTY),
     (without_comma, Reason.EMPTY),
+    (within_place, Reason.EMPTY),
     (closed_before_closers, Reason.EMPTY),
     (trimmed, Reason.EMPTY),
     (closing_apart, Reason.EMPTY),

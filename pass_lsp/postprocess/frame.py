@@ -206,7 +206,7 @@ def is_open(text: str, end: int, frame: Frame) -> bool:
     """
     head = text[:end]
     state = scan(head, frame.lexis, frame.state)
-    if state.string or state.comment:
+    if state.string or state.comment or frame.context.mid_line:
         return False
     left = frame.context.line_prefix
     outer = frame.state.brackets.removesuffix(scan(left, frame.lexis).brackets)

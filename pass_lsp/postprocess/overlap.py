@@ -22,6 +22,8 @@ def overlap(text: str, frame: Frame) -> int:
     The fewest that leave brackets and quotes as the user left them.
     """
     rest = frame.context.line_suffix
+    if frame.context.mid_line:
+        return 0
     if not rest.strip() or again_at(text, rest) >= 0:
         return len(rest)
     cut = next(_same_brackets(text, frame), None)
@@ -64,6 +66,8 @@ def _cuts(text: str, frame: Frame) -> Iterable[int]:
     behind a comment that `text` ends with nothing can stay.
     """
     rest = frame.context.line_suffix
+    if frame.context.mid_line:
+        return [0]
     if not frame.state.comment and scan(text, frame.lexis, frame.state).comment:
         return [len(rest)]
     return [cut for cut in range(len(rest) + 1) if rest[max(cut - 1, 0) : cut + 1] not in ('""', "''")]
@@ -79,7 +83,7 @@ def _closes_the_line(text: str, frame: Frame) -> bool:
     opened = scan(frame.context.line_prefix, frame.lexis, Scan()).brackets
     brackets, surplus, string = _open_after(text, frame)
     closes = brackets == frame.state.brackets.removesuffix(opened) and not surplus and not string
-    return closes and not is_whole(frame)
+    return closes and not is_whole(frame) and not frame.context.mid_line
 
 
 def is_whole(frame: Frame) -> bool:

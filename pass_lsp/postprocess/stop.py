@@ -22,6 +22,7 @@ from pass_lsp.postprocess.frame import (
     repeats,
     special_tokens,
 )
+from pass_lsp.postprocess.midline import place_end
 
 _MAX_LINES = 12
 """Of what is said again, if it is to be noticed."""
@@ -81,7 +82,8 @@ class Stop:
         if not decoded.agrees:
             return 0
         cut = None
-        if "\n" in decoded.text[length:] or "\r" in decoded.text[length:]:
+        more = decoded.text[length:]
+        if "\n" in more or "\r" in more or (more and self.frame.context.mid_line):
             cut = answer_end(decoded.text, self.frame)
         if cut is None:
             too_long = len(decoded.ids) >= self._longest and "\n" not in decoded.text
@@ -93,6 +95,8 @@ class Stop:
 
 def answer_end(text: str, frame: Frame) -> int | None:
     """Where the complete lines of `text` show that the answer has ended, else None."""
+    if frame.context.mid_line:
+        return place_end(text, frame)
     if frame.context.mode is Mode.MULTI_LINE:
         end = _Block(frame).end(text)
     else:

@@ -191,7 +191,7 @@ def _behind_closers(context: Context) -> str:
     writes the closers itself then; those that the document has are not written twice.
     """
     rest, words = context.line_suffix, context.comment or context.string
-    if not context.suffix.startswith(rest):
+    if context.mid_line or not context.suffix.startswith(rest):
         return context.suffix
     below = context.suffix[len(rest) :]
     if words:

@@ -18,7 +18,11 @@ from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
 from pass_lsp.train.sizes import all_sizes, parameters
 
-_APART = {"inside_brackets": "inside brackets that are closed already", "begun": "of statements that are begun"}
+_APART = {
+    "inside_brackets": "inside brackets that are closed already",
+    "begun": "of statements that are begun",
+    "mid_line": "in the middle of a line",
+}
 """Holes that are counted apart, in words."""
 NOT_MEASURED = "Not measured yet; `pass-lsp train card --help` says how."
 
@@ -144,7 +148,7 @@ def _infill(figures: dict[str, Any]) -> str:
             [r["kind"], r["contender"], *_exact(r, "exact"), r["edit_similarity"], _percent(r["parses"])] for r in kinds
         ]
         apart = [(found[kind], words) for kind, words in _APART.items() if kind in found]
-        more = "".join(f" and {counted['holes']} {words}" for counted, words in apart)
+        more = "".join(f", {counted['holes']} {words}" for counted, words in apart) + "," * bool(apart)
         pieces += [
             f"{found['holes']} holes{more} in held-out code ({found['data']}), greedy, 95 % intervals (Wilson). Random "
             "spans are asked for of the model alone, all else through the whole completion flow.",

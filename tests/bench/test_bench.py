@@ -393,9 +393,9 @@ def test_infill_cuts_a_folder_compares_two_models_and_draws_it(
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     rows = {row["contender"]: row for row in found["rows"]}
     assert rows[f"against {model_dir.name}"] == rows["model"] | {"contender": f"against {model_dir.name}"}
-    assert (found["better"], found["worse"]) == (0, 0) and len({row["kind"] for row in found["by_kind"]}) == 5
+    assert (found["better"], found["worse"]) == (0, 0) and len({row["kind"] for row in found["by_kind"]}) == 6
     assert found["holes"] == 3
-    assert found["inside_brackets"] == found["begun"] == {"holes": 1, "better": 0, "worse": 0}
+    assert found["inside_brackets"] == found["begun"] == found["mid_line"] == {"holes": 1, "better": 0, "worse": 0}
     assert (tmp_path / "shares.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,4 +1,4 @@
-"""Held-out text and the holes cut in it: four kinds, in code only, the same for a seed."""
+"""Held-out text and the holes cut in it: six kinds, in code only, the same for a seed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pass_lsp.bench.heldout import (
     BEGUN,
     BRACKETS,
     KINDS,
+    MID_LINE,
     MULTI,
     SINGLE,
     SPAN,
@@ -133,6 +134,31 @@ def test_holes_inside_brackets_stand_before_what_an_editor_closes() -> None:
         ("start,", "name()", "])}"),
         ("start, name", "()", "])}"),
         ("", "start, name()", "])}"),
+    }
+
+
+ITEMS = '''"""A docstring."""
+value = make(first, [a, b], c) + other(x)
+table = {
+    "a": 1,
+    "b": call(d),
+}
+'''
+
+
+@pytest.mark.usefixtures("roomy")
+def test_holes_amid_a_line_end_with_an_item_behind_which_the_line_goes_on() -> None:
+    cuts: set[tuple[str, str]] = set()
+    for seed in range(600):
+        if hole := cut("x.py", ITEMS, code_lines(ITEMS), MID_LINE, random.Random(seed)):
+            assert (hole.prefix + hole.middle + hole.suffix, hole.kind) == (ITEMS, MID_LINE)
+            cuts.add((hole.prefix.rpartition("\n")[2], hole.middle))
+    assert cuts == {
+        ("value = make(", "first"),
+        ("value = make(first, ", "[a, b]"),
+        ("value = make(first, [", "a"),
+        ("value = make(first, [a, ", "b"),
+        ("value = make(first, [a, b], ", "c"),
     }
 
 

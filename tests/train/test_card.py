@@ -102,7 +102,7 @@ def test_everything_that_was_measured_is_stated(model: Path, tmp_path: Path) -> 
         "| 12.35 M | 2.5 | – |",
         "| single-line | model | 12.5 % | 10.0 to 15.5 % | 0.5 | 75.0 % |",
         "a log-probability below -5.3 (35.2 % of them) begin with the right line in 0.6 % (0.2 to 2.0 %)",
-        "30 holes and 10 inside brackets that are closed already and 9 of statements that are begun in held-out code",
+        "30 holes, 10 inside brackets that are closed already, 9 of statements that are begun, in held-out code",
         "1 there only; inside brackets that are closed already, 3 and 0; of statements that are begun, 2 and 1.",
         "| model | 20.0 % | 15.0 to 27.0 % | 12.5 % |",
         "| `pass`, fresh prompts | 99.5 tokens/s, 1.7 tokens a forward |",

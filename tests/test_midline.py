@@ -1,0 +1,140 @@
+"""Answers in the middle of a line: where something may be missing before the rest, and where they end."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pass_lsp.documents.document import Document
+from pass_lsp.documents.languages import language_of, lexis_of
+from pass_lsp.documents.scan import Lexis, scan
+from pass_lsp.domain import Mode
+from pass_lsp.reasons import Reason
+from pass_lsp.suggestions import Suggestions
+from tests.test_context import context_of
+from tests.test_postprocess import accepted, answer, parse
+from tests.test_real_languages import FILES, ROOT
+
+PLACES = [
+    # (file, source, what the model says, the document afterwards)
+    ("a.py", "f(<CURSOR>, b)\n", "a", "f(a, b)\n"),
+    ("a.py", "f(<CURSOR>, b)\n", "a, b)\ng(c)\n", "f(a, b)\n"),
+    ("a.py", "f(<CURSOR>, b) + 1\n", "a, c, b) + 2\n", "f(a, c, b) + 1\n"),
+    ("a.py", "f(<CURSOR>, b)\n", "g(x, y), h[1]", "f(g(x, y), h[1], b)\n"),
+    ("a.py", "f(<CURSOR>, b)\n", '"x, b", (1, b)', 'f("x, b", (1, b), b)\n'),
+    ("a.py", "f(<CURSOR>, b)\n", "a, bar", "f(a, bar, b)\n"),
+    ("a.py", "f(<CURSOR>,)\n", "a, b", "f(a, b,)\n"),
+    ("a.py", "f(<CURSOR>) * 2\n", "a) * 3\n", "f(a) * 2\n"),
+    ("a.py", "f(a<CURSOR>, c)\n", "_b", "f(a_b, c)\n"),
+    ("a.py", "f(<CURSOR>, b)\n", "a,\n  c)\n", "f(a, b)\n"),
+    ("a.py", "f(<CURSOR>, b)\n", "a, ", "f(a, b)\n"),
+    ("a.py", "x = <CURSOR>  # why\n", "1", "x = 1  # why\n"),
+    ("a.py", "x = <CURSOR>  # why\n", "'#' + y  # because\nz = 2\n", "x = '#' + y  # why\n"),
+    ("a.py", "if a:<CURSOR>  # why\n", " return", "if a: return  # why\n"),
+    ("a.ts", "import { <CURSOR> } from './x';\n", "a, b", "import { a, b } from './x';\n"),
+    ("a.ts", "import { <CURSOR> } from './x';\n", "a, b } from './y';\n", "import { a, b } from './x';\n"),
+    ("a.ts", "import { a, <CURSOR> } from './x';\n", "b", "import { a, b } from './x';\n"),
+    ("a.ts", "for (<CURSOR>; i < n; i++) {\n}\n", "let i = 0; i < m; i++) {\n", "for (let i = 0; i < n; i++) {\n}\n"),
+    ("a.ts", "const [a, b] = f(<CURSOR>).g();\n", "() => ({ c })).h();\n", "const [a, b] = f(() => ({ c })).g();\n"),
+    ("a.ts", "f(<CURSOR>); // why\n", "a); // because", "f(a); // why\n"),
+    ("a.tsx", "x = <A b={<CURSOR>} c={d} />;\n", "e} f={g} />;\n", "x = <A b={e} c={d} />;\n"),
+    ("a.rs", "let a = <CURSOR>; // why\n", "b.c();\n", "let a = b.c(); // why\n"),
+    ("a.go", "a, b := f(<CURSOR>), g(x)\n", "y, z", "a, b := f(y, z), g(x)\n"),
+]
+
+NOTHING = [
+    # What opens a bracket that the rest of the line does not know of.
+    ("a.py", "f(<CURSOR>, b)\n", "g(", Reason.EMPTY),
+    ("a.py", "f(<CURSOR>, b)\n", ", b)", Reason.EMPTY),
+    ("a.ts", "f(<CURSOR>) + 1;\n", "() => {\n  a();\n}", Reason.EMPTY),
+    # The document parsed without its line, and does not with this one.
+    ("a.py", "f(<CURSOR>, b)\n", "return", Reason.BROKEN),
+    ("a.ts", "const a = f(<CURSOR>, b);\n", "= c", Reason.BROKEN),
+]
+
+ELSEWHERE = [
+    ("a.py", "x = <CURSOR>foo(1)"),
+    ("a.py", "x = <CURSOR> + 1"),
+    ("a.py", "x = foo(<CURSOR>] + 1"),  # closes what is not open
+    ("a.py", "x = 'a <CURSOR>, b'"),
+    ("a.py", "'''a\n<CURSOR>, b'''"),
+    ("a.py", "# a <CURSOR>, b"),
+    ("a.md", "a <CURSOR>, b"),
+    ("a.txt", "a <CURSOR>, b"),
+    ("a.html", "<p>a <CURSOR>, b</p>"),
+    ("a.ts", "x = `a ${b <CURSOR>} c`"),
+]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize(("name", "source", "text", "expected"), PLACES + NOTHING)
+def test_an_answer_ends_where_its_place_does(
+    name: str, source: str, text: str, expected: str | Reason, ending: str
+) -> None:
+    wanted = expected.replace("\n", ending) if isinstance(expected, str) else expected
+    assert accepted(source.replace("\n", ending), text, path=f"/p/{name}") == wanted
+
+
+@pytest.mark.parametrize(("name", "source"), ELSEWHERE)
+def test_elsewhere_nothing_belongs_before_the_rest_of_a_line(name: str, source: str) -> None:
+    assert context_of(source, name).reason is Reason.MID_LINE
+
+
+def test_nothing_of_the_line_is_replaced_and_one_line_is_asked_for() -> None:
+    context = context_of("f({<CURSOR>}, b)\n", "a.ts")
+    assert (context.mode, context.mid_line, context.line_suffix) == (Mode.SINGLE_LINE, True, "}, b)")
+    assert not context_of("f({<CURSOR>});\n", "a.ts").mid_line
+    made = answer("f(<CURSOR>, b)\n", "a, b)", path="/p/a.py")
+    assert not isinstance(made, Reason) and (made.text, made.end - made.start) == ("a", 0)
+
+
+def test_what_is_left_of_it_is_known_while_it_is_typed() -> None:
+    document, offset = parse("x = f(<CURSOR>, b) + 1\n", "/p/a.py")
+    made = answer("x = f(<CURSOR>, b) + 1\n", "g(c)[0]", path="/p/a.py")
+    assert not isinstance(made, Reason)
+    known = Suggestions()
+    known.remember("a", document, offset, [made])
+    for typed, right in (("g", ""), ("g(", ")"), ("g(c)", ""), ("g(c)[", "]")):
+        now = Document("", document.text[:offset] + typed + right + document.text[offset:], path="/p/a.py")
+        found = known.recall("a", now, offset + len(typed))
+        assert found is not None, typed
+        (left,) = found.completions
+        assert now.edited(left.start, left.end, left.text).text == "x = f(g(c)[0], b) + 1\n", typed
+
+
+def items(line: str, lexis: Lexis) -> Iterator[tuple[int, int]]:
+    """Where each item between brackets and separators begins and ends, if the line goes on behind it with code."""
+    for at, mark in enumerate(line):
+        state = scan(line[: at + 1], lexis)
+        if mark not in "([{,;" or state.string or state.comment or (mark in "([{" and state.brackets[-1:] != mark):
+            continue
+        start = at + 1 + len(line[at + 1 :]) - len(line[at + 1 :].lstrip())
+        for end in range(start + 1, len(line)):
+            here = scan(line[:end], lexis)
+            if line[end] in ",;)]}" and (here.brackets, here.string, here.comment) == (state.brackets, "", False):
+                if line[end:].strip(" )]}>\"'`;:,{") and line[start] not in ";)]}":
+                    yield start, start + len(line[start:end].rstrip())
+                break
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["ends there", "goes on"])
+def test_the_truth_comes_whole_in_real_code(goes_on: bool) -> None:
+    """From a model that ends there, and from one that writes the rest of the line and what follows again."""
+    asked = 0
+    for path in (*FILES, ROOT / "editors/vscode/src/server.ts", Path(inspect.getfile(inspect))):
+        lexis = lexis_of(language_of(path.name, ""))
+        lines = path.read_text("utf-8").splitlines(keepends=True)[:400]
+        for number, line in enumerate(lines):
+            before, below = "".join(lines[:number]), "".join(lines[number + 1 :])
+            for start, end in items(line.rstrip("\n"), lexis):
+                left, missing, right = before + line[:start], line[start:end], line[end:] + below
+                said = missing + (line[end:] + "".join(lines[number + 1 : number + 3])) * goes_on
+                if context_of(left + "<CURSOR>" + right, path.name).reason is Reason.MID_LINE or "/^~" in line:
+                    assert path.suffix == ".py" or path.name == "find.ts", line  # in a docstring, and in a regex
+                    continue
+                assert accepted(f"{left}<CURSOR>{right}", said, path=f"/p/{path.name}") == left + missing + right
+                asked += 1
+    assert asked == 371
