@@ -175,6 +175,28 @@ def test_typing_along_keeps_the_suggestion(vscode: VsCode, home: Home, project: 
     becomes(vscode, project, project.with_(ghost))
 
 
+def test_what_is_missing_amid_a_line_is_shown_and_accepted_there(vscode: VsCode, home: Home, project: Hole) -> None:
+    amid = project.path.with_name("amid.py")
+    before, after = "import os\n\n\ndef joined(folder, name):\n    return os.path.join(", ", name)\n"
+    amid.write_text(before + after, "utf-8")
+    vscode.open(amid.name)
+
+    def is_there() -> bool:
+        vscode.go_to(5)
+        for _ in after.strip():
+            vscode.do("press", "ArrowLeft")
+        return vscode.is_at(5, 25)
+
+    until(is_there, "the cursor is where something is missing")
+    vscode.do("type", "f")
+    until(lambda: vscode.ghost() == "older", "what is missing")
+    vscode.do("press", "Tab")
+    until(lambda: home.wire.messages("client", "workspace/executeCommand"), "the accept reaches the server")
+    vscode.do("press", "Control+s")
+    until(lambda: amid.read_text("utf-8") == before + "folder" + after, "the rest of the line stays")
+    vscode.command("View: Revert and Close Editor")
+
+
 @pytest.mark.parametrize(("key", "part"), [("Control+ArrowRight", "word"), ("Control+Alt+ArrowRight", "line")])
 def test_a_part_is_accepted_and_told(vscode: VsCode, home: Home, project: Hole, key: str, part: str) -> None:
     ghost, item = fill(vscode, home, project)
