@@ -49,6 +49,8 @@ NOTHING = [
     # What opens a bracket that the rest of the line does not know of.
     ("a.py", "f(<CURSOR>, b)\n", "g(", Reason.EMPTY),
     ("a.py", "f(<CURSOR>, b)\n", ", b)", Reason.EMPTY),
+    # What was missing is there.
+    ("a.py", "f(a<CURSOR>, b)\n", ", c", Reason.EMPTY),
     ("a.ts", "f(<CURSOR>) + 1;\n", "() => {\n  a();\n}", Reason.EMPTY),
     # The document parsed without its line, and does not with this one.
     ("a.py", "f(<CURSOR>, b)\n", "return", Reason.BROKEN),

@@ -45,13 +45,17 @@ def within_place(text: str, frame: Frame) -> str:
 
 
 def _again(frame: Frame) -> str:
-    """The pattern of what stands right of the cursor, up to the closer of what is open there; of a `;` alone."""
+    """The pattern of what stands right of the cursor, up to the closer of what is open there; of a `;` alone.
+
+    Where a comma stands there, an answer that begins with one has nothing to say: what was missing is there.
+    """
     rest = frame.context.line_suffix.strip()[:_MOST]
-    if rest.startswith(";"):
-        return ";"
     said = rest[: next(_closers(rest, frame), _MOST)].rstrip()
-    # Behind a name another character must have come: it may be the beginning of a longer one.
-    return re.escape(said) + r"(?=\W)" * said[-1].isalnum() if said.strip(",") else ""
+    ways = [r"\A\s*,"] if rest.startswith(",") else [";"] if rest.startswith(";") else []
+    if said.strip(",;"):
+        # Behind a name another character must have come: it may be the beginning of a longer one.
+        ways.append(re.escape(said) + r"(?=\W)" * said[-1].isalnum())
+    return "|".join(ways)
 
 
 def _closers(text: str, frame: Frame) -> Iterator[int]:
