@@ -17,6 +17,10 @@ from __future__ import annotations
 import re
 
 NO_MEMORY = "There is not enough memory; close other programs or choose a smaller model."
+NO_ARTIFACT = (
+    "The strategy 'pass' needs a look-ahead artifact; train one with `pass-lsp train lookahead`, "
+    "or use 'merged', 'autoregressive' or 'auto'."
+)
 _FROM_RUST = re.compile(r"([^:()]+) \(os error \d+\)")
 """How safetensors and tokenizers tell of a full disk or a lack of permission, in errors of their own."""
 

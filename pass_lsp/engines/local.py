@@ -38,7 +38,7 @@ from pass_lsp.domain import Branch, CancelToken, Generation, OnCommit, SamplingP
 from pass_lsp.engines.embedded import embedded_model, lookahead_folder, user_cache
 from pass_lsp.engines.turn import Turn
 from pass_lsp.engines.vocabulary import Vocabulary
-from pass_lsp.errors import ConfigError, ModelError, PromptError
+from pass_lsp.errors import NO_ARTIFACT, ConfigError, ModelError, PromptError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -224,10 +224,7 @@ class LocalEngine:
         """
         ids = self._checked(prompt_ids)
         if params.strategy == "pass" and self.lookahead is None:
-            raise ConfigError(
-                "The strategy 'pass' needs a look-ahead artifact; train one with `pass-lsp train lookahead`, "
-                "or use 'merged', 'autoregressive' or 'auto'."
-            )
+            raise ConfigError(NO_ARTIFACT)
         with self._turn:
             return generate(self._parts, ids, params, params.strategy, cancel, on_commit, stop)
 

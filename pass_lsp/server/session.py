@@ -77,7 +77,7 @@ class Session:
         self._said: set[str] = set()
         self._ledger_failure = ""
         self._cancel_load, self._token = False, ""
-        self._looks_ahead = True
+        self._looks_ahead: Callable[[], bool] = lambda: True
 
     # --- settings -------------------------------------------------------------
 
@@ -104,20 +104,19 @@ class Session:
         """The settings in force for a document: those of the workspace folder that holds it."""
         folder = self.layers.folder_of(document.path)
         if folder not in self._in_folder:
-            self._in_folder[folder] = self._feasible(self.layers.resolved(folder))
-        return self._in_folder[folder]
+            self._in_folder[folder] = self.layers.resolved(folder)
+        return self._feasible(self._in_folder[folder])
 
     def _feasible(self, settings: Settings) -> Settings:
         """`settings` as far as this engine can follow them; says where it cannot."""
-        if settings.strategy != "pass" or self._looks_ahead:
+        if settings.strategy != "pass" or self._looks_ahead():
             return settings
         self.say(NO_LOOKAHEAD)
         return replace(settings, strategy="auto")
 
     def _knows(self, engine: Engine) -> None:
-        """What the engine cannot do is known once it is loaded; one elsewhere says so itself."""
-        self._looks_ahead = getattr(engine, "lookahead", True) is not None
-        self._in_folder.clear()
+        """What the engine cannot do is known once it is loaded; elsewhere that changes with what is found there."""
+        self._looks_ahead = lambda: getattr(engine, "lookahead", True) is not None
 
     def start(self) -> None:
         """Load the engine unless that has begun or suggestions are off; say what the settings lack."""

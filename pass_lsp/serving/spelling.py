@@ -64,4 +64,5 @@ def described(engine: Engine) -> dict[str, Any]:
         "stop_token_ids": list(template.stop_ids),
         "tokenizer": json.loads(backend.to_str()),
         "log_probs": True,
+        "lookahead": getattr(engine, "lookahead", True) is not None,
     }

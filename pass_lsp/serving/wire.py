@@ -5,7 +5,8 @@
     GET  /v1/models       OpenAI's list with one model, id `embedded`
     GET  /v1/engine       what a client needs to make prompts itself: `model`, `context_length`,
                           `template` (the FIM family's name), `markers` (its ids), `stop_token_ids`,
-                          `tokenizer` (tokenizer.json as an object), `log_probs` (true: it can tell them)
+                          `tokenizer` (tokenizer.json as an object), `log_probs` (true: it can tell them),
+                          `lookahead` (false: it has no artifact and refuses the strategy `pass`)
     POST /v1/completions  OpenAI's, as below
 
 Body: `prompt` is a text or a list of token ids; with `suffix` (a text) the prompt is a text and both are

@@ -23,7 +23,7 @@ from pass_lsp.engines.echo import EchoEngine
 from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.engines.remote import RemoteEngine
 from pass_lsp.engines.vocabulary import Vocabulary
-from pass_lsp.errors import EngineError
+from pass_lsp.errors import ConfigError, EngineError
 from tests.engines.fakes import Exchange, Route, serving, told
 
 MODEL = embedded_model()
@@ -173,6 +173,25 @@ def test_it_is_asked_how_sure_it_is_where_it_can_tell(
         assert whole.log_probs == ((-0.5,) * 3 if tells else ())
         unsure = engine.generate(prompt_ids, Judged(64, least_log_prob=-0.9))
         assert unsure.token_ids == (whole.token_ids[:2] if tells else whole.token_ids)
+
+
+def test_one_without_an_artifact_is_not_asked_to_look_ahead(
+    connect: Callable[[str], RemoteEngine], tokenizer: Any
+) -> None:
+    paper = SamplingParams(4, strategy="pass")
+    for lookahead, taken in ((None, True), (True, True), (False, False)):
+        facts = FACTS if lookahead is None else FACTS | {"lookahead": lookahead}
+        with serving(ours(tokenizer) | {"/v1/engine": told(facts)}) as fake:
+            engine = connect(fake.url)
+            assert engine.generate([20, 21]).finish == "eos"
+            assert (engine.lookahead is not None) is taken
+            if taken:
+                engine.generate([20, 21], paper)
+                assert fake.completions[-1].body["strategy"] == "pass"
+            else:
+                with pytest.raises(ConfigError, match="'pass' needs a look-ahead artifact"):
+                    engine.generate([20, 21], paper)
+                assert len(fake.completions) == 1 and engine.generate([20, 21]).finish == "eos"
 
 
 def test_an_end_inside_a_run_is_where_one_token_at_a_time_has_it(

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from pass_lsp.decoding.model import load_tokenizer
+from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.metrics.gate import ledger_name
 from tests.engines import fakes
 from tests.engines.fakes import Exchange, Route, serving
+from tests.engines.test_ours import FACTS, ours
 from tests.server.conftest import private
 from tests.server.rawlsp import PYTHON, URI, RawClient
 from tests.server.test_unsure import learnt
@@ -91,6 +94,21 @@ def test_an_engine_that_is_away_is_said_once_and_comes_back_by_itself(serve: Ser
         assert comes_back(client) == ["a + b"]
         assert status(client)["message"] == "Ready."
     assert "Traceback" not in log.read_text()
+
+
+def test_a_strategy_that_the_engine_there_does_not_bear_is_told_once(serve: Serve, tmp_path: Path) -> None:
+    """Each request was refused, and each refusal a reason to ask again what is there."""
+    (tmp_path / "pass-lsp").mkdir()
+    (tmp_path / "pass-lsp" / "config.toml").write_text('strategy = "pass"')
+    tokenizer = load_tokenizer(str(embedded_model()), False)
+    with serving(ours(tokenizer) | {"/v1/engine": fakes.told(FACTS | {"lookahead": False})}) as fake:
+        client = serve(fake.url)
+        for version in range(2, 5):
+            client.change(version, {"text": f"x = {version}\n"})
+            assert shown(client) == ["value = compute(value)"] and status(client)["message"] == "Ready."
+        told = [each["message"] for each in client.noted("window/showMessage")]
+        assert [text.partition(",")[0] for text in told] == ["The strategy 'pass' needs a look-ahead artifact"]
+        assert {each.body["strategy"] for each in fake.completions} == {"auto", "autoregressive"}
 
 
 def test_a_wrong_address_is_explained(serve: Serve) -> None:

@@ -32,6 +32,7 @@ class Counting:
     """Says what follows from the last id and the position; a token takes `token_s`. `seen` are its forwards."""
 
     context_length = 512
+    lookahead: Any = None
 
     def __init__(self, tokenizer: Any, token_s: float = 0.0) -> None:
         self.tokenizer, self.token_s = tokenizer, token_s

@@ -70,6 +70,14 @@ def test_each_token_comes_with_its_log_probability_if_that_is_asked_for(tokenize
         assert {str(event["choices"][0]["logprobs"]) for event in here.stream(plain)} == {"None"}
 
 
+@pytest.mark.parametrize(("artifact", "told"), [("there", True), (None, False)])
+def test_it_says_whether_it_looks_ahead(artifact: Any, told: bool, tokenizer: Any, serve: Serve) -> None:
+    engine = Counting(tokenizer)
+    engine.lookahead = artifact
+    with serve(engine) as here:
+        assert here.get("/v1/engine")[1]["lookahead"] is told
+
+
 def test_a_stop_text_is_cut_and_never_shown(tokenizer: Any, serve: Serve) -> None:
     with serve(Counting(tokenizer)) as here:
         text = here.post({"prompt": PROMPT, "max_tokens": 40})[1]["choices"][0]["text"]

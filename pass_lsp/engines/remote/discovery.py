@@ -56,12 +56,16 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server as it was found. `context_length` counts tokens, 0 where the server does not say."""
+    """A server as it was found. `context_length` counts tokens, 0 where the server does not say.
+
+    `looks_ahead` is False of our own engine where it says that it has no look-ahead artifact.
+    """
 
     adapter: Adapter
     model: str
     context_length: int
     tokenizer: Any
+    looks_ahead: bool = True
 
 
 async def discover(client: httpx2.AsyncClient, address: Address, wishes: Wishes) -> Peer:
@@ -143,7 +147,8 @@ class _Asked:
         # One of an earlier version refuses what it does not know.
         adapter = OURS if told.get("log_probs") else replace(OURS, judged={})
         name = str(told.get("model", "embedded"))
-        return Peer(adapter, name if name.isprintable() else "embedded", _number(told, "context_length"), vocabulary)
+        name, length = name if name.isprintable() else "embedded", _number(told, "context_length")
+        return Peer(adapter, name, length, vocabulary, told.get("lookahead") is not False)
 
     async def llama(self, adapter: Adapter, model: str) -> Peer:
         """llama.cpp fills in by itself, unless it was told how to or its model has no markers for it."""

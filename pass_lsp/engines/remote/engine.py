@@ -29,7 +29,7 @@ from pass_lsp.engines.remote.answer import Answer, generation_of
 from pass_lsp.engines.remote.discovery import Peer, Wishes, discover
 from pass_lsp.engines.remote.stream import TAIL_S, stream
 from pass_lsp.engines.remote.wire import Address, client_for
-from pass_lsp.errors import EngineError, PromptError
+from pass_lsp.errors import NO_ARTIFACT, ConfigError, EngineError, PromptError
 
 _LOOK_S = 0.004
 _STOP_EVERY_S = 0.02
@@ -57,6 +57,8 @@ class RemoteEngine:
         self._resting: tuple[float, EngineError] | None = None
         self._retried_s = -_RETRY_S
         self._fits: dict[str, int] = {}
+        self.lookahead: bool | None = True
+        """As of `LocalEngine`: None where the server, when it was last found, said that it has no artifact."""
 
     # --- what is served there ---------------------------------------------------
 
@@ -67,6 +69,7 @@ class RemoteEngine:
             if self._peer is None:
                 with self._rested():
                     self._peer = self._runner.run(discover(self._client, self.address, self._wishes))
+                self.lookahead = self._peer.looks_ahead or None
             return self._peer
 
     @property
@@ -100,12 +103,14 @@ class RemoteEngine:
         stop: Stop | None = None,
         session: str = "",
     ) -> Generation:
-        """Have the server decode after `prompt_ids`. Raises `EngineError`, `PromptError`."""
+        """Have the server decode after `prompt_ids`. Raises `EngineError`, `PromptError`, `ConfigError`."""
         ids = [int(token) for token in prompt_ids]
         if not ids:
             raise PromptError("The prompt is empty; give at least one token id.")
         with self._lock:
             peer = self.peer
+            if params.strategy == "pass" and self.lookahead is None:
+                raise ConfigError(NO_ARTIFACT)
             per_token = getattr(peer.tokenizer, "ids_per_token", 1)
             # A stand-in's ids are characters, of which a token may hold many; this bounds a server that goes on.
             limit = params.max_new_tokens * (1 if per_token == 1 else 8 * per_token)
