@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import time
@@ -50,14 +51,16 @@ class Service:
         self.scheduler = Scheduler(limits.max_queue)
         self.gauges = Gauges(lambda: self.scheduler.load)
         self.used_s = time.monotonic()
-        self._told: bytes = b""
+        self._told, self._fingerprint = b"", ""
 
     def start(self, load: Callable[[], Engine], loaded: Callable[[Exception | None], None]) -> None:
         """Load in the background."""
 
         def prepared() -> Engine:
             engine = load()
-            self._told = json.dumps(described(engine)).encode()
+            facts = described(engine)
+            self._fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+            self._told = json.dumps(facts | {"fingerprint": self._fingerprint}).encode()
             return engine
 
         self.scheduler.start(prepared, loaded)
@@ -130,6 +133,8 @@ class Service:
         self.used_s = time.monotonic()
         ask = asked(await guard.body_of(request, self.limits.max_bytes, self.limits.max_seconds))
         engine = self._loaded()
+        if ask.fingerprint not in ("", self._fingerprint):
+            raise Refused(409, "Another model is served by now; see /v1/engine.", param="fingerprint")
         # A long text takes a while; other requests' streams go on meanwhile.
         answer = await run_in_threadpool(self._answer, engine, ask, request.headers.get(SESSION_HEADER, ""))
         answer.loop = asyncio.get_running_loop()

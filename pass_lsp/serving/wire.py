@@ -6,12 +6,14 @@
     GET  /v1/engine       what a client needs to make prompts itself: `model`, `context_length`,
                           `template` (the FIM family's name), `markers` (its ids), `stop_token_ids`,
                           `tokenizer` (tokenizer.json as an object), `log_probs` (true: it can tell them),
-                          `lookahead` (false: it has no artifact and refuses the strategy `pass`)
+                          `lookahead` (false: it has no artifact and refuses the strategy `pass`),
+                          `fingerprint` (of all that)
     POST /v1/completions  OpenAI's, as below
 
 Body: `prompt` is a text or a list of token ids; with `suffix` (a text) the prompt is a text and both are
 spelled in the model's own fill-in-the-middle template. `max_tokens` 16, `temperature` 0 (greedy), `top_p` 1,
-`top_k` 0, `seed` 0, `stop` (up to 16 texts), `stop_token_ids`, `strategy`, `stream`. Members that change nothing here
+`top_k` 0, `seed` 0, `stop` (up to 16 texts), `stop_token_ids`, `strategy`, `stream`. With the `fingerprint` of
+`/v1/engine` ids are refused that were made for another model, served before. Members that change nothing here
 are ignored; `n`, `best_of`, `echo` and `logprobs` are refused where they ask for what there is not (`logprobs` 0 is of
 the tokens alone, without others that might have been). The ends of the template always end an answer.
 
@@ -25,8 +27,8 @@ number for each of the ids, by the model's own law at temperature 1. The last ev
 `length`) and `pass_lsp`: `finish`, `forwards`, `drafted`, `accepted`, `cached_tokens`, `prefilled_tokens`.
 
 Errors are `{"error": {"message", "type", "param", "code"}}`: 400 malformed, 401 token, 403 Origin or Host, 404, 405,
-408 a body that does not come, 413 too large, 429 queue full, 500, 503 loading or stuck (this and 429 with Retry-After).
-A failure in mid-stream is such an event.
+408 a body that does not come, 409 another fingerprint, 413 too large, 429 queue full, 500, 503 loading or stuck (this
+and 429 with Retry-After). A failure in mid-stream is such an event.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ class Ask(BaseModel):
     stop_token_ids: Annotated[_Ids, Field(max_length=64, description="up to 64 token ids")] = []
     strategy: Strategy = "auto"
     stream: bool = False
+    fingerprint: str = ""
     n: Annotated[int, Field(ge=1, le=1, description="1: there is one answer")] = 1
     best_of: Annotated[int, Field(ge=1, le=1, description="1: there is one answer")] = 1
     echo: Annotated[bool, Field(le=False, description="false: the prompt is not said again")] = False

@@ -194,6 +194,28 @@ def test_one_without_an_artifact_is_not_asked_to_look_ahead(
                 assert len(fake.completions) == 1 and engine.generate([20, 21]).finish == "eos"
 
 
+def test_ids_of_one_model_are_not_sent_to_the_next(connect: Callable[[str], RemoteEngine], tokenizer: Any) -> None:
+    """A team's engine is started again with another model: what it was sent meant something else to that one."""
+
+    def served(fingerprint: str, context_length: int) -> dict[str, Route]:
+        def act(exchange: Exchange) -> None:
+            if exchange.body.pop("fingerprint", "") != fingerprint:
+                exchange.json({"error": {"message": "Another model is served by now.", "code": 409}}, 409)
+            else:
+                routes["/v1/completions"](exchange)
+
+        routes, facts = ours(tokenizer), {"fingerprint": fingerprint, "context_length": context_length}
+        return {"/v1/engine": told(FACTS | facts), "/v1/completions": act}
+
+    with serving(served("first", 512)) as fake:
+        engine = connect(fake.url)
+        assert engine.generate([20, 21]).finish == "eos" and engine.context_length == 512
+        fake.routes |= served("second", 256)
+        with pytest.raises(EngineError, match="serves another model by now"):
+            engine.generate([20, 21])
+        assert engine.context_length == 256 and engine.generate([20, 21]).finish == "eos"
+
+
 def test_an_end_inside_a_run_is_where_one_token_at_a_time_has_it(
     connect: Callable[[str], RemoteEngine], tokenizer: Any
 ) -> None:

@@ -78,6 +78,18 @@ def test_it_says_whether_it_looks_ahead(artifact: Any, told: bool, tokenizer: An
         assert here.get("/v1/engine")[1]["lookahead"] is told
 
 
+def test_ids_for_another_model_are_refused(tokenizer: Any, serve: Serve) -> None:
+    told = []
+    for length in (512, 256, 512):
+        engine = Counting(tokenizer)
+        engine.context_length = length
+        with serve(engine) as here:
+            told.append(here.get("/v1/engine")[1]["fingerprint"])
+            statuses = [here.post({"prompt": PROMPT, "fingerprint": each})[0] for each in ("", None, *told)]
+            assert statuses == [200, 200, *(200 if each == told[-1] else 409 for each in told)]
+    assert told[0] == told[2] != told[1]
+
+
 def test_a_stop_text_is_cut_and_never_shown(tokenizer: Any, serve: Serve) -> None:
     with serve(Counting(tokenizer)) as here:
         text = here.post({"prompt": PROMPT, "max_tokens": 40})[1]["choices"][0]["text"]

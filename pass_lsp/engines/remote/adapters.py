@@ -116,7 +116,8 @@ OURS = Adapter(
     "pass-lsp",
     "/v1/completions",
     {key: name for key, name in _OPENAI.items() if key != "stop"}
-    | {"prompt": "ids", "top_k": "top_k", "stop_token_ids": "stop_ids", "strategy": "strategy"},
+    | {"prompt": "ids", "top_k": "top_k", "stop_token_ids": "stop_ids", "strategy": "strategy"}
+    | {"fingerprint": "fingerprint"},
     tokens=("choices", 0, "token_ids"),
     judged={"logprobs": 0},
     log_probs=_OPENAI_LOG_PROBS,

@@ -94,6 +94,7 @@ def values_of(peer: Peer, ids: list[int], answer: Answer) -> dict[str, Any]:
         # Servers read 64 bits with a sign; of a longer one ours looks at no more, in one process neither.
         "seed": (params.seed + _HALF) % (2 * _HALF) - _HALF,
         "strategy": params.strategy,
+        "fingerprint": peer.fingerprint or None,
         "stop_ids": list(params.stop_ids) or None,
     }
     if hasattr(tokenizer, "sections"):

@@ -58,7 +58,8 @@ class Wishes:
 class Peer:
     """A server as it was found. `context_length` counts tokens, 0 where the server does not say.
 
-    `looks_ahead` is False of our own engine where it says that it has no look-ahead artifact.
+    `looks_ahead` is False of our own engine where it says that it has no look-ahead artifact; `fingerprint` is that of
+    what it told, and goes with each request: ids for one model are none for another that took its place.
     """
 
     adapter: Adapter
@@ -66,6 +67,7 @@ class Peer:
     context_length: int
     tokenizer: Any
     looks_ahead: bool = True
+    fingerprint: str = ""
 
 
 async def discover(client: httpx2.AsyncClient, address: Address, wishes: Wishes) -> Peer:
@@ -148,7 +150,8 @@ class _Asked:
         adapter = OURS if told.get("log_probs") else replace(OURS, judged={})
         name = str(told.get("model", "embedded"))
         name, length = name if name.isprintable() else "embedded", _number(told, "context_length")
-        return Peer(adapter, name, length, vocabulary, told.get("lookahead") is not False)
+        looks_ahead, fingerprint = told.get("lookahead") is not False, told.get("fingerprint")
+        return Peer(adapter, name, length, vocabulary, looks_ahead, fingerprint if isinstance(fingerprint, str) else "")
 
     async def llama(self, adapter: Adapter, model: str) -> Peer:
         """llama.cpp fills in by itself, unless it was told how to or its model has no markers for it."""

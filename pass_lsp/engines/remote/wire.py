@@ -177,6 +177,8 @@ async def refusal(response: httpx2.Response, address: Address) -> EngineError:
     said = await _said(response)
     if code == 413 or (code == 400 and _TOO_LONG.search(said)):
         return EngineError(f"{_LONGER_THAN_FITS} ({code}{said}); the next one is shorter.", too_long=True)
+    if code == 409:
+        return EngineError(f"{address.shown} serves another model by now; it is asked which with the next request.")
     if code == 401:
         sentence = f"The engine refuses access ({code}); set {TOKEN} to its token."
     elif code == 403:
