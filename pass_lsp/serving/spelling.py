@@ -38,6 +38,8 @@ def spelled(engine: Engine, ask: Ask, longest: int) -> list[int]:
             near = room * _A_TOKEN  # what is further away is cut anyway, and a MiB takes seconds to cut
             context = Context(ask.prompt[-near:], ask.suffix[:near], Mode.MULTI_LINE)
             ids = list(render(context, template, tokenizer, room).token_ids)
+        elif length and len(ask.prompt) > length * _A_TOKEN:
+            raise Refused(400, f"The prompt is longer than the model's context {length}; shorten it.", param="prompt")
         else:
             ids = [*template.bos, *encode(tokenizer, template, ask.prompt)]
     if not ids:

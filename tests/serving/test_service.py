@@ -231,6 +231,18 @@ def test_bad_requests_get_one_sentence_and_harm_nobody(tokenizer: Any, serve: Se
         assert here.post({"prompt": PROMPT, **nulls})[1]["usage"]["completion_tokens"] == 16
 
 
+def test_a_text_that_cannot_fit_is_refused_unread(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Token by token a MiB takes seconds, and as many requests at once as there are threads."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("is read")
+
+    monkeypatch.setattr(spelling, "encode", refuse)
+    with pytest.raises(Refused, match=r"context 512; shorten it") as caught:
+        spelling.spelled(Counting(tokenizer), Ask(prompt="x" * 900_000), 16)
+    assert (caught.value.status, caught.value.param) == (400, "prompt")
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
