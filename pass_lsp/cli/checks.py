@@ -76,13 +76,14 @@ def _installed() -> Iterator[Check]:
 def _elsewhere(settings: Settings) -> Iterator[Check]:
     """Whether the engine at an address can be reached, and what it is."""
     from pass_lsp.cli.options import remote_engine
+    from pass_lsp.engines.remote import without_secrets
 
     began = time.perf_counter()
     try:
         engine = remote_engine(settings)
         peer = engine.peer
     except PassLspError as error:
-        yield Check("engine", False, f"{settings.engine}: no answer", str(error))
+        yield Check("engine", False, f"{without_secrets(settings.engine)}: no answer", str(error))
         return
     took = (time.perf_counter() - began) * 1000
     context = f", {peer.context_length} tokens of context" if peer.context_length else ""

@@ -59,7 +59,9 @@ def serve(
 def load(settings: Settings, report: Callable[[str], None]) -> Engine:
     """Load the engine that the settings describe, and warm it up; runs on the engine thread."""
     if settings.engine:
-        report(f"Looking for the engine at {settings.engine}")
+        from pass_lsp.engines.remote import without_secrets
+
+        report(f"Looking for the engine at {without_secrets(settings.engine)}")
         engine: Engine = options.remote_engine(settings, report)
     else:
         report(f"Loading {settings.model}")

@@ -18,6 +18,8 @@ import httpx2
 import pytest
 from httpcore2._async import http11
 
+from pass_lsp.cli.checks import _elsewhere
+from pass_lsp.cli.serve import load
 from pass_lsp.completion import complete, complete_document
 from pass_lsp.config import Settings
 from pass_lsp.documents.document import Document
@@ -240,6 +242,21 @@ def test_addresses_are_bases_and_hold_no_passwords() -> None:
     with pytest.raises(ConfigError, match="PASS_LSP_TOKEN") as caught:
         Address.of("http://user:secret@host")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:s3cret@host/v1", "http://me:s3c/ret@host", "http://host/v1?key=s3cret#s3cret", "me:s3cret@host"]
+)
+def test_what_a_token_may_be_is_shown_nowhere(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Address.of(url)
+    assert "s3c" not in str(caught.value)
+    told: list[str] = []
+    with pytest.raises(ConfigError):
+        load(Settings(engine=url), told.append)
+    assert len(told) == 1 and "s3c" not in told[0] and "host" in told[0]
+    said = " ".join(f"{check.found} {check.remedy}" for check in _elsewhere(Settings(engine=url)))
+    assert "s3c" not in said and "host" in said
 
 
 def test_certificates_are_read_only_where_one_can_come(monkeypatch: pytest.MonkeyPatch) -> None:

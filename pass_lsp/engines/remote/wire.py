@@ -53,14 +53,15 @@ class Address:
     @classmethod
     def of(cls, url: str) -> Address:
         """Read `http:`, `https:` or `unix:` from what a user wrote. Raises `ConfigError`."""
+        shown = without_secrets(url)
         try:
             parts = urlsplit(url.strip())
             port = parts.port
             httpx2.URL(url.strip())
         except httpx2.InvalidURL:
-            raise ConfigError(f"The engine's address {url!r} names no host that there can be; {_EXAMPLE}.") from None
+            raise ConfigError(f"The engine's address {shown!r} names no host that there can be; {_EXAMPLE}.") from None
         except ValueError:
-            raise ConfigError(f"The engine's address {url!r} has no usable port; {_EXAMPLE}.") from None
+            raise ConfigError(f"The engine's address {shown!r} has no usable port; {_EXAMPLE}.") from None
         if "@" in parts.netloc:
             raise ConfigError(f"The engine's address holds a password; put the token into {TOKEN} instead.")
         if parts.scheme == "unix" and not hasattr(socket, "AF_UNIX"):
@@ -68,7 +69,7 @@ class Address:
         if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:
             return cls("http://localhost", parts.path)
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
-            raise ConfigError(f"The engine's address {url!r} cannot be used; {_EXAMPLE}.")
+            raise ConfigError(f"The engine's address {shown!r} cannot be used; {_EXAMPLE}.")
         path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
         return cls(f"{parts.scheme}://{parts.netloc}{path}")
 
@@ -87,6 +88,12 @@ class Address:
             return host == "localhost"
 
 
+def without_secrets(url: str) -> str:
+    """An address as it was written, to show: without what may be a password or a token."""
+    return _SECRETS.sub("…", url)
+
+
+_SECRETS = re.compile(r"(?:(?<=://)|^(?!\w+://)).*@|(?<=[?#]).+", re.DOTALL)
 _EXAMPLE = "write for example http://127.0.0.1:8080, https://host/base or unix:///path/to.sock"
 
 
