@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from pass_lsp.engines.remote import RemoteEngine
 
@@ -99,7 +100,7 @@ class Fake:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else None
                 exchange = Exchange(self, body, fake)
-                route = fake.routes.get(self.path)
+                route = fake.routes.get(self.path.partition("?")[0])
                 if route is None:
                     exchange.json({"error": {"code": 404, "message": "File Not Found"}}, 404)
                     return
@@ -256,6 +257,7 @@ def lm_studio(name: str = "qwen2.5-coder-7b") -> dict[str, Route]:
 
 _LLAMA_MEMBERS = {
     *("n_predict", "temperature", "top_k", "top_p", "min_p", "seed", "stop", "stream", "cache_prompt", "n_probs"),
+    "model",  # of a router; one that has a single model takes any
 }
 
 
@@ -293,6 +295,75 @@ def llama_cpp(*, infills: bool = True, name: str = "/models/starcoder2-3b-q8_0.g
         "/infill": infill,
         "/completion": lambda exchange: _llama(exchange, _LLAMA_MEMBERS | {"prompt"}),
     }
+
+
+def llama_router(*names: str, loaded: str) -> dict[str, Route]:
+    """llama.cpp's server since December 2025, started without a model: a process for each, by the name in a request."""
+    single = llama_cpp()
+
+    def routed(path: str, name: Callable[[Exchange], Any]) -> Route:
+        def route(exchange: Exchange) -> None:
+            if name(exchange) in names:
+                single[path](exchange)
+            else:
+                message = "model name is missing from the request"
+                exchange.json({"error": {"code": 400, "message": message, "type": "invalid_request_error"}}, 400)
+
+        return route
+
+    def in_query(exchange: Exchange) -> str:
+        return parse_qs(exchange.path.partition("?")[2]).get("model", [""])[0]
+
+    listed = [
+        {"id": each, "owned_by": "llamacpp", "status": {"value": "loaded" if each == loaded else "unloaded"}}
+        for each in names
+    ]
+    posts = {path: routed(path, lambda exchange: exchange.body.get("model")) for path in ("/infill", "/completion")}
+    return {"/v1/models": told({"data": listed}), "/props": routed("/props", in_query), **posts}
+
+
+def tabby_api(loaded: str, *others: str) -> dict[str, Route]:
+    """TabbyAPI without keys: its list has all models that lie in its folder, another route the one that answers."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.stream(openai_events())
+
+    card = {"id": loaded, "object": "model", "owned_by": "tabbyAPI", "parameters": {"max_seq_len": 2048}}
+    return {
+        "/v1/models": model_list("tabbyAPI", *others, loaded),
+        "/v1/model": told(card),
+        "/v1/completions": answer,
+    }
+
+
+def llama_swap(name: str = "qwen2.5-coder") -> dict[str, Route]:
+    """llama-swap, a proxy that has a route with its version as Ollama has."""
+
+    def unknown(member: str) -> tuple[int, Any]:
+        return 400, {"error": member}
+
+    return {
+        "/v1/models": model_list("llama-swap", name),
+        "/api/version": told({"version": "170", "commit": "abc", "build_date": "2026-01-01"}),
+        "/v1/completions": openai(OPENAI_MEMBERS, unknown, [name]),
+    }
+
+
+def tgi(name: str = "bigcode/starcoder2-3b") -> dict[str, Route]:
+    """text-generation-inference, which takes no bounds that bound nothing."""
+
+    def complete(exchange: Exchange) -> None:
+        body = exchange.body
+        if not 0 < body.get("top_p", 0.5) < 1:
+            error = {"error": "Input validation error: `top_p` must be > 0.0 and < 1.0", "error_type": "validation"}
+            exchange.json(error, 422)
+        elif len(body.get("stop", ())) > 4:
+            error = {"error": "Input validation error: `stop` supports up to 4 stop sequences"}
+            exchange.json(error | {"error_type": "validation"}, 422)
+        else:
+            exchange.stream(openai_events())
+
+    return {"/v1/models": model_list(name, name), "/v1/completions": complete}
 
 
 def ollama(name: str = "qwen2.5-coder:1.5b", *, inserts: bool = True) -> dict[str, Route]:

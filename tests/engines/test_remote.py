@@ -87,6 +87,10 @@ def acting(act: Route) -> dict[str, Route]:
         (fakes.ollama(), "ollama", 4096),
         (fakes.ollama("odd:1b"), "ollama-insert", 4096),
         (fakes.ollama("odd:1b", inserts=False), "ollama", 4096),
+        (fakes.llama_router("a/chat:Q4", "b/coder:Q8", loaded="b/coder:Q8"), "llamacpp", 4096),
+        (fakes.tabby_api("qwen2.5-coder-exl3", "a-chat-model"), "openai", 2048),
+        (fakes.llama_swap(), "openai", 0),
+        (fakes.tgi(), "openai", 0),
         (answers(*fakes.openai_events()), "openai", 0),
     ],
 )
@@ -99,7 +103,7 @@ def test_each_kind_is_known_by_its_answers_and_takes_all_that_it_is_sent(
         assert (engine.peer.adapter.name, engine.context_length) == (kind, length)
         body = only(fake)
         options = body.get("options", body)
-        assert options["temperature"] == 0.0 and options["top_p"] == 1.0
+        assert options["temperature"] == 0.0 and options.get("top_p") == (None if kind == "openai" else 1.0)
         longest = options.get("max_tokens", options.get("n_predict", options.get("num_predict")))
         assert longest == Settings().multi_line_tokens
 
@@ -185,6 +189,53 @@ def test_a_server_may_be_told_to_fill_in_by_itself(connect: Connect) -> None:
     for routes in (fakes.vllm(), fakes.llama_cpp(infills=False), fakes.ollama(inserts=False)):
         with serving(routes) as fake, pytest.raises(EngineError, match="cannot fill in by itself; set engine_template"):
             said(connect(fake.url, engine_template="infill"))
+
+
+def test_of_many_models_one_is_asked_that_completes_and_is_there(connect: Connect) -> None:
+    studio = {
+        "data": [
+            {"id": "text-embedding-nomic", "type": "embeddings", "state": "loaded", "max_context_length": 2048},
+            {"id": "chat", "type": "llm", "state": "not-loaded", "max_context_length": 8192},
+            {
+                "id": "coder",
+                "type": "llm",
+                "state": "loaded",
+                "max_context_length": 9999,
+                "loaded_context_length": 4096,
+            },
+        ]
+    }
+    names = ("text-embedding-nomic", "chat", "coder")
+    listed = fakes.model_list("organization_owner", *names)
+    with serving({**fakes.lm_studio(), "/v1/models": listed, "/api/v0/models": fakes.told(studio)}) as fake:
+        engine = connect(fake.url)
+        assert (said(engine), only(fake)["model"], engine.context_length) == ("a + b", "coder", 4096)
+    with serving(fakes.llama_router("a/chat:Q4", "b/coder:Q8", loaded="b/coder:Q8")) as fake:
+        assert said(connect(fake.url)) == "a + b" and only(fake)["model"] == "b/coder:Q8"
+        assert (
+            said(connect(fake.url, model="a/chat:Q4")) == "a + b" and fake.completions[-1].body["model"] == "a/chat:Q4"
+        )
+    with serving(fakes.tabby_api("qwen2.5-coder-exl3", "a-chat-model")) as fake:
+        assert said(connect(fake.url)) == "a + b" and "<|fim_middle|>" in only(fake)["prompt"]
+
+
+def test_ollama_is_not_asked_for_text_by_a_model_that_has_none(connect: Connect) -> None:
+    """Its list begins with what was pulled last, and that is often the one for embeddings."""
+
+    def show(exchange: Exchange) -> None:
+        if exchange.body["model"] == "nomic-embed-text:latest":
+            exchange.json({"capabilities": ["embedding"], "model_info": {"bert.context_length": 2048}})
+        else:
+            shown(exchange)
+
+    routes = fakes.ollama()
+    shown = routes["/api/show"]
+    names = fakes.model_list("library", "nomic-embed-text:latest", "qwen2.5-coder:1.5b")
+    with serving({**routes, "/v1/models": names, "/api/show": show}) as fake:
+        assert said(connect(fake.url)) == "a + b" and only(fake)["model"] == "qwen2.5-coder:1.5b"
+        fake.routes["/v1/models"] = fakes.model_list("library", "nomic-embed-text:latest")
+        with pytest.raises(EngineError, match="has no model; pull one with"):
+            said(connect(fake.url))
 
 
 def test_whoever_gives_no_tokenizer_is_sent_no_ids(connect: Connect) -> None:
@@ -771,6 +822,17 @@ def test_a_busy_engine_is_left_alone_as_long_as_it_says(connect: Connect) -> Non
 def test_a_web_server_that_is_no_engine_is_called_so(connect: Connect, routes: dict[str, Route]) -> None:
     with serving(routes) as fake, pytest.raises(EngineError, match="not as an engine does"):
         said(connect(fake.url))
+
+
+def test_an_address_that_points_elsewhere_is_called_so(connect: Connect) -> None:
+    def moved(exchange: Exchange) -> None:
+        exchange.head(301, "text/html", 0, Location=f"https://host{exchange.path}")
+
+    with serving(dict.fromkeys(("/v1/engine", "/v1/models", "/api/version", "/props"), moved)) as fake:
+        with pytest.raises(EngineError, match=r"points elsewhere \(301\); give --engine the address where"):
+            said(connect(fake.url))
+        fake.routes |= answers(*fakes.openai_events())
+        assert said(connect(fake.url)) == "a + b"
 
 
 def test_whoever_can_start_an_engine_does_so_when_nobody_listens(connect: Connect) -> None:

@@ -93,6 +93,7 @@ _OPENAI = {
     "stop": "stop",
 }
 _LLAMA = {
+    "model": "model",
     "n_predict": "max_tokens",
     "temperature": "temperature",
     "top_k": "top_k",
@@ -132,7 +133,7 @@ VLLM = Adapter(
 )
 SGLANG = replace(VLLM, name="sglang")
 LM_STUDIO = Adapter("lmstudio", "/v1/completions", _OPENAI | {"top_k": "top_k_if_any"})
-OPENAI = Adapter("openai", "/v1/completions", _OPENAI | {"stop": "few_stops"})
+OPENAI = Adapter("openai", "/v1/completions", _OPENAI | {"stop": "few_stops", "top_p": "top_p_if_less"})
 # Servers of unknown make, and LM Studio, may refuse to tell how probable tokens are, and then there would be no answer.
 LLAMA_INFILL = Adapter(
     "llamacpp",

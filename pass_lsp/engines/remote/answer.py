@@ -84,11 +84,12 @@ def values_of(peer: Peer, ids: list[int], answer: Answer) -> dict[str, Any]:
     params, tokenizer = answer.params, peer.tokenizer
     done = len(answer.pieces) if hasattr(tokenizer, "sections") else len(answer.ids)
     values: dict[str, Any] = {
-        "model": peer.model,
+        "model": peer.model or None,
         "ids": ids,
         "max_tokens": max(params.max_new_tokens - done, 1),
         "temperature": params.temperature,
         "top_p": params.top_p,
+        "top_p_if_less": params.top_p if params.top_p < 1 else None,
         "top_k": params.top_k,
         "top_k_if_any": params.top_k or None,
         # Servers read 64 bits with a sign; of a longer one ours looks at no more, in one process neither.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
@@ -32,7 +33,20 @@ _OLLAMA_CONTEXT = 4096
 """What Ollama gives a model unless it is told otherwise."""
 _INFILL = "infill"
 """The template of a server that spells the prompt itself."""
-_OWNERS = {"vllm": VLLM, "sglang": SGLANG, "llamacpp": LLAMA_INFILL, "library": OLLAMA, "organization_owner": LM_STUDIO}
+_TABBY = "tabbyAPI"
+_OWNERS = {
+    "vllm": VLLM,
+    "sglang": SGLANG,
+    "llamacpp": LLAMA_INFILL,
+    "library": OLLAMA,
+    "organization_owner": LM_STUDIO,
+    _TABBY: OPENAI,
+    "llama-swap": OPENAI,
+}
+_READY = (None, "loaded", "sleeping")
+"""The states of a model that answers at once, or of which nothing is told."""
+_LOOKED_AT = 8
+"""Of so many models it is asked whether they complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,7 @@ class _Asked:
 
     def __init__(self, client: httpx2.AsyncClient, address: Address, wishes: Wishes) -> None:
         self.client, self.address, self.wishes = client, address, wishes
+        self.moved: EngineError | None = None
 
     async def peer(self) -> Peer:
         kind = self.wishes.kind
@@ -99,20 +114,23 @@ class _Asked:
                 )
         models = _models(await self.get("/v1/models"))
         adapter = ADAPTERS[kind] if kind != "auto" else await self.kind_of(models)
-        model = self.chosen(models)
-        if adapter is LLAMA_INFILL or adapter is LLAMA_RAW:
-            return await self.llama(adapter, model)
         if adapter is OLLAMA or adapter is OLLAMA_INSERT:
-            return await self.ollama(adapter, models, model)
+            return await self.ollama(adapter, models)
         if adapter is LM_STUDIO:
             models = _models(await self.get("/api/v0/models")) or models
-            model = self.chosen(sorted(models, key=lambda each: each.get("state") != "loaded"))
+        if any(each.get("owned_by") == _TABBY for each in models):  # it lists all that it could load
+            models = [*_models({"data": [await self.get("/v1/model")]}), *models]
+        model = self.chosen(models)
+        if adapter is LLAMA_INFILL or adapter is LLAMA_RAW:
+            return await self.llama(adapter, models, model)
         if not model:
             raise EngineError(f"{self.address.shown} serves no model; load one there.", rest_s=5 * REST_S)
         facts = next((each for each in models if each.get("id") == model), {})
         root = facts.get("root")
         named = f"{model} {root}" if isinstance(root, str) else model
-        return self.spelt(adapter, model, named, _number(facts, "max_model_len", "max_context_length"))
+        lengths = facts | (found if isinstance(found := facts.get("parameters"), dict) else {})
+        names = ("max_model_len", "loaded_context_length", "max_context_length", "max_seq_len")
+        return self.spelt(adapter, model, named, _number(lengths, *names))
 
     async def kind_of(self, models: list[dict[str, Any]]) -> Adapter:
         """By who owns the models, else by the routes that only one kind has."""
@@ -126,17 +144,18 @@ class _Asked:
             return LLAMA_INFILL
         if models:
             return OPENAI
-        raise EngineError(
+        raise self.moved or EngineError(
             f"{self.address.shown} answers, but not as an engine does; give --engine the base address of one.",
             rest_s=5 * REST_S,
         )
 
     def chosen(self, models: list[dict[str, Any]]) -> str:
-        """The model that the user named, else the first one served."""
-        names = _names(models)
+        """The model that the user named, else the first one served that makes text, and is there if any is."""
         wanted = self.wishes.model
         if not wanted:
-            return names[0] if names else ""
+            texts = (each for each in models if each.get("type") != "embeddings")
+            return next(iter(_names(sorted(texts, key=lambda each: _state(each) not in _READY))), "")
+        names = _names(models)
         found = next((name for name in names if name in (wanted, f"{wanted}:latest")), None)
         if names and found is None:
             shown = ", ".join(names[:5])
@@ -153,32 +172,32 @@ class _Asked:
         looks_ahead, fingerprint = told.get("lookahead") is not False, told.get("fingerprint")
         return Peer(adapter, name, length, vocabulary, looks_ahead, fingerprint if isinstance(fingerprint, str) else "")
 
-    async def llama(self, adapter: Adapter, model: str) -> Peer:
+    async def llama(self, adapter: Adapter, models: list[dict[str, Any]], model: str) -> Peer:
         """llama.cpp fills in by itself, unless it was told how to or its model has no markers for it."""
-        props = await self.get("/props")
+        routed = any("status" in each for each in models)  # to a process for each model
+        props = await self.get(f"/props?model={quote(model, safe='')}" if routed else "/props")
         props = props if isinstance(props, dict) else {}
         settings = props.get("default_generation_settings")
         length = _number(settings, "n_ctx") if isinstance(settings, dict) else 0
-        if self.wishes.kind == "auto" and (self.wishes.template not in ("auto", _INFILL) or not await self.fills_in()):
+        own = self.wishes.template in ("auto", _INFILL)
+        if self.wishes.kind == "auto" and not (own and await self.fills_in(model)):
             adapter = LLAMA_RAW
         return self.spelt(adapter, model, f"{model} {props.get('model_path', '')}", length)
 
-    async def fills_in(self) -> bool:
-        empty = {"input_prefix": "", "input_suffix": "", "n_predict": 0}
+    async def fills_in(self, model: str) -> bool:
+        empty = {"input_prefix": "", "input_suffix": "", "n_predict": 0} | ({"model": model} if model else {})
         async with self.client.stream("POST", LLAMA_INFILL.path, json=empty) as response:
             return response.status_code not in (404, 501)
 
-    async def ollama(self, adapter: Adapter, models: list[dict[str, Any]], model: str) -> Peer:
+    async def ollama(self, adapter: Adapter, models: list[dict[str, Any]]) -> Peer:
         """Ollama: the raw prompt where the template is known, else the model's own way to insert."""
-        if not model:
+        if not (models or self.wishes.model):
             told = await self.get("/api/tags")
             found = told.get("models") if isinstance(told, dict) else None
             models = [{"id": each.get("name")} for each in found or () if isinstance(each, dict)]
-            model = self.chosen(models)
+        model, shown = await self.completing([self.chosen(models)] if self.wishes.model else _names(models))
         if not model:
             raise EngineError(f"{self.address.shown} has no model; pull one with: ollama pull MODEL.", rest_s=REST_S)
-        shown = await self.get("/api/show", {"model": model})
-        shown = shown if isinstance(shown, dict) else {}
         info, abilities = shown.get("model_info"), shown.get("capabilities")
         lengths = [v for k, v in info.items() if k.endswith(".context_length")] if isinstance(info, dict) else []
         length = min([_OLLAMA_CONTEXT, *(v for v in lengths if isinstance(v, int) and v > 0)])
@@ -187,6 +206,16 @@ class _Asked:
         if inserts and (unknown or self.wishes.template == _INFILL):
             adapter = OLLAMA_INSERT
         return self.spelt(adapter, model, model, length)
+
+    async def completing(self, names: list[str]) -> tuple[str, dict[str, Any]]:
+        """The first of Ollama's models that is not known to do something else (embeddings), and what it is."""
+        for model in names[:_LOOKED_AT]:
+            shown = await self.get("/api/show", {"model": model})
+            shown = shown if isinstance(shown, dict) else {}
+            abilities = shown.get("capabilities")
+            if self.wishes.model or not isinstance(abilities, list) or "completion" in abilities:
+                return model, shown
+        return "", {}
 
     def spelt(self, adapter: Adapter, model: str, named: str, length: int) -> Peer:
         """A peer that keeps its tokenizer to itself."""
@@ -205,6 +234,8 @@ class _Asked:
         ) as response:
             if response.status_code in (401, 403, 429, 500, 502, 503, 504):
                 raise await refusal(response, self.address)
+            if 300 <= response.status_code < 400:
+                self.moved = await refusal(response, self.address)
             return await body_of(response) if response.status_code == 200 else None
 
 
@@ -216,6 +247,12 @@ def _models(told: Any) -> list[dict[str, Any]]:
 def _names(models: list[dict[str, Any]]) -> list[str]:
     # What cannot be printed can be neither shown nor sent.
     return [name for model in models if isinstance(name := model.get("id"), str) and name and name.isprintable()]
+
+
+def _state(model: dict[str, Any]) -> Any:
+    """As LM Studio tells it, or llama.cpp's router."""
+    status = model.get("status")
+    return model.get("state") or (status.get("value") if isinstance(status, dict) else None)
 
 
 def _number(facts: Mapping[str, Any], *names: str) -> int:
