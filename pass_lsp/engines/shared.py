@@ -58,7 +58,7 @@ class SharedEngine:
         key = hashlib.sha256("\0".join((__version__, *options)).encode("utf-8", "replace")).hexdigest()[:16]
         self._at = _private(folder or _folder()) / key
         self.socket = self._at.with_suffix(".sock")
-        self._lock = filelock.FileLock(self._at.with_suffix(".lock"), timeout=_LOAD_S, thread_local=False)
+        self._lock = filelock.FileLock(self._at.with_suffix(".lock"), thread_local=False)
         self._revived_s = -_AGAIN_S
         self._process: subprocess.Popen[bytes] | None = None
         self._restart: threading.Thread | None = None
@@ -76,9 +76,8 @@ class SharedEngine:
             raise
 
     def _awaited(self, report: Report) -> None:
-        report("Waiting for the shared engine")
         try:
-            with self._lock:
+            with self._locked(report):
                 self._wait(report)
         except filelock.Timeout:
             raise EngineError(f"The shared engine is not ready after {_LOAD_S:.0f} s; see {self._log}.") from None
@@ -86,6 +85,17 @@ class SharedEngine:
             raise EngineError(
                 f"The shared engine cannot be started ({error.strerror}); check {self._at.parent}."
             ) from error
+
+    def _locked(self, report: Report) -> contextlib.AbstractContextManager[object]:
+        """The lock, once whoever loads a model under it is done; until then `report` may end the waiting."""
+        end = time.monotonic() + _LOAD_S
+        while True:
+            report("Waiting for the shared engine")
+            try:
+                return self._lock.acquire(timeout=_POLL_S)
+            except filelock.Timeout:
+                if time.monotonic() > end:
+                    raise
 
     def revive(self) -> None:
         """Start an engine that has ended, once a minute at most, and meanwhile say so. Raises `EngineError` always."""

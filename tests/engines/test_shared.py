@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import psutil
 import pytest
 
@@ -67,6 +68,31 @@ def test_windows_that_open_at_once_start_one_engine(share: Share, lives: Path) -
     assert len({engine.socket for engine in engines}) == 1
     share().ensure()
     assert len(started(lives)) == 1
+
+
+def test_whoever_waits_for_another_window_to_start_it_may_give_up(share: Share, lives: Path) -> None:
+    engine, said = share(), list[str]()
+
+    def wait() -> None:
+        with contextlib.suppress(GaveUp):
+            engine.ensure(report)
+
+    def report(message: str) -> None:
+        said.append(message)
+        if len(said) == 3:
+            raise GaveUp
+
+    with filelock.FileLock(engine.socket.with_suffix(".lock")):
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        waiting.join(30)
+        assert not waiting.is_alive() and set(said) == {"Waiting for the shared engine"}
+    share().ensure()
+    assert len(started(lives)) == 1
+
+
+class GaveUp(Exception):
+    """As a user does who does not want to wait for a model."""
 
 
 def test_nobody_else_gets_near_it(share: Share, tmp_path: Path) -> None:
