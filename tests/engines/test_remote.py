@@ -608,6 +608,21 @@ def test_a_prompt_that_was_too_long_is_followed_by_shorter_ones(connect: Connect
         assert sum(each.path == "/v1/models" for each in fake.asked) == 1, "a refused prompt is no reason to look again"
 
 
+def test_what_fitted_the_server_before_is_nothing_to_the_next(connect: Connect) -> None:
+    long = {"error": {"message": "This model's maximum context length is 1024 tokens."}}
+    with serving({**fakes.vllm(), "/v1/completions": fakes.told(long, 400)}) as fake:
+        engine = connect(fake.url).session("file:///r/a.py")
+        ids = engine.tokenizer("x" * 3000)["input_ids"]
+        with pytest.raises(EngineError, match="the next one is shorter"):
+            engine.generate(ids)
+        assert engine.context_length == 600
+        fake.routes["/v1/completions"] = lambda exchange: exchange.die()
+        with pytest.raises(EngineError, match="broke off"):
+            engine.generate(ids)
+        fake.routes |= fakes.vllm()
+        assert engine.generate(ids).finish == "eos" and engine.context_length == 8192
+
+
 def test_that_it_was_too_long_may_be_said_in_the_stream(connect: Connect) -> None:
     message = "Trying to keep the first 3000 tokens when context the overflows."  # as LM Studio words it
     with serving(answers({"error": {"message": message}}, done=False)) as fake:

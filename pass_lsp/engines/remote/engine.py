@@ -70,6 +70,7 @@ class RemoteEngine:
                 with self._rested():
                     self._peer = self._runner.run(discover(self._client, self.address, self._wishes))
                 self.lookahead = self._peer.looks_ahead or None
+                self._fits.clear()
             return self._peer
 
     @property
