@@ -53,7 +53,7 @@ def engine(
     own: dict[str, Any] = {"trust_remote_code": trust_remote_code, "documents": DOCUMENTS}
     with contextlib.ExitStack() as stack:
         if uds is not None:
-            listener, where = stack.enter_context(process.unix(uds)), f"unix://{uds}"
+            listener, where = stack.enter_context(process.unix(uds)), f"unix://{uds.absolute()}"
         else:
             listener = process.tcp(host, port)
             shown = f"[{host}]" if ":" in host else host

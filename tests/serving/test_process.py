@@ -269,3 +269,14 @@ def test_a_model_brings_its_own_code_only_if_it_may(monkeypatch: pytest.MonkeyPa
         assert not ended.value.code
     given, kept = ("mine", "auto", "auto", "auto"), {"documents": DOCUMENTS}
     assert asked == [(given, kept | {"trust_remote_code": trusted}) for trusted in (False, True)]
+
+
+def test_the_address_of_a_socket_is_one_that_an_editor_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process, "run", lambda *_, where, **__: said.append(where))
+    monkeypatch.setattr(logs, "configure", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["pass-lsp", "engine", "--uds", "s"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert Address.of(said[0]).socket == str(tmp_path / "s")
