@@ -1,7 +1,7 @@
-"""How long a connection may take to say what it wants, and how many there may be at once.
+"""How long a connection may take to say what it wants, in how many bytes, and how many there may be at once.
 
-uvicorn bounds neither: connections that never end the head of a request use up the process's files,
-and then nobody gets in, health checks included.
+uvicorn bounds none of it: connections that never end the head of a request use up the process's files,
+and then nobody gets in, health checks included; with httptools (which Ray brings) its memory too.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ _FILES = 2**16
 _SPARE = 320
 """Files that are no connections of ours: the model, the log, two rounds of callers that are being turned away."""
 _LEAST = 64
+_LONGEST_HEAD = 2**16
+"""Bytes, but for what came at once."""
 _SAY_EVERY_S = 60.0
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Doorway(AutoHTTPProtocol):  # type: ignore[reportGeneralTypeIssues]  # of two classes the one that is installed
-    """uvicorn's protocol with both bounds. A body's time is the service's matter, an answer's the scheduler's."""
+    """uvicorn's protocol with these bounds. A body's time is the service's matter, an answer's the scheduler's."""
 
     head_s: ClassVar[float] = 10.0
     most: ClassVar[int] = _MOST
@@ -37,6 +40,7 @@ class Doorway(AutoHTTPProtocol):  # type: ignore[reportGeneralTypeIssues]  # of 
     connections: set[Any]
     transport: asyncio.Transport
     _head: asyncio.TimerHandle | None = None
+    _bytes: int = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it in, or say that there are too many."""
@@ -58,11 +62,18 @@ class Doorway(AutoHTTPProtocol):  # type: ignore[reportGeneralTypeIssues]  # of 
     def data_received(self, data: bytes) -> None:
         """Take what came; the next head's time begins with its first byte, and further bytes do not prolong it."""
         before = self.cycle
+        rest = before is not None and before.more_body  # of a request that was answered before it was read
         super().data_received(data)
         if self.cycle is not before:
             self._no_longer()
-        elif self._idle and self._head is None:
-            self._await_head()
+            self._bytes = 0
+        elif self._idle:
+            self._bytes += 0 if rest else len(data)
+            if self._bytes > _LONGEST_HEAD and not self.transport.is_closing():
+                self.transport.write(_TOO_LONG)
+                self.transport.close()
+            elif self._head is None:
+                self._await_head()
 
     @property
     def _idle(self) -> bool:

@@ -64,6 +64,34 @@ def test_nor_does_the_second_one_of_a_connection(here: Here, monkeypatch: pytest
         assert connection.recv(10) == b""
 
 
+@pytest.mark.parametrize("before", [b"", HEAD + b"\r\n"], ids=["first", "second"])
+def test_a_head_without_end_fills_no_memory(here: Here, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+    monkeypatch.setattr(Doorway, "head_s", 60.0)
+    came = b""
+    with connected(here, before) as connection, contextlib.suppress(ConnectionError):
+        if before:
+            answer(connection)
+        connection.sendall(HEAD + b"X: ")
+        for _ in range(64):
+            connection.sendall(b"x" * 2**17)
+        came = connection.recv(1000)
+    assert came[:12] in (b"", b"HTTP/1.1 431", b"HTTP/1.1 400")
+    assert here.get("/health") == (200, {"status": "ok"})
+
+
+def test_a_body_is_no_head(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pass_lsp.serving.doorway._LONGEST_HEAD", 4096)
+    for _ in range(2):
+        assert here.post({"prompt": [20], "max_tokens": 1, "user": "x" * 200_000})[0] == 200
+    body = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n"
+    with connected(here, body) as connection:
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413")
+        for _ in range(40):
+            connection.sendall(b"x" * 100_000)
+        connection.sendall(HEAD + b"\r\n")
+        assert answer(connection).startswith(b"HTTP/1.1 200")
+
+
 def test_an_answer_may_take_longer_than_a_head(serve: Serve, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Doorway, "head_s", 2.0)
     with serve(Counting(tokenizer, token_s=0.2)) as here:
