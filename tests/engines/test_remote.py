@@ -290,6 +290,8 @@ def test_addresses_are_bases_and_hold_no_passwords() -> None:
         True,
         False,
     ]
+    sockets = {"unix:///run/c#/a?.sock": "/run/c#/a?.sock", " unix:/s ": "/s", "UNIX:///a%20b": "/a%20b"}
+    assert {url: Address.of(url).socket for url in sockets} == sockets
     with pytest.raises(ConfigError, match="PASS_LSP_TOKEN") as caught:
         Address.of("http://user:secret@host")
     assert "secret" not in str(caught.value)

@@ -67,7 +67,8 @@ class Address:
         if parts.scheme == "unix" and not hasattr(socket, "AF_UNIX"):
             raise ConfigError("Python has no Unix sockets on this system; give the engine an http:// address.")
         if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:
-            return cls("http://localhost", parts.path)
+            # A file's name may hold what ends the path of a URL.
+            return cls("http://localhost", url.strip().partition(":")[2].removeprefix("//"))
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
             raise ConfigError(f"The engine's address {shown!r} cannot be used; {_EXAMPLE}.")
         path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
