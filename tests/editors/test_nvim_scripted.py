@@ -184,6 +184,15 @@ def test_a_server_that_is_gone_takes_its_suggestion_along(nvim: Nvim, tmp_path: 
     assert len(came(nvim, INLINE)) == asked
 
 
+def test_alternatives_are_not_asked_for_in_a_buffer_that_was_left_or_wiped(nvim: Nvim, tmp_path: Path) -> None:
+    for leave in ("enew!", "bwipeout!"):
+        edit(nvim, tmp_path / "a.py", "\n")
+        nvim.lua("left = false; require('pass_lsp').cycle(1); vim.cmd(...)", leave)
+        nvim.lua("vim.schedule(function() left = true end)")
+        until(lambda: nvim.lua("return left"), f"what was scheduled before {leave} is done")
+    assert not came(nvim, INLINE) and "Invalid buffer" not in nvim.messages()
+
+
 def test_a_status_line_is_drawn_anew_for_a_status(nvim: Nvim, tmp_path: Path) -> None:
     nvim.lua("drawn = {} function draw() table.insert(drawn, require('pass_lsp').statusline()) return '' end")
     nvim.lua("vim.o.laststatus, vim.o.statusline = 2, '%{v:lua.draw()}'")
@@ -194,16 +203,26 @@ def test_a_status_line_is_drawn_anew_for_a_status(nvim: Nvim, tmp_path: Path) ->
     nvim.command("set statusline&")
 
 
-def test_empty_settings_go_out_as_an_object(version: str, tmp_path: Path) -> None:
+@pytest.fixture
+def fresh(version: str, tmp_path: Path) -> Iterator[Nvim]:
+    """A Neovim of its own whose user has set nothing, and whose server has been told all."""
     script = f"dofile('{SERVER}')\nvim.lsp.config('pass_lsp', {{ settings = {{ ['pass-lsp'] = {{}} }} }})\n"
     nvim = Nvim(need(f"bin/{version}"), make_home(tmp_path), script + setup_in_readme("lua", "**Neovim**"))
-    try:
-        edit(nvim, tmp_path / "a.py", "\n")
-        until(lambda: came(nvim, "workspace/didChangeConfiguration"), "all is said")
-        assert came(nvim, "initialize")[0]["initializationOptions"] == {"pass-lsp": {}}
-        assert [each["settings"] for each in came(nvim, "workspace/didChangeConfiguration")] == [{"pass-lsp": {}}]
-    finally:
-        nvim.close()
+    edit(nvim, tmp_path / "a.py", "\n")
+    until(lambda: came(nvim, "workspace/didChangeConfiguration"), "all is said")
+    yield nvim
+    nvim.close()
+
+
+def test_empty_settings_go_out_as_an_object(fresh: Nvim) -> None:
+    assert came(fresh, "initialize")[0]["initializationOptions"] == {"pass-lsp": {}}
+    assert [each["settings"] for each in came(fresh, "workspace/didChangeConfiguration")] == [{"pass-lsp": {}}]
+
+
+def test_the_server_is_told_that_suggestions_are_drawn(fresh: Nvim) -> None:
+    """Or it has them for menus, too, whose requests then take the place of ours."""
+    can = came(fresh, "initialize")[0]["capabilities"]["textDocument"]
+    assert can["inlineCompletion"] == {"dynamicRegistration": False}
 
 
 @pytest.fixture
@@ -235,8 +254,13 @@ def test_the_doctor_is_asked_in_the_words_that_start_the_server(other: Nvim, tmp
     program.write_text(f'#!/bin/sh\necho "$*" >> {log}\n[ "$3" = --version ] && echo pass-lsp 9\nexit 0\n')
     program.chmod(0o755)
     choose(other, str(program), "-m", "pass_lsp", "serve", "--stdio")
-    settings = {"model": "org/name", "trust_remote_code": True, "engine": ""}
-    other.lua("vim.lsp.config('pass_lsp', { settings = { ['pass-lsp'] = ... } })", settings)
-    other.command("checkhealth pass_lsp")
-    asked = log.read_text().splitlines()
-    assert asked == ["-m pass_lsp --version", "-m pass_lsp doctor --json --model org/name --trust-remote-code"]
+    settings = {"model": "org/name", "trust_remote_code": True, "engine": "http://box"}
+    for given in (settings, {"model": "embedded", "trust_remote_code": False, "engine": ""}):
+        other.lua("vim.lsp.config('pass_lsp', { settings = { ['pass-lsp'] = ... } })", given)
+        other.command("checkhealth pass_lsp")
+    asked = [line for line in log.read_text().splitlines() if "--version" not in line]
+    assert asked == [
+        "-m pass_lsp doctor --json --model org/name --trust-remote-code --engine http://box",
+        # What is set to nothing stands over a file, for the server too.
+        "-m pass_lsp doctor --json --model embedded --no-trust-remote-code --engine ",
+    ]

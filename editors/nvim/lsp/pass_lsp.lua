@@ -18,6 +18,10 @@ return {
       settings['pass-lsp'] = vim.empty_dict() -- here and in what is sent later: `{}` goes out as a list
     end
     params.initializationOptions = { ['pass-lsp'] = settings['pass-lsp'] }
+    -- Neovim 0.11 does not say that suggestions are drawn, as this plugin has them there. The server would
+    -- have them for menus too, and of two requests for one place it answers the later one only.
+    local can = params.capabilities.textDocument
+    can.inlineCompletion = can.inlineCompletion or { dynamicRegistration = false }
   end,
   on_attach = function(client, buf)
     require('pass_lsp').attach(client, buf)

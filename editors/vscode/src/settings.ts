@@ -49,10 +49,14 @@ export function update(
   return { ...Object.fromEntries(dropped.map((key) => [key, inspect(key)?.defaultValue])), ...now };
 }
 
-/** The settings of the engine as options of `pass-lsp doctor`, which has one for each. */
+/**
+ * The settings of the engine as options of `pass-lsp doctor`, which has one for each. What is set to nothing is an
+ * option too: it stands over what a file says.
+ */
 export function asOptions(settings: Record<string, unknown>): string[] {
-  return OF_THE_ENGINE.filter((key) => settings[key]).flatMap((key) => {
-    const option = `--${key.replaceAll('_', '-')}`;
-    return settings[key] === true ? [option] : [option, String(settings[key])];
+  return OF_THE_ENGINE.filter((key) => settings[key] !== undefined).flatMap((key) => {
+    const value = settings[key];
+    const name = key.replaceAll('_', '-');
+    return typeof value === 'boolean' ? [`--${value ? '' : 'no-'}${name}`] : [`--${name}`, String(value)];
   });
 }

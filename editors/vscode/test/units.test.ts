@@ -108,7 +108,6 @@ test('a setting that is taken back goes back to its default', () => {
 
 test('the doctor examines the engine that is set', () => {
   const set = {
-    model: '',
     engine: 'http://box:8000',
     engine_kind: 'vllm',
     trust_remote_code: true,
@@ -116,6 +115,11 @@ test('the doctor examines the engine that is set', () => {
   };
   const options = ['--trust-remote-code', '--engine', 'http://box:8000', '--engine-kind', 'vllm'];
   assert.deepEqual(asOptions(set), options);
+});
+
+test('what is set to nothing stands over a file for the doctor, as it does for the server', () => {
+  const set = { engine: '', trust_remote_code: false };
+  assert.deepEqual(asOptions(set), ['--no-trust-remote-code', '--engine', '']);
 });
 
 test('a line of the log has the level that the server gave it', () => {

@@ -94,11 +94,11 @@ local function check_doctor(words)
   local arguments = { 'doctor', '--json' }
   local settings = vim.tbl_get(vim.lsp.config.pass_lsp, 'settings', 'pass-lsp') or {}
   for _, key in ipairs(OF_THE_ENGINE) do
-    local value, option = settings[key], '--' .. key:gsub('_', '-')
-    if value == true then
-      table.insert(arguments, option)
-    elseif value and value ~= '' then
-      vim.list_extend(arguments, { option, tostring(value) })
+    local value, name = settings[key], key:gsub('_', '-')
+    if type(value) == 'boolean' then
+      table.insert(arguments, (value and '--' or '--no-') .. name)
+    elseif value ~= nil then
+      vim.list_extend(arguments, { '--' .. name, tostring(value) })
     end
   end
   local done = run(words, arguments, 120000)

@@ -227,7 +227,9 @@ function M.cycle(step)
     end
     -- Neovim takes its own away a moment later, and gives up requests with it.
     vim.schedule(function()
-      ghost.cycle(client, buf, step)
+      if api.nvim_get_current_buf() == buf then
+        ghost.cycle(client, buf, step)
+      end
     end)
   end
 end
