@@ -17,8 +17,10 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from filelock import FileLock
 
 import pass_lsp
@@ -33,9 +35,11 @@ COMMANDS = [
     [],
     ["serve"],
     ["complete"],
+    ["engine"],
+    ["deploy"],
     ["doctor"],
     ["stats"],
-    *(["bench", *name] for name in ([], ["decode"], ["infill"], ["latency"], ["load"])),
+    *(["bench", *name] for name in ([], ["decode"], ["infill"], ["latency"], ["load"], ["typing"])),
     *(["train", *name] for name in ([], ["corpus"], ["tokenizer"], ["base"], ["export"], ["lookahead"])),
     *(["train", *name] for name in (["card"], ["sources"])),
 ]
@@ -105,6 +109,14 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
     done = run(*command, "--help")
     assert (done.code, done.err) == (0, "")
     assert done.out.lstrip().startswith("Usage: pass-lsp" + " ".join(["", *command]))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_help_says_what_every_option_is(command: list[str]) -> None:
+    found: Any = typer.main.get_command(cli.app)
+    for word in command:
+        found = found.commands[word]
+    assert [param.name for param in found.params if not param.hidden and not param.help] == []
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def latency(
 def load(
     url: Annotated[str, typer.Argument(metavar="URL", help="The engine's address (http, https, unix).")],
     typists: Annotated[
-        list[int] | None, typer.Option(min=1, max=1000, help="How many type at once; several may be given.")
+        list[int] | None, typer.Option(min=1, max=1000, help="How many type at once; several may be given; 1, 4, 16.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="How long each number of them types.")] = 20.0,
     speed: Annotated[float, typer.Option(min=0.1, max=100, help="Times as fast as a human.")] = 1.0,
@@ -164,7 +164,7 @@ def load(
     seed: Annotated[int, typer.Option(help="Of what is typed.")] = 0,
     data: Annotated[Path | None, typer.Option(help="A recorded trace (startContent, txns); .gz or not.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw times and shares there.")] = None,
-    model: options.Model = "embedded",
+    model: Annotated[str, typer.Option(help="Its name there, where the engine serves several.")] = "",
     device: options.Unused = "",
     dtype: options.Unused = "",
     lookahead: options.Unused = "",
@@ -191,7 +191,7 @@ def load(
 def typing(
     data: Annotated[Path | None, typer.Option(help="A recorded session: JSON with startContent and txns.")] = None,
     keystrokes: Annotated[int, typer.Option(min=2, help="How many to replay.")] = 3000,
-    tokens: Annotated[int, typer.Option(min=64, help="Of the prompt.")] = 2048,
+    tokens: Annotated[int, typer.Option(min=64, help="Tokens that a prompt may have.")] = 2048,
     lines: Annotated[int, typer.Option(min=0, help="Pad each file to so many lines.")] = 0,
     model: options.Model = "embedded",
     device: options.Unused = "",

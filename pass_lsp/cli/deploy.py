@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def deploy(
-    config: Annotated[Path | None, typer.Option(help="The file that says what to run.")] = None,
-    write: Annotated[Path | None, typer.Option(help="Write such a file, to edit, and exit.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The file that says what to run, where no option does.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Write such a file, with all defaults, and exit.")] = None,
     replicas: Annotated[int | None, typer.Option(min=1, help="Replicas at least.")] = None,
     most_replicas: Annotated[int | None, typer.Option(min=1, help="Replicas at most.")] = None,
     gpus: Annotated[float | None, typer.Option(min=0, help="Of a GPU for each replica.")] = None,
-    host: Annotated[str | None, typer.Option(help="Where to serve; any but loopback demands a token.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    host: Annotated[str | None, typer.Option(help="The address to serve at; any but loopback demands a token.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port to serve at.")] = None,
     token_file: TokenFile = None,
     ray_address: Annotated[str | None, typer.Option(help="'auto' or HOST:PORT of a running Ray.")] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Take the replicas off that Ray again.")] = False,

@@ -15,8 +15,8 @@ from pass_lsp.heap import for_good
 
 TokenFile = Annotated[Path | None, typer.Option(help="A file with the token; else PASS_LSP_TOKEN.")]
 MaxQueue = Annotated[int, typer.Option(min=0, help="Requests that may wait; beyond it they get 429.")]
-MaxTokens = Annotated[int, typer.Option(min=1, help="The longest answer.")]
-MaxSeconds = Annotated[float, typer.Option(min=0.1, help="The longest time for an answer.")]
+MaxTokens = Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")]
+MaxSeconds = Annotated[float, typer.Option(min=0.1, help="The longest time for an answer, in seconds.")]
 
 
 def engine(

@@ -23,8 +23,8 @@ _DTYPE = typer.Option(help="auto, float32, bfloat16, int8.")
 _LOOKAHEAD = typer.Option(help="auto, none, random, or an artifact's directory.")
 _TRUST = typer.Option("--trust-remote-code/--no-trust-remote-code", help="Whether a model may bring its own code.")
 _ENGINE = typer.Option(metavar="URL", help="An engine elsewhere (http, https, unix), or 'shared': one for all editors.")
-_KIND = typer.Option(help="The kind of server at --engine: auto, pass-lsp, vllm, llamacpp, ollama …")
-_TEMPLATE = typer.Option(help="The prompt's template there: auto, qwen-coder, starcoder2, infill …")
+_KIND = typer.Option(help="The kind of server that the engine is: auto, pass-lsp, vllm, llamacpp, ollama …")
+_TEMPLATE = typer.Option(help="How prompts are written for it: auto, qwen-coder, starcoder2, infill …")
 Model = Annotated[str, _MODEL]
 Device = Annotated[str, _DEVICE]
 Dtype = Annotated[str, _DTYPE]

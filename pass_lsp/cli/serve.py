@@ -36,7 +36,11 @@ def serve(
         int | None, typer.Option("--clientProcessId", help="End when this process ends.")
     ] = None,
 ) -> None:
-    """Run the language server (stdio by default)."""
+    """Run the language server (stdio by default).
+
+    What is not given is taken from the editor's settings, then from the settings files; else it is the embedded model,
+    and auto. What is given stands over all of them.
+    """
     from pass_lsp.server import app, logs
 
     address = _address(tcp) if tcp else None

@@ -21,6 +21,8 @@ Corpus = Annotated[Path, typer.Option(help="The folder that `train corpus` wrote
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
 Minutes = Annotated[float, typer.Option(min=0.0, help="How long to train.")]
 Rate = Annotated[float, typer.Option(min=0.0, help="Times the usual learning rates; going on needs less.")]
+Seed = Annotated[int, typer.Option(help="Of what is drawn at random.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare text beside the main one.")]
 Tokenizer = Annotated[Path, typer.Option(help="The folder that `train tokenizer` wrote.")]
 
@@ -29,8 +31,8 @@ Tokenizer = Annotated[Path, typer.Option(help="The folder that `train tokenizer`
 def corpus(
     out: Out,
     wheels: Annotated[Path, typer.Option(help="Where package wheels are kept.")] = Path(".cache/train/wheels"),
-    source_cap_mb: Annotated[float, typer.Option(help="The most that one package may bring.")] = 8.0,
-    seed: int = 0,
+    source_cap_mb: Annotated[float, typer.Option(help="The most text that one package may bring, in MB.")] = 8.0,
+    seed: Seed = 0,
     workers: Workers = 1,
 ) -> None:
     """Step 1: collect, filter and split Python source."""
@@ -68,10 +70,10 @@ def base(
     start_from: Annotated[Path | None, typer.Option(help="An exported model to go on from.")] = None,
     rate: Rate = 1.0,
     threads: Threads = 1,
-    device: str = "cpu",
+    device: Device = "cpu",
     compiled: Annotated[bool, typer.Option(help="Compile the model (a C++ compiler is needed).")] = False,
     workers: Workers = 0,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Step 3: train the model."""
     from pass_lsp.train.base import Plan, train_base
@@ -113,8 +115,8 @@ def lookahead(
     minutes: Minutes = 10.0,
     rate: Rate = 1.0,
     threads: Threads = 1,
-    device: str = "auto",
-    seed: int = 0,
+    device: Device = "auto",
+    seed: Seed = 0,
 ) -> None:
     """Step 5: train a look-ahead artifact for a frozen model: embeddings, and what the options add to them.
 

@@ -193,6 +193,16 @@ def test_alternatives_are_not_asked_for_in_a_buffer_that_was_left_or_wiped(nvim:
     assert not came(nvim, INLINE) and "Invalid buffer" not in nvim.messages()
 
 
+def test_tab_still_jumps_in_a_snippet(nvim: Nvim, tmp_path: Path) -> None:
+    edit(nvim, tmp_path / "a.py", "\n")
+    nvim.keys("i")
+    until(lambda: nvim.call("get_mode")["mode"] == "i", "Insert mode")
+    nvim.lua("vim.snippet.expand('f(${1:a}, ${2:b})')")
+    nvim.keys("x<Tab>y")
+    until(lambda: nvim.line().startswith("f(x, y"), "the second place is reached")
+    nvim.lua("vim.snippet.stop()")
+
+
 def test_a_status_line_is_drawn_anew_for_a_status(nvim: Nvim, tmp_path: Path) -> None:
     nvim.lua("drawn = {} function draw() table.insert(drawn, require('pass_lsp').statusline()) return '' end")
     nvim.lua("vim.o.laststatus, vim.o.statusline = 2, '%{v:lua.draw()}'")
