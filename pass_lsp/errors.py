@@ -15,6 +15,7 @@ failures raise one of these; `assert` is for what cannot happen.
 from __future__ import annotations
 
 import re
+import sys
 
 NO_MEMORY = "There is not enough memory; close other programs or choose a smaller model."
 NO_ARTIFACT = (
@@ -69,6 +70,12 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     said = str(error) if isinstance(error, RuntimeError) else ""
     return "out of memory" in said or "can't allocate memory" in said
+
+
+def installing(extra: str) -> str:
+    """The command that adds an extra to where this runs: pipx has a Python of its own, which no bare `pip` means."""
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return f"{python or 'python'} -m pip install 'pass-lsp[{extra}]'"
 
 
 def sentence(error: Exception) -> str:

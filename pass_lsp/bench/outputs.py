@@ -9,7 +9,7 @@ import os
 import platform
 from pathlib import Path
 
-from pass_lsp.errors import ConfigError
+from pass_lsp.errors import ConfigError, installing
 
 
 def here() -> str:
@@ -34,7 +34,7 @@ def _drawable(plot: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("Plots need matplotlib; install it with: pip install 'pass-lsp[bench]'.") from error
+        raise ConfigError(f"Plots need matplotlib, which is not installed; run: {installing('bench')}.") from error
     kinds = Figure().canvas.get_supported_filetypes()
     if plot.suffix.removeprefix(".").lower() not in kinds:
         raise ConfigError(f"--plot {plot} is no picture that can be drawn; use one of {', '.join(sorted(kinds))}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pass_lsp.bench.table import Rows
-from pass_lsp.errors import ConfigError
+from pass_lsp.errors import ConfigError, installing
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
@@ -15,7 +15,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("Plots need matplotlib; install it with `pip install 'pass-lsp[bench]'`.") from error
+        raise ConfigError(f"Plots need matplotlib, which is not installed; run: {installing('bench')}.") from error
     figure = Figure(figsize=(12, 7), layout="constrained")
     _PAINTERS[found["bench"]](figure, found)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pass_lsp.errors import ConfigError
+from pass_lsp.errors import ConfigError, installing
 from pass_lsp.metrics.percentiles import percentile
 
 _CURVES = ("type-through", "from memory", "fresh, one line", "answer")
@@ -59,7 +59,7 @@ def _pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise ConfigError("Plots need matplotlib; install it with: pip install 'pass-lsp[bench]'.") from error
+        raise ConfigError(f"Plots need matplotlib, which is not installed; run: {installing('bench')}.") from error
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

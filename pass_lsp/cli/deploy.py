@@ -14,7 +14,7 @@ import typer
 
 from pass_lsp.cli import options
 from pass_lsp.cli.engine import TokenFile, need_serving, token_of
-from pass_lsp.errors import ConfigError, PassLspError
+from pass_lsp.errors import ConfigError, PassLspError, installing
 
 if TYPE_CHECKING:
     from pass_lsp.serving.cluster import Cluster
@@ -99,9 +99,7 @@ def _cluster(wanted: Plan) -> Cluster:
 
         return Cluster(wanted)
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"Deploying needs {error.name}, which is not installed; run: pip install 'pass-lsp[ray]'."
-        ) from error
+        raise ConfigError(f"Deploying needs {error.name}, which is not installed; run: {installing('ray')}.") from error
     except (ConnectionError, RuntimeError) as error:
         raise ConfigError(
             f"Ray cannot be started or joined here ({str(error).splitlines()[0]}); check ray_address and its token."

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pass_lsp.cli import options
-from pass_lsp.errors import ConfigError
+from pass_lsp.errors import ConfigError, installing
 from pass_lsp.heap import for_good
 
 TokenFile = Annotated[Path | None, typer.Option(help="A file with the token; else PASS_LSP_TOKEN.")]
@@ -89,5 +89,5 @@ def need_serving() -> None:
         import pass_lsp.serving.process  # noqa: F401
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"The engine needs {error.name}, which is not installed; run: pip install 'pass-lsp[serve]'."
+            f"The engine needs {error.name}, which is not installed; run: {installing('serve')}."
         ) from error

@@ -87,8 +87,9 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "")  # what is set on the way is taken back afterwards
-    with pytest.raises(ConfigError, match=r"needs ray.*pip install 'pass-lsp\[ray\]'"):
+    with pytest.raises(ConfigError, match=r"needs ray.*pip install 'pass-lsp\[ray\]'") as said:
         _cluster(Plan())
+    assert f" {sys.executable} -m pip " in str(said.value)  # a bare `pip` is not that of pipx, or of an environment
 
 
 class Deployed(Cluster):
