@@ -40,7 +40,7 @@ def definitions_of(document: Document) -> tuple[Definition, ...]:
     found: list[Definition] = []
     end = -1
     for node in tree.definitions(0, document.line_count):
-        name = _name(node)
+        name = _name(node) or ("default" if node.parent and node.parent.type == "export_statement" else "")
         if node.start_byte < end or not name:
             continue
         # Names within a namespace count, those within a class do not.

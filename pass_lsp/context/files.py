@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -28,8 +28,24 @@ _LINE_END = re.compile(r"\r\n|\n|\r")  # as documents have it; a form feed ends 
 _CONTINUED = re.compile(r"\\\r?\n")
 _COMMENT = re.compile(r"#|//")
 _BRACED = re.compile(r"\{([^{}]*)\}")
+_LISTING = re.compile(r"^(?:import|export)\b[\w\s,*]{0,1000}+\{[\w\s,]{0,10000}+\}", re.MULTILINE)
+"""What stands before the path of a module, on several lines."""
+_RENAMED = re.compile(
+    r"(?<!\w)(\w++|\*)\s++as\s++(\w+)|\bimport\s++(?:type\s++)?(\w++)(?=,\s*[{*]|\s++from\b)"
+    r"|(?<!\w)(\w++)\s*+=\s*+require\b"
+)
+"""A name that is imported or handed on under another one; what names a default export, and a whole module."""
+_EXPORTED = re.compile(
+    r"^export\s+(?:default\s+(?:(?:async|abstract|function|class)\b[\s*]*+)*+(?P<default>\w+)|\{[^{}]*\}(?!\s*from))",
+    re.MULTILINE,
+)
 _LISTED = re.compile(r"[^\W\d][\w.]*(?:::\w+)*(?:::)?|[{},]")
 """A name, or what stands around names in a list."""
+
+
+Said = Mapping[str, int]
+"""Names that are said, and how far from the cursor; `shop.` where a member of `shop` is. The default export of a module
+is called `default` in it, the module itself `*`."""
 
 
 def imported(
@@ -37,51 +53,70 @@ def imported(
     path: str,
     modules: Modules,
     workspace: Workspace,
-    said: Collection[str],
+    said: Said,
     expired: Callable[[], bool],
-) -> Iterator[Document]:
-    """The documents that the imports in the head of `document` lead to, in their order, until time has `expired`.
+) -> Iterator[tuple[Document, Said]]:
+    """The documents that the imports in the head of `document` lead to, in their order, until time has `expired`; with
+    each what is said of it, as it calls that.
 
     One that stands for its folder (`__init__.py`, `index.ts`) mostly hands on what others define: behind it come those
     that it has the names in `said` from.
     """
-    seen, folders = {path}, {PurePosixPath(file).name for file in modules.files if "/" in file}
-    for found in _imported(document, path, modules, workspace, None, seen, expired):
-        yield found
-        its_path = found.path.replace("\\", "/")
-        if PurePosixPath(its_path).name in folders:
-            behind = _imported(found, its_path, modules, workspace, said, seen, expired)
-            yield from islice(behind, _MOST_HANDED_ON)
+    return _Search(modules, workspace, expired, {path}).behind(document, path, said)
 
 
-def _imported(
-    document: Document,
-    path: str,
-    modules: Modules,
-    workspace: Workspace,
-    said: Collection[str] | None,
-    seen: set[str],
-    expired: Callable[[], bool],
-) -> Iterator[Document]:
-    root = root_of(path, workspace.roots)
-    if root is None:
-        return
-    importer = _Importer(PurePosixPath(path).parent, root, modules)
-    end = document.line_start(min(_HEAD_LINES, document.line_count - 1))
-    head = _CONTINUED.sub(" ", document.text[:end] or document.text)
-    for module in importer.named(iter(_LINE_END.split(head)), said):
-        for files in importer.candidates(module):
-            known = not seen.isdisjoint(files)
-            for file in files:
-                if expired():
-                    return
-                found = _opened(file, workspace) or _read(file, workspace) if file not in seen else None
-                if found is not None:
-                    known = True
-                    seen.add(file)
-                    yield found
-            if known:
-                break
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One search: how imports look, where it may lead, until when, and the files that it has come to."""
+
+    modules: Modules
+    workspace: Workspace
+    expired: Callable[[], bool]
+    seen: set[str]
+
+    def behind(self, document: Document, path: str, said: Said, only: bool = False) -> Iterator[tuple[Document, Said]]:
+        """What the imports of a document lead to, of all or `only` of those that what is said may come from."""
+        for found, names in self._imported(document, path, said, only):
+            yield found, names
+            its_path = found.path.replace("\\", "/")
+            if self._stands_for_folder(its_path):
+                yield from islice(self.behind(found, its_path, names, True), _MOST_HANDED_ON)
+
+    def _imported(self, document: Document, path: str, said: Said, only: bool) -> Iterator[tuple[Document, Said]]:
+        root = root_of(path, self.workspace.roots)
+        if root is None:
+            return
+        importer = _Importer(PurePosixPath(path).parent, root, self.modules)
+        end = document.line_start(min(_HEAD_LINES, document.line_count - 1))
+        head = _CONTINUED.sub(" ", document.text[: min(end or _LARGEST, _LARGEST)])
+        head = _LISTING.sub(_in_one_line, head)
+        for module, names in importer.named(iter(_LINE_END.split(head)), _renamed(head, said), only):
+            for files in importer.candidates(module):
+                known = not self.seen.isdisjoint(files)
+                for file in files:
+                    if self.expired():
+                        return
+                    found = self._document(file) if file not in self.seen else None
+                    if found is not None:
+                        known = True
+                        self.seen.add(file)
+                        yield found, _within(found, self._name(PurePosixPath(file)), names)
+                if known:
+                    break
+
+    def _stands_for_folder(self, path: str) -> bool:
+        return any("/" in file and path.endswith(file[2:]) for file in self.modules.files)
+
+    def _name(self, file: PurePosixPath) -> str:
+        """What code that imports a module calls it; "" where only the import itself tells."""
+        if "*" in self.modules.files[0]:
+            return file.parent.name
+        if self.modules.separator == "/":
+            return ""
+        return file.parent.name if self._stands_for_folder(str(file)) else file.stem
+
+    def _document(self, file: str) -> Document | None:
+        return _opened(file, self.workspace) or _read(file, self.workspace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +127,25 @@ class _Importer:
     root: str
     modules: Modules
 
-    def named(self, lines: Iterator[str], said: Collection[str] | None = None) -> Iterator[str]:
-        """The modules that lines of code name, in their order; given `said`, those that names in it may come from."""
-        pattern = re.compile(self.modules.pattern)
+    def named(self, lines: Iterator[str], said: Said, only: bool) -> Iterator[tuple[str, Said]]:
+        """The modules that lines of code name, in their order, and how they call what is said; all modules, or `only`
+        those that something of it may come from.
+        """
+        pattern, some = re.compile(self.modules.pattern), {name: said[name] for name in said if name != "*."}
         for match in filter(None, map(pattern.search, lines)):
             path, names = match["path"], _names(match, lines)
             handed = names or _spread(",".join(_BRACED.findall(match.string)))
-            if said is not None and handed and not any(name in said for name in handed):
+            known = _renamed(match.string, some if handed else said, of_module=True)
+            if only and handed and not any(name in known for name in handed):
                 continue
             if not path:
-                yield from names
+                yield from ((name, known) for name in names)
                 continue
-            yield path
+            yield path, known
             # What is imported from a folder may be a module in it.
             if names and self._is_folder(path):
                 separator = "" if path.endswith(self.modules.separator) else self.modules.separator
-                yield from (path + separator + name for name in names)
+                yield from ((path + separator + name, known) for name in names)
 
     def candidates(self, module: str) -> Iterator[list[str]]:
         """The files that a module may be, most likely first, none outside the open folder."""
@@ -144,6 +182,27 @@ class _Importer:
         # A Go import begins with the name of the module, which is no folder.
         for first in range(min(len(parts), 4 if separator == "/" else 1)):
             yield parts[first:], bases
+
+
+def _in_one_line(listing: re.Match[str]) -> str:
+    return listing[0].replace("\n", " ").replace("\r", " ")
+
+
+def _renamed(text: str, said: Said, of_module: bool = False) -> Said:
+    """What is said, also under the names that imports have it from, or those that one import has for a module."""
+    given: dict[str, int] = {}
+    for name, called, default, module in _RENAMED.findall(text):
+        own, its = called or default or module, name or ("default" if default else "*")
+        if of_module is (its in ("default", "*")):
+            given |= {its + dot: said[own + dot] for dot in ("", ".") if own + dot in said}
+    return {**said, **given} if given else said
+
+
+def _within(document: Document, name: str, said: Said) -> Said:
+    """What is said of a module that is called `name`, by the names that its file has for it."""
+    said = {**said, "*.": said[f"{name}."]} if f"{name}." in said else said
+    exports = (f"{it['default']} as default" if it["default"] else it[0] for it in _EXPORTED.finditer(document.text))
+    return _renamed("\n".join(exports), said)
 
 
 def _names(match: re.Match[str], lines: Iterator[str]) -> list[str]:

@@ -12,11 +12,11 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from pass_lsp.context.definitions import definitions_of
+from pass_lsp.context.definitions import Definition, definitions_of
 from pass_lsp.context.files import imported, may_show
 from pass_lsp.context.similar import WINDOW, most_similar, windows_of, words_of
 from pass_lsp.documents.document import Document
@@ -36,7 +36,7 @@ _FAR = 100
 _TELLING = 8
 _SAME = 0.5
 _CAPACITY = 16
-_NAME = re.compile(r"(?!_+\b)[A-Za-z_]\w*")
+_NAME = re.compile(r"(?!_+\b)([A-Za-z_]\w*)(\.|::)?")
 """Of underscores alone none is made: what is called so is nothing."""
 
 
@@ -160,20 +160,32 @@ def _found(spot: Spot, workspace: Workspace, sources: tuple[str, ...], end: floa
 
 
 def _definitions(spot: Spot, workspace: Workspace, expired: Callable[[], bool]) -> Iterator[Piece]:
-    """Definitions behind the imports, of names that the code around the cursor says; the nearest to it first."""
-    modules, far = row_of(spot.language).modules, _said(spot)
-    documents = imported(spot.document, spot.path, modules, workspace, far, expired) if modules else ()
-    found = [(document.path, it) for document in documents for it in definitions_of(document) if it.name in far]
-    for path, it in sorted(found, key=lambda each: far[each[1].name]):
-        yield Piece(path, it.first, it.last, it.text, "definitions")
+    """Definitions behind the imports, of names that the code around the cursor says, the nearest to it first; of a
+    module that it says a member of, what else there is.
+    """
+    modules = row_of(spot.language).modules
+    found: list[tuple[int, bool, Piece]] = []
+    for document, far in (
+        imported(spot.document, spot.path, modules, workspace, _said(spot), expired) if modules else ()
+    ):
+        others = [it for it in definitions_of(document) if it.name not in far]
+        named = (it for it in definitions_of(document) if it.name in far)
+        found += [
+            (far[it.name], False, Piece(document.path, it.first, it.last, it.text, "definitions")) for it in named
+        ]
+        if "*." in far and others:
+            found.append((far["*."], True, _outline(document, others, "definitions")))
+    yield from (piece for *_, piece in sorted(found, key=lambda each: each[:2]))
 
 
 def _said(spot: Spot) -> dict[str, int]:
-    """The names around the cursor, and how many lines away from it the nearest of each stands."""
+    """The names around the cursor, and how many lines away from it the nearest of each stands; see `Said`."""
     far: dict[str, int] = {}
     for row, line in enumerate(spot.lines(_STAYS, WINDOW // 4).split("\n"), max(spot.line - _STAYS, 0)):
-        for name in _NAME.findall(line):
-            far[name] = min(abs(row - spot.line), far.get(name, _FAR))
+        for name, dot in _NAME.findall(line):
+            for each in (name, f"{name}." if dot else name):
+                far[each] = min(abs(row - spot.line), far.get(each, _FAR))
+    far.pop("default", None)  # of another module it says nothing
     return far
 
 
@@ -199,8 +211,13 @@ def _open(spot: Spot, others: Iterator[Document]) -> Iterator[Piece]:
     alike = (document for document in others if language_of(document.path, document.language) == spot.language)
     for document in islice(alike, _MOST_OPEN):
         if found := definitions_of(document):
-            first_lines = "".join(definition.text.partition("\n")[0] + "\n" for definition in found[:WINDOW])
-            yield Piece(document.path, found[0].first, found[0].first + 1, first_lines, "open")
+            yield _outline(document, found, "open")
+
+
+def _outline(document: Document, found: Sequence[Definition], source: str) -> Piece:
+    """The first lines of some definitions."""
+    first_lines = "".join(definition.text.partition("\n")[0] + "\n" for definition in found[:WINDOW])
+    return Piece(document.path, found[0].first, found[0].first + 1, first_lines, source)
 
 
 def _piece(document: Document, first: int, last: int, source: str) -> Piece:

@@ -83,7 +83,8 @@ _JS_FOLDS = (
     "class_static_block"
 )
 _TS_SCOPES = (
-    "class_declaration class abstract_class_declaration interface_declaration enum_declaration internal_module module"
+    "class_declaration class abstract_class_declaration interface_declaration type_alias_declaration enum_declaration "
+    "internal_module module"
 )
 _JS_MODULES = Modules(
     r"""(?:from|import|require\()\s*["'](?P<path>\.[^"']*)["']""",

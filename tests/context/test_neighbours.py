@@ -65,6 +65,9 @@ def found(document: Document, offset: int, workspace: Workspace, sources: tuple[
 # Definitions
 
 
+FAR = "y = 1\n" * 45
+"""So far from the cursor no name counts."""
+SHOP_TS = "export class Shop {\n  a: number;\n}\n"
 ONE_FILE = [
     ("app/main.py", "from shop import Shop\nx = Shop(<CURSOR>", "shop.py", SHOP, "    def add(self, order, count=1):"),
     ("app/main.py", "from .shop import Shop\nx = Shop(<CURSOR>", "app/shop.py", SHOP, "class Shop(Base):"),
@@ -118,6 +121,35 @@ ONE_FILE = [
      "export function f(a: number) {"),
     ("a/x.js", 'import { f } from "./y.js";\nf(<CURSOR>', "a/y.js", "export function f(a) {\n  a;\n}\n",
      "export function f(a) {"),
+    # Names that the import gives them.
+    ("main.py", f"from shop import x, Shop as S\n{FAR}S(<CURSOR>", "shop.py", SHOP, "class Shop(Base):"),
+    ("main.py", f"import pkg.shop as m\n{FAR}m.open_shop(<CURSOR>", "pkg/shop.py", SHOP, "def open_shop("),
+    ("x.ts", f'import {{ f as g }} from "./y";\n{FAR}g(<CURSOR>', "y.ts", "export function f(a) {\n  a;\n}\n",
+     "export function f(a) {"),
+    ("x.ts", f'import {{\n  Shop as S,\n}} from "./y";\n{FAR}new S(<CURSOR>', "y.ts", SHOP_TS, "export class Shop {"),
+    ("src/main.rs", f"use crate::shop::Shop as S;\n{FAR}fn main() {{ S::new(<CURSOR>",
+     "src/shop.rs", "pub struct Shop {\n    a: u32,\n}\n", "pub struct Shop {"),
+    # Of a module that is called so all that there is, of one that is only imported from nothing else.
+    ("main.py", f"import pkg.shop as m\n{FAR}m.<CURSOR>", "pkg/shop.py", SHOP,
+     "class Shop(Base):\ndef unrelated():\ndef open_shop(name, orders=()):\n"),
+    ("main.py", f"from pkg import shop\n{FAR}shop.<CURSOR>", "pkg/shop.py", SHOP, "def open_shop("),
+    ("main.py", f"from . import shop as s\n{FAR}s.<CURSOR>", "shop.py", SHOP, "def open_shop("),
+    ("main.py", f"import pkg\n{FAR}pkg.<CURSOR>", "pkg/__init__.py", SHOP, "def open_shop("),
+    ("x.ts", f'import * as ns from "./y";\n{FAR}ns.<CURSOR>', "y.ts", SHOP_TS, "export class Shop {"),
+    ("x.js", f'const ns = require("./y");\n{FAR}ns.<CURSOR>', "y.js", "class Shop {\n}\n", "class Shop {"),
+    ("main.go", f'package main\nimport "m/shop"\n{FAR}shop.<CURSOR>', "shop/a.go",
+     "package shop\n\nfunc Open(name string) error {\n\treturn nil\n}\n", "func Open(name string)"),
+    # The default export, which each file calls as it likes.
+    ("x.ts", f'import type G, {{ a }} from "./y";\n{FAR}G(<CURSOR>', "y.ts",
+     "export default async function f(a) {\n  a;\n}\n", "export default async function f(a) {"),
+    ("x.ts", f'import g from "./y";\n{FAR}g(<CURSOR>', "y.ts", "export default (a) => {\n  a;\n};\n",
+     "export default (a) => {"),
+    ("x.ts", f'import {{ default as G }} from "./y";\n{FAR}G(<CURSOR>', "y.ts", f"{SHOP_TS}export default Shop;\n",
+     "export class Shop {"),
+    ("x.ts", f'import G from "./y";\n{FAR}G(<CURSOR>', "y.ts", "class Shop {\n}\nexport { Shop as default };\n",
+     "class Shop {"),
+    ("x.ts", f'import {{ Order }} from "./y";\n{FAR}let a: Order = <CURSOR>', "y.ts",
+     "export type Order = {\n  a: number;\n};\n", "export type Order = {\n  a: number;\n};\n"),
 ]  # fmt: skip
 
 
@@ -135,7 +167,20 @@ def test_definitions_behind_imports(
     assert found(document, offset, Workspace(roots=(str(tmp_path),)), ("similar",)) == []
 
 
-SHOP_TS = "export class Shop {\n  a: number;\n}\n"
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ('import { a } from "./y";\nswitch (a) {\n  default:\n    <CURSOR>', SHOP_TS + "export default Shop;\n"),
+        (f'import G, * as ns from "./y";\n{FAR}a(<CURSOR>', SHOP_TS + "export default Shop;\n"),
+        ('import { y } from "./y";\ny.<CURSOR>', SHOP_TS),
+    ],
+)
+def test_what_is_not_said_is_not_shown(source: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "y.ts").write_text(text)
+    document, offset = parse(source, str(tmp_path / "x.ts"))
+    assert found(document, offset, Workspace(roots=(str(tmp_path),)), ("definitions",)) == []
+
+
 HANDED_ON = [
     ("main.py", "from pkg import Shop\nShop(<CURSOR>",
      {"pkg/__init__.py": "from .shop import Shop\n", "pkg/shop.py": SHOP}, "class Shop(Base):"),
@@ -151,6 +196,24 @@ HANDED_ON = [
     ("src/main.rs", "use crate::shop::Shop;\nfn main() { Shop::new(<CURSOR>",
      {"src/shop/mod.rs": "mod one;\npub use self::one::Shop;\n", "src/shop/one.rs": "pub struct Shop {\n}\n"},
      "pub struct Shop {"),
+    # Under another name.
+    ("main.py", "from pkg import Store\nStore(<CURSOR>",
+     {"pkg/__init__.py": "from .shop import (\n    x,\n    Shop as Store,\n)\n", "pkg/shop.py": SHOP},
+     "class Shop(Base):"),
+    ("src/main.rs", "use crate::shop::S;\nfn main() { S::new(<CURSOR>",
+     {"src/shop/mod.rs": "mod one;\npub use self::one::Shop as S;\n", "src/shop/one.rs": "pub struct Shop {\n}\n"},
+     "pub struct Shop {"),
+    ("x.ts", 'import { S } from "./lib";\nnew S(<CURSOR>',
+     {"lib/index.ts": 'export {\n  Shop as S,\n} from "./shop";\n', "lib/shop.ts": SHOP_TS}, "export class Shop {"),
+    ("x.ts", 'import { S } from "./lib";\nnew S(<CURSOR>',
+     {"lib/index.ts": 'export { default as S } from "./shop";\n', "lib/shop.ts": f"{SHOP_TS}export default Shop;\n"},
+     "export class Shop {"),
+    ("main.py", f"import pkg\n{FAR}pkg.<CURSOR>",
+     {"pkg/__init__.py": "from .shop import *\n", "pkg/shop.py": SHOP}, "def open_shop("),
+    # More than once.
+    ("main.py", "from pkg import Store\nStore(<CURSOR>",
+     {"pkg/__init__.py": "from .a import S as Store\n", "pkg/a/shop.py": SHOP,
+      "pkg/a/__init__.py": "from .shop import Shop as S\n"}, "class Shop(Base):"),
 ]  # fmt: skip
 
 
@@ -189,8 +252,8 @@ def test_of_what_is_handed_on_what_is_said_is_read(
     document, _ = parse(f"{source}<CURSOR>", str(tmp_path / name))
     modules, workspace = row_of(language_of(name)).modules, Workspace(roots=(str(tmp_path),))
     assert modules is not None
-    read = imported(document, document.path, modules, workspace, {"M27"}, lambda: False)
-    assert [Path(one.path).name for one in read] == expected
+    read = imported(document, document.path, modules, workspace, {"M27": 0}, lambda: False)
+    assert [Path(one.path).name for one, _ in read] == expected
 
 
 def test_definitions_of_what_is_said_nearest_come_first(tmp_path: Path) -> None:
@@ -226,8 +289,8 @@ def test_modules_are_looked_for_until_time_is_up(tmp_path: Path) -> None:
     modules, workspace = row_of("python").modules, Workspace(roots=(str(tmp_path),))
     assert modules is not None
     ends = iter([False, False, True])
-    some = list(imported(document, document.path, modules, workspace, (), lambda: next(ends)))
-    assert [Path(one.path).name for one in some] == ["a.py", "b.py"]
+    some = list(imported(document, document.path, modules, workspace, {}, lambda: next(ends)))
+    assert [Path(one.path).name for one, _ in some] == ["a.py", "b.py"]
 
 
 @pytest.mark.parametrize(
@@ -235,8 +298,12 @@ def test_modules_are_looked_for_until_time_is_up(tmp_path: Path) -> None:
     [
         ("main.py", "from x import (\n" + "\x0ca" * 1_000_000),
         ("src/main.rs", "use crate::{" + "a::{" * 200_000),
+        ("main.py", "import b" * 200_000),
+        ("main.ts", ("import a, " + "a " * 3_000 + "\n") * 390),
+        ("main.ts", ("export {" + "a as b, " * 500 + "} from './y'\n") * 390),
+        ("main.ts", "export default " + "async " * 200_000 + "!"),
     ],
-    ids=range(2),
+    ids=range(6),
 )
 @pytest.mark.timeout(20)
 def test_lists_of_names_cost_what_they_are_long(name: str, head: str, tmp_path: Path) -> None:
@@ -244,7 +311,7 @@ def test_lists_of_names_cost_what_they_are_long(name: str, head: str, tmp_path: 
     document, _ = parse(f"{head}\n<CURSOR>", str(tmp_path / name))
     modules, workspace = row_of(language_of(name)).modules, Workspace(roots=(str(tmp_path),))
     assert modules is not None
-    assert list(imported(document, document.path, modules, workspace, {"a"}, lambda: False)) == []
+    assert list(imported(document, document.path, modules, workspace, {"a": 0}, lambda: False)) == []
 
 
 def test_lines_of_imports_end_where_those_of_documents_do(tmp_path: Path) -> None:
@@ -253,8 +320,8 @@ def test_lines_of_imports_end_where_those_of_documents_do(tmp_path: Path) -> Non
     document, _ = parse("x = 1\x0cimport a\rimport b\r\nimport c\u2028\n<CURSOR>", str(tmp_path / "main.py"))
     modules, workspace = row_of("python").modules, Workspace(roots=(str(tmp_path),))
     assert modules is not None
-    read = imported(document, document.path, modules, workspace, (), lambda: False)
-    assert [Path(one.path).name for one in read] == ["b.py", "c.py"]
+    read = imported(document, document.path, modules, workspace, {}, lambda: False)
+    assert [Path(one.path).name for one, _ in read] == ["b.py", "c.py"]
 
 
 def test_a_definition_is_shown_without_the_bodies_in_it() -> None:
