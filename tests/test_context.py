@@ -92,6 +92,21 @@ def test_imports_and_enclosing_signatures_survive_a_long_way() -> None:
     assert 3000 < len(context.prefix) <= 6000
 
 
+@pytest.mark.parametrize("mark", ['"""', "'''"])
+@pytest.mark.parametrize("line", ["        {0}Do 30.<CURSOR>", "        {0}<CURSOR>\n        return a * 30"])
+def test_signatures_survive_on_the_lines_that_begin_and_end_a_docstring(line: str, mark: str) -> None:
+    method = (
+        "    def f(self):\n        {0}Do {1}.\n\n        It isn't, or is it (not at all.\n"
+        "        {0}\n        return a * {1}\n\n"
+    )
+    source = "class A(B):\n" + "".join(method.format(mark, number) for number in range(60))
+    line = line.format(mark)
+    source = source.replace(line.replace("<CURSOR>", ""), line, 1)
+    context = context_of(source, f"/{hash(source)}.py", 2000)
+    assert context.prefix.startswith("class A(B):\n    # ...\n") and context.indent == 8
+    assert "# ..." in context.suffix
+
+
 @pytest.mark.parametrize(("where", "longer"), [(0.02, "suffix"), (0.99, "prefix")])
 def test_room_that_one_side_leaves_goes_to_the_other(where: float, longer: str) -> None:
     document = Document("file:///a.py", SOURCE, 1, "python", "/a.py")

@@ -22,6 +22,7 @@ import tree_sitter
 
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import row_of
+from pass_lsp.documents.scan import Lexis
 
 Point = tuple[int, int]
 _CAPACITY = 16
@@ -117,10 +118,11 @@ class Trees(threading.local):
         """The root over `document` without its line `line`; rows are lines of the document.
 
         In languages that need one, a name stands for the line, behind the white space `lead`,
-        so that a block which is still empty parses. Of a huge file the tree sees the head and a
+        so that a block which is still empty parses; for a line on which a string of several lines begins
+        or ends, the mark of that, as all below would be inside out. Of a huge file the tree sees the head and a
         window. None if parsing takes too long. `language` must be one that `knows` knows.
         """
-        filler = row_of(language).filler
+        filler = _mark(document, line, row_of(language).lexis) or row_of(language).filler
         above, below = sides_of(document, line)
         source = above + ((lead + filler).encode() if filler else b"") + below
         return self.root(document.uri, language, source)
@@ -147,6 +149,13 @@ def sides_of(document: Document, line: int) -> tuple[bytes, bytes]:
     if start:
         above = _standing(text[: document.line_start(head)]) + b"\n" * (start - head) + above
     return above, _standing(text[document.line_end(line) : end])
+
+
+def _mark(document: Document, line: int, lexis: Lexis) -> str:
+    """The mark of a string that goes on above or below `line`, if the document has pairs of it."""
+    text = document.text[document.line_start(line) : document.line_end(line)]
+    marks = (mark for mark, close in lexis.strings if mark == close and mark in lexis.long and mark not in "\"'")
+    return next((mark for mark in marks if text.count(mark) % 2 and not document.text.count(mark) % 2), "")
 
 
 def parsed_once(language: str, source: bytes) -> tree_sitter.Node | None:
