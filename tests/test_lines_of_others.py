@@ -6,6 +6,7 @@ import pytest
 
 from pass_lsp.documents.languages import lexis_of
 from pass_lsp.documents.scan import Scan, heredoc_in
+from pass_lsp.reasons import Reason
 from tests.test_postprocess import accepted
 
 HEREDOCS = [
@@ -32,6 +33,17 @@ OUTDENTED = [
     ("a.c", "switch (a) {\ncase 1:\n    <CURSOR>\ndefault:\n    c();\n}\n", "b();\n    break;\ndefault:\n    d();\n",
      "switch (a) {\ncase 1:\n    b();\n    break;\ndefault:\n    c();\n}\n"),
 ]  # fmt: skip
+
+ITEMS = [
+    # In YAML an item may stand right below its key.
+    ("args:<CURSOR>\nb: c\n", "\n- d: e\n  f: g\n- h\ni: j\n", "args:\n- d: e\n  f: g\n- h\nb: c\n"),
+    ("a:\n  args:<CURSOR>\n  - b\n", "\n  - c\n  - b\n", "a:\n  args:\n  - c\n  - b\n"),
+    ("a:\n  ar<CURSOR>\n  b: c\n", "gs:\n  - d\n  - e\n  f: g\n", "a:\n  args:\n  - d\n  - e\n  b: c\n"),
+    ("a:\n  ar<CURSOR>\n  - b\n", "gs:\n  - c\n", "a:\n  args:\n  - b\n"),
+    ("- a:<CURSOR>\n- b: c\n", "\n  - d\n- e: f\n", "- a:\n  - d\n- b: c\n"),
+    ("- a:<CURSOR>\n", "\n- d\n", Reason.EMPTY),
+    ("args:<CURSOR>\n- b\n", " c\n", Reason.BROKEN),
+]
 
 STRINGS = [
     ("a.go", "package a\n\nfunc f() {\n\tb()\n\t<CURSOR>\n}\n", "q := `\na:\n  b: 1\n`\n\tuse(q)\n",
@@ -89,6 +101,11 @@ MORE = [
     ("a.lua", "local a\n\n<CURSOR>\n", "function f()\n  return 1\nend\n\nfunction g()\n  return 2\nend\n",
      "local a\n\nfunction f()\n  return 1\nend\n"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "text", "expected"), ITEMS)
+def test_items_belong_to_the_key_above_them(source: str, text: str, expected: str | Reason) -> None:
+    assert accepted(source, text, path="/p/a.yaml") == expected
 
 
 @pytest.mark.parametrize(("name", "source", "text", "expected"), HEREDOCS + OUTDENTED + STRINGS + OTHERS + MORE)

@@ -79,7 +79,7 @@ class Frame:
         whole, header = self.whole(0, text), _header(text, self, state)
         # What is indented no deeper than a header is no block of it, nor what such a line goes on with.
         deeper = bool(header) or not (scan(whole, self.lexis).brackets or _link(whole.rpartition("\n")[2]))
-        indent = self.width(header or whole) + deeper
+        indent = self.depth(header or whole) + deeper
         line_prefix = whole[whole.rfind("\n") + 1 :]
         context = replace(self.context, mode=Mode.MULTI_LINE, line_prefix=line_prefix, indent=indent)
         return replace(self, context=context, state=state, many=True)
@@ -101,6 +101,10 @@ class Frame:
     def width(self, line: str) -> int:
         """Columns of indentation."""
         return columns(line, self.context.tab_size)
+
+    def depth(self, line: str) -> int:
+        """The same, where the dash of an item counts, which may stand right below its key (YAML)."""
+        return self.width(line) + (self.lexis.indented and line.lstrip().startswith("- "))
 
 
 def _tabs(lines: list[str]) -> bool | None:
@@ -169,7 +173,7 @@ def missing_block(text: str, frame: Frame) -> str:
     """The indentation of the block that the header at the end of `text` lacks; "" where none is missing."""
     text = text.rstrip()
     header = _header(text, frame, scan(text, frame.lexis, frame.state))
-    if not (header and frame.lexis.indented) or frame.width(frame.next_line) > frame.width(header):
+    if not (header and frame.lexis.indented) or frame.depth(frame.next_line) > frame.depth(header):
         return ""
     context = frame.context
     deeper = frame.width(header) + block_step(_LINE_END.split(context.prefix), context.tab_size)
@@ -214,9 +218,9 @@ def is_open(text: str, end: int, frame: Frame) -> bool:
     header = _header(head, frame, state) if head.strip() else ""
     if not (header or open_yet or _goes_on(text, end, frame)):
         return False
-    below, own = frame.next_line, frame.width(header or left)
-    if frame.width(below) != own or not below:
-        return not below or frame.width(below) < own
+    below, own = frame.next_line, frame.depth(header or left)
+    if frame.depth(below) != own or not below:
+        return not below or frame.depth(below) < own
     # The brace that ends a `switch` is no deeper than its last `case`.
     return below.strip()[0] not in ")]}{" or (header.rstrip().endswith(":") and below.strip()[0] == "}")
 

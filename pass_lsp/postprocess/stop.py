@@ -204,12 +204,12 @@ class _Block:
 
     def _outside(self, number: int, whole: str, at: int) -> int | None:
         """The end before a line that lies outside the block: less indented, or next to a finished definition."""
-        width, header = self._frame.width(whole), self._frame.context.line_prefix
-        if self._first and (number == 0 or (header.strip() and width > self._frame.width(header))):
+        width, header = self._frame.depth(whole), self._frame.context.line_prefix
+        if self._first and (number == 0 or (header.strip() and width > self._frame.depth(header))):
             # The answer's own step of indentation counts, where it opens the block.
             self._indent = min(self._indent, width)
         self._first = False
-        part = header.strip() and width == self._frame.width(header) and self._frame.lexis.begins_part(whole)
+        part = header.strip() and width == self._frame.depth(header) and self._frame.lexis.begins_part(whole)
         if width < self._indent and not part and not self._frame.lexis.is_outdented(whole):
             if not self._closes(whole):
                 return at
