@@ -557,6 +557,7 @@ def test_the_patterns_of_a_row_read_a_line_once(row: Language) -> None:
         ("`a\n${", "javascript", ("", "", "`", False)),
         ("f(1) # isn't (", "elixir", ("", "", "", True)),
         ("@a = (0 .. $#b", "perl", ("(", "", "", False)),
+        ("cat <<A\r\n) don't\r\nA\r\n", "shellscript", ("", "", "", False)),
     ],
 )
 def test_scan(text: str, language: str, expected: tuple[str, str, str, bool]) -> None:

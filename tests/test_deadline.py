@@ -12,8 +12,8 @@ from pass_lsp.postprocess.frame import Frame
 from tests.cursor import parse
 
 
-def frame_of(source: str) -> Frame:
-    return Frame.of(build_context(*parse(source), budget=10_000))
+def frame_of(source: str, path: str = "/p/a.py") -> Frame:
+    return Frame.of(build_context(*parse(source, path), budget=10_000))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,11 @@ def test_what_is_open_at_the_cursor_may_stay_open() -> None:
 )
 def test_a_line_that_goes_on_is_closed_where_it_could_end(source: str, text: str, part: str) -> None:
     assert closed_part(text, frame_of(source).begun(text)) == part
+
+
+def test_a_text_that_a_word_ends_is_not_closed_before_that() -> None:
+    frame = frame_of("a\n<CURSOR>\n", "/p/a.sh")
+    assert [closed_part(text, frame) for text in ("b\ncat <<A\nx\n", "b\ncat <<A\nA\n")] == ["b\n", "b\ncat <<A\nA\n"]
 
 
 class Rule:

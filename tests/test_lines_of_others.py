@@ -18,6 +18,18 @@ HEREDOCS = [
      "def f\n  run(<<~SQL)\nSELECT 1\nSQL\n  b\nend\n"),
     ("a.php", "<?php\nfunction f() {\n    <CURSOR>\n}\n", "$a = <<<EOT\nx\nEOT;\n    return $a;\n",
      "<?php\nfunction f() {\n    $a = <<<EOT\nx\nEOT;\n    return $a;\n}\n"),
+    ("a.tf", "a {\n  <CURSOR>\n}\n", "b = <<EOF\n{\n}\nEOF\n  c = 1\n", "a {\n  b = <<EOF\n{\n}\nEOF\n  c = 1\n}\n"),
+    ("a.pl", "sub f {\n    <CURSOR>\n}\n", 'print <<"EOT";\nDon\'t\n)\nEOT\n    1 << 2;\n',
+     'sub f {\n    print <<"EOT";\nDon\'t\n)\nEOT\n    1 << 2;\n}\n'),
+    # A line that begins one comes with it, and no more,
+    ("a.sh", "f() {\n  ca<CURSOR>\n}\n", "t <<EOF > b\nUsage:\nEOF\n  c\n", "f() {\n  cat <<EOF > b\nUsage:\nEOF\n}\n"),
+    ("a.rb", "def f\n  a = <<~SQL<CURSOR>\nend\n", "\n    SELECT\n  SQL\n  b\n",
+     "def f\n  a = <<~SQL\n    SELECT\n  SQL\nend\n"),
+    ("a.php", "<?php\nfunction f() {\n    $a = <CURSOR>\n}\n", "<<<EOT\nx\nEOT;\n    return $a;\n",
+     "<?php\nfunction f() {\n    $a = <<<EOT\nx\nEOT;\n}\n"),
+    ("a.tf", "a {\n  b = <CURSOR>\n}\n", "<<-EOT\n  {\n  EOT\n  c = 1\n", "a {\n  b = <<-EOT\n  {\n  EOT\n}\n"),
+    # and its end is not said again.
+    ("a.sh", "cat <<EOF<CURSOR>\nEOF\n", "\nUsage:\nEOF\nb\n", "cat <<EOF\nUsage:\nEOF\n"),
 ]  # fmt: skip
 
 OUTDENTED = [
@@ -118,7 +130,8 @@ def test_what_belongs_to_an_answer_comes_with_it(name: str, source: str, text: s
     [
         ("shellscript", "cat <<'EOF' > b", "EOF"), ("shellscript", "cat <<-END", "END"),
         ("shellscript", "echo '<<A'", ""), ("shellscript", "# <<A", ""),
-        ("shellscript", "a <<< b", ""), ("ruby", "class << self", ""), ("python", "a <<B", ""),
+        ("shellscript", "a <<< b", ""), ("perl", "$a <<$b", ""), ("perl", "f(<<~'A', 1)", "A"),
+        ("terraform", "a = <<-A", "A"), ("ruby", "class << self", ""), ("python", "a <<B", ""),
     ],
 )  # fmt: skip
 def test_a_text_begins_below(language: str, line: str, word: str) -> None:

@@ -16,6 +16,7 @@ from pass_lsp.documents.marks import (
     CHARACTERS,
     DIRECTIVE,
     DOUBLE,
+    ENDED,
     ESCAPED,
     HASH,
     JS,
@@ -261,9 +262,10 @@ LANGUAGES = (
     *(Language(name, files, aliases, lexis=C_LIKE) for name, files, aliases in
       (("zig", "zig", ""), ("proto", "proto", "proto3"), ("solidity", "sol", ""), ("objective-c", "m", "objc"))),
     Language("r", "r", lexis=HASH),
-    *(Language(name, files, lexis=Lexis(("#",), QUOTES, apart=True, opens=r"[{(\[]$|\bdo$", closes="end"))
-      for name, files in (("perl", "pl pm"), ("elixir", "ex exs"), ("powershell", "ps1"), ("terraform", "tf"),
-                          ("cmake", "cmake"), ("fish", "fish"))),
+    *(Language(name, files, aliases, lexis=replace(ENDED, heredoc=heredoc)) for name, files, aliases, heredoc in
+      (("perl", "pl pm", "", r"(?<!<)<<~?(?=[A-Z\"'])"), ("terraform", "tf tfvars hcl", "hcl opentofu", "<<-?"))),
+    *(Language(name, files, lexis=ENDED) for name, files in
+      (("elixir", "ex exs"), ("powershell", "ps1"), ("cmake", "cmake"), ("fish", "fish"))),
     Language(
         "haskell", "hs", lexis=Lexis(("--",), (*DOUBLE, *CHARACTERS), (("{-", "-}"),), indented=True,
                                      opens=r"(?:=|where|do|of)$"),

@@ -40,6 +40,7 @@ C_LIKE = Lexis(("//",), (*QUOTES, *inert("{}'", "0123456789")), SLASHES, goes_on
                 outdented=f"{DIRECTIVE}|{LABEL}")  # fmt: skip
 TRIPLE = replace(C_LIKE, strings=(('"""', '"""'), *C_LIKE.strings), long=frozenset(('"""',)))
 HASH = Lexis(("#",), QUOTES, long=frozenset("\"'"))
+ENDED = Lexis(("#",), QUOTES, apart=True, opens=r"[{(\[]$|\bdo$", closes="end")
 PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
 JS = Lexis(
     ("//",), (*QUOTES, ("`", "`"), *REGEXES), SLASHES, frozenset("`"), inert=WHOLE_REGEX,

@@ -16,7 +16,7 @@ CLOSERS = {")": "(", "]": "[", "}": "{"}
 _BRACKETS = "()[]{}"
 _WORD = r"""(?P<quote>['"]?)(?P<word>[A-Za-z_]\w*)(?P=quote)"""
 """That ends a text which begins on the line below."""
-_WORD_ALONE = re.compile(r"^[ \t]*+(\w++)[;,)]*+[ \t]*+$", re.MULTILINE)
+_WORD_ALONE = re.compile(r"^[ \t]*+(\w++)[;,)]*+[ \t\r]*+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,9 @@ class Lexis:
     outdented: str = r"(?!)"
 
     def opens_block(self, code: str) -> bool:
-        """Whether a block or a list begins at the end of a line of code."""
-        return re.search(self.opens, code.rstrip()) is not None
+        """Whether a block or a list begins at the end of a line of code, or a text below it."""
+        below = self.heredoc and heredoc_in(code.rstrip().rpartition("\n")[2], self, Scan())
+        return bool(below) or re.search(self.opens, code.rstrip()) is not None
 
     def unfinished(self, code: str) -> bool:
         """Whether the statement at the end of a line of code may go on on the next line."""
@@ -200,9 +201,11 @@ def heredoc_in(line: str, lexis: Lexis, state: Scan) -> str:
     return found["word"] if found and not (before.string or before.comment) else ""
 
 
-def ends_heredoc(line: str, word: str) -> bool:
-    """Whether `line` is the one that ends the text."""
-    return line.strip().rstrip(";,)") == word
+def heredoc_behind(line: str, word: str, lexis: Lexis, state: Scan) -> str:
+    """The same behind a line that may belong to such a text itself, which `word` ends."""
+    if not word:
+        return heredoc_in(line, lexis, state)
+    return "" if line.strip().rstrip(";,)") == word else word
 
 
 def _bracketed(brackets: list[str], surplus: list[str], mark: str) -> None:

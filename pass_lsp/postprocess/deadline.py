@@ -7,7 +7,7 @@ import re
 import time
 
 from pass_lsp.documents.scan import scan
-from pass_lsp.postprocess.frame import Frame
+from pass_lsp.postprocess.frame import Frame, heredocs
 from pass_lsp.postprocess.overlap import fits
 from pass_lsp.postprocess.stop import Stop
 
@@ -23,11 +23,13 @@ def closed_part(text: str, frame: Frame) -> str:
     the end of a word; "" where nothing is closed yet.
     """
     lines = text.split("\n")
+    behind = [word for _, word, *_ in heredocs(lines, frame)]
     for count in range(len(lines) - 1, 0, -1):
         part = "\n".join(lines[:count])
         # A header may end the line that the user has begun.
         header = part.rstrip().endswith(":") and not (count == 1 and frame.context.line_prefix.strip())
-        if part.strip() and fits(part, frame) and not header and not part.rstrip().endswith(_OPENS):
+        open_yet = header or behind[count - 1]
+        if part.strip() and fits(part, frame) and not open_yet and not part.rstrip().endswith(_OPENS):
             return part + "\n"
     cuts = [match.start() for match in _WORD_ENDS.finditer(lines[0])]
     return next((lines[0][:cut] for cut in reversed(cuts) if _closed(lines[0][:cut], frame)), "")

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable
 from difflib import SequenceMatcher
 
-from pass_lsp.documents.scan import ends_heredoc, heredoc_in, indentation, scan
+from pass_lsp.documents.scan import indentation, scan
 from pass_lsp.postprocess.closers import balanced, closed_before_closers, closed_once, closing_apart, to_element_end
-from pass_lsp.postprocess.frame import COMMON_LINE, Frame, missing_block, repeats
+from pass_lsp.postprocess.frame import COMMON_LINE, Frame, heredocs, missing_block, repeats
 from pass_lsp.postprocess.midline import within_place
 from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import answer_end
@@ -33,8 +33,8 @@ _MOST_CUTS = 12
 def without_next_lines(text: str, frame: Frame) -> str:
     """Cut before the line that the document has next (complaint 5: it repeats what is already there)."""
     at, lines = 0, text.split("\n")
-    for number, line in enumerate(lines):
-        if repeats(frame.said(number, line), frame, lines[number + 1 :]):
+    for number, (line, (word, behind, *_)) in enumerate(zip(lines, heredocs(lines, frame), strict=True)):
+        if not (word and behind) and repeats(frame.said(number, line), frame, lines[number + 1 :]):
             return text[:at]
         at += len(line) + 1
     return text
@@ -204,14 +204,7 @@ def indented_as_here(text: str, frame: Frame) -> str:
 
 def _verbatim(lines: list[str], frame: Frame) -> list[bool]:
     """Which lines begin inside a string, or a text that a word ends: their white space is what they say."""
-    found, state, word = [], frame.state, ""
-    for line in lines:
-        found.append(bool(word or state.string in frame.lexis.long))
-        if word:
-            word = "" if ends_heredoc(line, word) else word
-        else:
-            word, state = heredoc_in(line, frame.lexis, state), scan(line + "\n", frame.lexis, state)
-    return found
+    return [bool(word) or state.string in frame.lexis.long for word, _, state, _ in heredocs(lines, frame)]
 
 
 def _indented_otherwise(line: str, tabs: bool) -> bool:

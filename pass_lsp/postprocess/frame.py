@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pass_lsp.documents.languages import lexis_of
-from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, scan
+from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, heredoc_behind, scan
 from pass_lsp.domain import Context, Mode, Prompt
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -167,6 +167,19 @@ class Decoded:
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def heredocs(lines: Iterable[str], frame: Frame) -> Iterator[tuple[str, str, Scan, Scan]]:
+    """For each line of an answer the word that ends the text which it stands in, and that which ends the one behind it;
+    what is open before and behind it.
+    """
+    state, word = frame.state, ""
+    for number, line in enumerate(lines):
+        begun = state if number else Scan(string=state.string)
+        next_word = heredoc_behind(frame.whole(number, line), word, frame.lexis, begun)
+        next_state = state if word else scan(line + "\n", frame.lexis, state)
+        yield word, next_word, state, next_state
+        state, word = next_state, next_word
 
 
 def missing_block(text: str, frame: Frame) -> str:

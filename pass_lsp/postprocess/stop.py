@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from pass_lsp.documents.scan import CLOSERS, ends_heredoc, heredoc_in, scan
+from pass_lsp.documents.scan import CLOSERS
 from pass_lsp.domain import Context, Mode, Prompt
 from pass_lsp.postprocess.cycle import cycle_in
 from pass_lsp.postprocess.frame import (
@@ -17,6 +17,7 @@ from pass_lsp.postprocess.frame import (
     Decoded,
     Frame,
     head_end,
+    heredocs,
     is_open,
     missing_block,
     repeats,
@@ -127,32 +128,25 @@ class _Block:
         self._lines: list[str] = []
         self._said: list[tuple[str, int]] = []
         self._above = ""
-        self._word = ""
 
     def end(self, text: str) -> int | None:
         """The offset of the end, or None if it is not shown yet."""
         at, self._lines = 0, text.split("\n")[:-1]
-        for number, line in enumerate(self._lines):
-            if self._in_heredoc(line):
-                at += len(line) + 1
-                continue
+        texts = heredocs(self._lines, self._frame)
+        for number, (line, (word, behind, before, after)) in enumerate(zip(self._lines, texts, strict=True)):
+            self._state = before
             whole = self._frame.whole(number, line)
-            cut = self._line(number, line, at) if whole.strip() else self._blank(at)
+            if word:
+                cut = at if not behind and self._repeats(number, line) else None
+            else:
+                cut = self._line(number, line, at) if whole.strip() else self._blank(at)
             if cut is not None:
                 return cut
-            self._state = scan(line + "\n", self._frame.lexis, self._state)
+            self._state = after
             if self._closed():
                 return at + len(line)
             at += len(line) + 1
         return None
-
-    def _in_heredoc(self, line: str) -> bool:
-        """Whether a line belongs to a text that began above it, up to the word that ends it."""
-        if self._word:
-            self._word = "" if ends_heredoc(line, self._word) else self._word
-            return True
-        self._word = heredoc_in(line, self._frame.lexis, self._state)
-        return False
 
     def _blank(self, at: int) -> int | None:
         if self._state.string:
