@@ -17,6 +17,12 @@ VALUES = [
     ("a.js", "function f() {<CURSOR>}\n", "\n  if (a) {\n    b();\n  }\n",
      "function f() {\n  if (a) {\n    b();\n  }\n}\n"),
     ("a.js", "x = [<CURSOR>];\n", "\n  1,\n  2,\n", "x = [\n  1,\n  2,\n];\n"),
+    # Parameters may stand on lines of their own above a body that is there.
+    ("a.py", "def f(<CURSOR>):\n    pass\n", "\n    a: int,\n    b: str,\n",
+     "def f(\n    a: int,\n    b: str,\n):\n    pass\n"),
+    ("a.py", "def f(<CURSOR>):\n    pass\n", "\n    a: int,\n):\n    pass\n", "def f(\n    a: int,\n):\n    pass\n"),
+    ("a.ts", "function f(<CURSOR>) {\n  a();\n}\n", "\n  a: B,\n  c: D,\n) {\n",
+     "function f(\n  a: B,\n  c: D,\n) {\n  a();\n}\n"),
     ("a.tsx", "<B style={<CURSOR>}></B>\n", "{\n  c: 1,\n}}></B>", "<B style={{\n  c: 1,\n}}></B>\n"),
 ]  # fmt: skip
 
@@ -35,6 +41,13 @@ TEXTS = [
     ("a.py", 'def f():\n    cur.execute("""<CURSOR>""")\n', "\n        SELECT *\n        FROM a\n    ",
      'def f():\n    cur.execute("""\n        SELECT *\n        FROM a\n    """)\n'),
     ("a.go", "package a\n\nvar q = `<CURSOR>`\n", "\n  a:\n", "package a\n\nvar q = `\n  a:\n`\n"),
+    # So may a blank line in it.
+    ("a.py", 'def f():\n    """Do.\n\n    <CURSOR>\n    """\n', 'Args:\n        a: it.\n    """\n    return a\n',
+     'def f():\n    """Do.\n\n    Args:\n        a: it.\n    """\n'),
+    ("a.py", 'x = """\na\n<CURSOR>\nd\n"""\n', "b\nc\nd\n", 'x = """\na\nb\nc\nd\n"""\n'),
+    ("a.js", "const a = `\n  a\n  <CURSOR>\n`;\n", "b\n  c\n`;\nd();\n", "const a = `\n  a\n  b\n  c\n`;\n"),
+    ("a.go", "package a\n\nvar q = `\n\ta\n\t<CURSOR>\n`\n", "b\n\tc\n`\n\nvar x = 1\n",
+     "package a\n\nvar q = `\n\ta\n\tb\n\tc\n`\n"),
     ("a.ts", "const a = `<CURSOR>`;\n", "${b}: ${c}", "const a = `${b}: ${c}`;\n"),
     ("a.ts", "const a = `<CURSOR>`;\n", "${b}: ${c}`;\nd();\n", "const a = `${b}: ${c}`;\n"),
 ]  # fmt: skip

@@ -169,7 +169,7 @@ MODES = [
     ('"""<CURSOR>', Mode.MULTI_LINE, 0),
     ('def f():\n    """Text <CURSOR>', Mode.SINGLE_LINE, 4),
     ('def f():\n    x = """<CURSOR>', Mode.SINGLE_LINE, 4),
-    ('def f():\n    """Text.\n\n    <CURSOR>\n    """\n', Mode.SINGLE_LINE, 4),
+    ('def f():\n    """Text.\n\n    <CURSOR>\n    """\n', Mode.MULTI_LINE, 4),
     ('def f():\n    """Text."""<CURSOR>\n', Mode.SINGLE_LINE, 4),
     ("x = <CURSOR>", Mode.SINGLE_LINE, 0),
     ("x = foo(<CURSOR>)", Mode.SINGLE_LINE, 0),
@@ -336,7 +336,8 @@ def test_secrets_are_told_by_name(path: str, secret: bool) -> None:
 
 
 @pytest.mark.parametrize(("source", "silent"), [("# a <CURSOR>", 1), ("x = 'a<CURSOR>'", 1), ("x = <CURSOR>", 0),
-                                                ('def f():\n    """<CURSOR>', 0)])  # fmt: skip
+                                                ('def f():\n    """<CURSOR>', 0), ('x = """\n<CURSOR>\n"""', 0),
+                                                ('x = """a\n<CURSOR>\n"""', 1)])  # fmt: skip
 def test_comments_and_strings_can_be_left_alone(source: str, silent: bool) -> None:
     document, offset = parse(source, "/p/a.py")
     context = build_context(document, offset, budget=100, in_comments=False)

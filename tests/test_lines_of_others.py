@@ -98,6 +98,12 @@ MORE = [
     ("A.java", "class A {\n    void f() {\n        a\n            .<CURSOR>\n            .toList();\n    }\n}\n",
      "map(d)\n            .toList();\n",
      "class A {\n    void f() {\n        a\n            .map(d)\n            .toList();\n    }\n}\n"),
+    # the clauses of a statement,
+    ("a.sql", "SELECT 1;\nDELETE <CURSOR>\n\nSELECT 2;\n", "FROM t\nWHERE a = 1;\nSELECT 3;\n",
+     "SELECT 1;\nDELETE FROM t\nWHERE a = 1;\n\nSELECT 2;\n"),
+    ("a.sql", "update <CURSOR>\n", "t\nset a = 1,\n    b = 2\nleft outer join u on v\n", 
+     "update t\nset a = 1,\n    b = 2\nleft outer join u on v\n"),
+    ("a.sql", "DELETE <CURSOR>\nWHERE a = 1;\n", "FROM t\nWHERE b = 1;\n", "DELETE FROM t\nWHERE a = 1;\n"),
     # another row of numbers,
     ("a.py", "x = [\n    0,\n    <CURSOR>\n]\n", "0,\n    1,\n", "x = [\n    0,\n    0,\n    1,\n]\n"),
     # and one definition.

@@ -55,8 +55,14 @@ def build_context(
     if reason is not None:
         return _nothing(place, path, reason)
     context = _Builder(place, path).context(max(budget, 1), workspace, sources)
-    silent = not in_comments and context.mode is Mode.SINGLE_LINE and (context.comment or context.string)
+    silent = not in_comments and (context.comment or context.string) and not _begins(place, context)
     return _nothing(place, path, Reason.IN_COMMENT) if silent else context
+
+
+def _begins(place: Place, context: Context) -> bool:
+    """Whether the comment or the string that the cursor is in holds nothing yet, and may have several lines."""
+    empty = not place.blank or context.prefix.rstrip().endswith(context.string)
+    return context.mode is Mode.MULTI_LINE and empty
 
 
 def _nothing(place: Place, path: str, reason: Reason) -> Context:

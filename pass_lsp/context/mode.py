@@ -123,11 +123,12 @@ def mode_at(place: Place, state: Scan, statement: str) -> Mode:
     """One line or several: several where a block or an open bracket begins, and on blank lines."""
     if _begins_docstring(place, state, statement) or _begins_text(place, state):
         return Mode.MULTI_LINE
-    if state.string or state.comment:
+    lexis = lexis_of(place.language)
+    if state.comment or (state.string and not (place.blank and _has_lines(state.string, lexis))):
         return Mode.SINGLE_LINE
     if place.blank:
         return Mode.MULTI_LINE
-    lexis, left, right = lexis_of(place.language), place.left.rstrip(), place.right.strip()
+    left, right = place.left.rstrip(), place.right.strip()
     if right:
         # The editor has closed an empty block, or an element, by itself.
         empty = (left[-1:] + right[:1] == "{}" and not lexis.indented) or (
@@ -184,8 +185,12 @@ def _begins_docstring(place: Place, state: Scan, statement: str) -> bool:
 def _begins_text(place: Place, state: Scan) -> bool:
     """Whether the cursor stands between the marks of a string of several lines that holds nothing yet."""
     mark, lexis = state.string, lexis_of(place.language)
-    several = mark in lexis.long and mark not in ("'", '"')
-    return several and place.left.endswith(mark) and place.right.startswith(dict(lexis.strings)[mark])
+    return _has_lines(mark, lexis) and place.left.endswith(mark) and place.right.startswith(dict(lexis.strings)[mark])
+
+
+def _has_lines(mark: str, lexis: Lexis) -> bool:
+    """Whether what such a mark opens is a string that mostly has several lines."""
+    return mark in lexis.long and mark not in "\"'"
 
 
 def _step(place: Place) -> int:

@@ -26,6 +26,7 @@ from pass_lsp.documents.marks import (
     QUOTES,
     REGEXES,
     SLASHES,
+    SQL,
     TRIPLE,
     WHOLE_REGEX,
     XML,
@@ -111,7 +112,6 @@ _RUBY = Lexis(
     defines="def|class|module",
     closes="end", parts="else|elsif|when|in|rescue|ensure", goes_on=r"[^\s;{}]$",
 )  # fmt: skip
-_SQL = Lexis(("--",), QUOTES, SLASHES, opens=r"(?i)\b(?:as|begin|select|from|where|values|set|then|else|loop|declare)$")
 _VOID = "area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr"
 
 LANGUAGES = (
@@ -232,7 +232,7 @@ LANGUAGES = (
     ),
     *(Language(name, name, "", "", Lexis(("//",), QUOTES, SLASHES, apart=True, goes_on=r"[^\s;{}]$", opens=r"\{$"))
       for name in ("scss", "less")),  # `apart`: url(http://…)
-    Language("sql", "sql", "", "tree_sitter_sql", _SQL, "", "statement", flat=True, rough=True),
+    Language("sql", "sql", "", "tree_sitter_sql", SQL, "", "statement", flat=True, rough=True),
     Language("json", "json", "", "tree_sitter_json", Lexis((), DOUBLE, opens=r"[{\[]$"), folds="object array"),
     Language("jsonc", "jsonc json5", "", "tree_sitter_json", Lexis(("//",), DOUBLE, SLASHES), folds="object array"),
     Language(
@@ -263,7 +263,7 @@ LANGUAGES = (
       (("zig", "zig", ""), ("proto", "proto", "proto3"), ("solidity", "sol", ""), ("objective-c", "m", "objc"))),
     Language("r", "r", lexis=HASH),
     *(Language(name, files, aliases, lexis=replace(ENDED, heredoc=heredoc)) for name, files, aliases, heredoc in
-      (("perl", "pl pm", "", r"(?<!<)<<~?(?=[A-Z\"'])"), ("terraform", "tf tfvars hcl", "hcl opentofu", "<<-?"))),
+      (("perl", "pl pm", "", r"(?<!<)<<~?(?=[A-Z\"'])"), ("terraform", "tf hcl", "hcl opentofu", "<<-?"))),
     *(Language(name, files, lexis=ENDED) for name, files in
       (("elixir", "ex exs"), ("powershell", "ps1"), ("cmake", "cmake"), ("fish", "fish"))),
     Language(

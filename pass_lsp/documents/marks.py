@@ -49,3 +49,8 @@ JS = Lexis(
 )  # fmt: skip
 XML = Lexis(blocks=(("<!--", "-->"),), brackets=False, opens=r"<[A-Za-z][^<>]*(?<!/)>$",
           closes=r"</[\w:.-]*|/?>", goes_on=r"<[A-Za-z][^<>]*$")  # fmt: skip
+SQL = Lexis(
+    ("--",), QUOTES, SLASHES, opens=r"(?i)\b(?:as|begin|select|from|where|values|set|then|else|loop|declare)$",
+    goes_on=r"[^\s;]$", parts=r"(?i:from|where|set|values|using|on|and|or|(?:\w++\s++){0,2}join|(?:group|order)\s+by"
+    r"|having|limit|returning)",
+)  # fmt: skip

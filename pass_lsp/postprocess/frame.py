@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pass_lsp.documents.languages import lexis_of
-from pass_lsp.documents.scan import Lexis, Scan, block_step, columns, heredoc_behind, scan
+from pass_lsp.documents.scan import CLOSERS, Lexis, Scan, block_step, columns, heredoc_behind, scan
 from pass_lsp.domain import Context, Mode, Prompt
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -228,6 +228,9 @@ def is_open(text: str, end: int, frame: Frame) -> bool:
     left = frame.context.line_prefix
     outer = frame.state.brackets.removesuffix(scan(left, frame.lexis).brackets)
     open_yet = state.brackets != outer and state.brackets.startswith(outer)
+    closer = frame.context.line_suffix.lstrip()[:1]
+    if open_yet and state.brackets == frame.state.brackets and state.brackets[-1:] == CLOSERS.get(closer):
+        return True  # all that is missing stands before the closer, and nothing of it below
     header = _header(head, frame, state) if head.strip() else ""
     if not (header or open_yet or _goes_on(text, end, frame)):
         return False
@@ -239,14 +242,16 @@ def is_open(text: str, end: int, frame: Frame) -> bool:
 
 
 def _goes_on(text: str, end: int, frame: Frame) -> bool:
-    """Whether the line of `text` that ends at `end` is not finished, and the next one is deeper, or a link more of the
-    same chain.
+    """Whether the line of `text` that ends at `end` is not finished, and the next one is deeper, its next part, or a
+    link more of the same chain.
     """
     line, more = frame.whole(0, text[:end]).rpartition("\n")[2], text[end + 1 :].partition("\n")[0]
     if not (frame.lexis.unfinished(line) and more.strip()):
         return False
     deeper = frame.width(more) - frame.width(line)
-    return deeper > 0 or (deeper == 0 and _link(more) == _link(line) != "" and _link(frame.next_line) != _link(line))
+    link, begins_part = _link(line), frame.lexis.begins_part
+    linked = _link(more) == link != "" and _link(frame.next_line) != link
+    return deeper > 0 or (deeper == 0 and (linked or (begins_part(more) and not begins_part(frame.next_line))))
 
 
 def _link(line: str) -> str:
