@@ -90,8 +90,9 @@ class Answer:
             return Reason.CANCELLED
         if self._unsure(generation):
             return Reason.UNSURE
-        cut = postprocess.closed_part if self.deadline.passed else None
+        cut = None
         if self.deadline.passed or self._rule.cut_off:
+            cut = postprocess.closed_part if self.deadline.passed else postprocess.whole_words
             generation = replace(generation, finish="length")
         return self._finished(generation, cut)
 

@@ -323,6 +323,10 @@ def test_a_line_that_is_cut_off_is_not_taken_for_complete(tokenizer: Any) -> Non
     settings = replace(Settings(), single_line_tokens=len("g(abc"))
     found = outcome(engine, "x = <CURSOR>\n", settings=settings)
     assert found.completion is not None and found.completion.text == "g(abc"
+    engine = ScriptedEngine(tokenizer, "'one two three four'\n")
+    found = outcome(engine, "x = <CURSOR>\n", settings=replace(settings, single_line_tokens=len("'one two th")))
+    assert found.completion is not None and found.completion.text == "'one two"
+    engine = ScriptedEngine(tokenizer, "g(abcdef)\n")
     given = SamplingParams(max_new_tokens=9)
     found = outcome(engine, "x = <CURSOR>\n", settings=settings, params=given)
     assert found.completion is not None and found.completion.text == "g(abcdef)"

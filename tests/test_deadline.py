@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pass_lsp.context import build_context
-from pass_lsp.postprocess import Deadline, closed_lines, closed_part, deadline
+from pass_lsp.postprocess import Deadline, closed_lines, closed_part, deadline, whole_words
 from pass_lsp.postprocess.frame import Frame
 from tests.cursor import parse
 
@@ -64,6 +64,22 @@ def test_a_line_that_goes_on_is_closed_where_it_could_end(source: str, text: str
 def test_a_text_that_a_word_ends_is_not_closed_before_that() -> None:
     frame = frame_of("a\n<CURSOR>\n", "/p/a.sh")
     assert [closed_part(text, frame) for text in ("b\ncat <<A\nx\n", "b\ncat <<A\nA\n")] == ["b\n", "b\ncat <<A\nA\n"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("alpha.beta(gamma) + del", "alpha.beta(gamma)"),
+        ("alpha(beta, gamma, del", "alpha(beta, gamma"),
+        ("alpha + 'beta gamma del", "alpha + 'beta gamma"),
+        ("alphabet + x.be", "alphabet"),
+        ("alpha(beta)", "alpha(beta)"),
+        ("a.alphabet", "a.alphabet"),  # it may as well be whole
+        ("", ""),
+    ],
+)
+def test_a_line_that_is_too_long_ends_with_a_whole_word(text: str, kept: str) -> None:
+    assert whole_words(text, frame_of("x = <CURSOR>\n")) == kept
 
 
 class Rule:

@@ -14,17 +14,17 @@ from typing import Any
 from pass_lsp.domain import Completion, Context, Generation, Prompt
 from pass_lsp.postprocess.broken import breaks
 from pass_lsp.postprocess.cycle import cycle_in
-from pass_lsp.postprocess.deadline import Deadline, closed_lines, closed_part
+from pass_lsp.postprocess.deadline import Deadline, closed_lines, closed_part, whole_words
 from pass_lsp.postprocess.filters import FILTERS
 from pass_lsp.postprocess.frame import Decoded, Frame, special_tokens
 from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import Stop
 from pass_lsp.reasons import Reason
 
-__all__ = ["Cut", "Deadline", "Stop", "closed_lines", "closed_part", "finish"]
+__all__ = ["Cut", "Deadline", "Stop", "closed_lines", "closed_part", "finish", "whole_words"]
 
 Cut = Callable[[str, Frame], str]
-"""What to keep of a text that was cut off by time: `closed_part` or `closed_lines`."""
+"""What to keep of a text that was cut off: `closed_part` or `closed_lines` by time, `whole_words` by length."""
 
 
 def finish(
@@ -42,7 +42,7 @@ def finish(
         # Its last line is complete: nothing more was coming.
         text += "\n"
     frame = Frame.of(context, errors).begun(text)
-    if cut is not None and not (text := cut(text, frame)):
+    if cut is not None and text and not (text := cut(text, frame)):
         return Reason.DEADLINE
     for apply, reason in FILTERS:
         if not text.strip():

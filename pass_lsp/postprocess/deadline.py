@@ -41,6 +41,14 @@ def closed_lines(text: str, frame: Frame) -> str:
     return part if part.endswith("\n") else ""
 
 
+def whole_words(text: str, frame: Frame) -> str:
+    """A line that was cut off anywhere, up to the end of a word, and to where it is closed, if most of it is left."""
+    whole = re.search(r"\w$", text) is None
+    cuts = [match.start() for match in _WORD_ENDS.finditer(text + " " * whole) if 2 * match.start() > len(text)]
+    closed = (text[:cut] for cut in reversed(cuts) if _closed(text[:cut], frame))
+    return next(closed, text[: cuts[-1]] if cuts else text)
+
+
 def _closed(part: str, frame: Frame) -> bool:
     after = scan(part, frame.lexis, frame.state)
     return after.brackets == frame.state.brackets and after.string == frame.state.string
