@@ -67,10 +67,16 @@ STRINGS = [
     ("a.py", "x = 1\n<CURSOR>\n", "y = '''\na\n\n\nb\n'''\n", "x = 1\ny = '''\na\n\n\nb\n'''\n"),
 ]  # fmt: skip
 
+RULE = "a: b\n" + "\tc\n" * 9
 OTHERS = [
     ("a.py", "x = 1\n!pip install <CURSOR>\n", "numpy", "x = 1\n!pip install numpy\n"),
     ("a.py", "x = 1\n<CURSOR>\n", "%matplotlib inline\n", "x = 1\n%matplotlib inline\n"),
     ("a.yaml", "a: b\nname: <CURSOR>\n", "{{ .Release.Name }}-a", "a: b\nname: {{ .Release.Name }}-a\n"),
+    # A tab is part of a recipe.
+    ("Makefile", f"{RULE}\n<CURSOR>\n", "ifdef A\n  B = c \\\n    d\nendif\n",
+     f"{RULE}\nifdef A\n  B = c \\\n    d\nendif\n"),
+    ("Makefile", f"{RULE}\n<CURSOR>\n", "e f::\n    g\n    h\n", f"{RULE}\ne f::\n\tg\n\th\n"),
+    ("Makefile", f"{RULE}\ne:<CURSOR>\n", "\n    g\n    h\n", f"{RULE}\ne:\n\tg\n\th\n"),
     # A grammar that knows little of a language has no say.
     ("a.sql", "SELECT 1;\n\n<CURSOR>\n", "DELETE FROM t\nUSING u\nWHERE t.id = u.id;\n",
      "SELECT 1;\n\nDELETE FROM t\nUSING u\nWHERE t.id = u.id;\n"),

@@ -26,6 +26,8 @@ _ASSIGNED = re.compile(r"""[\w.\[\]'"]+ *=[^()]+""")
 """An assignment that calls nothing."""
 _DATA = re.compile(r"[^A-Za-z_]*")
 """A row of numbers, which may stand again."""
+_RULE = re.compile(r"(?!if|else\b|define\b)[^\s#:=][^:=]*+::?+(?!=)")
+"""What begins a recipe in a makefile."""
 _MOST_CUTS = 12
 """Lines that may be given up, one after the other, until the rest parses."""
 
@@ -191,7 +193,7 @@ def indented_as_here(text: str, frame: Frame) -> str:
         return text
     unit, verbatim = _unit(lines, own, frame) if frame.tabs else frame.context.tab_size, _verbatim(lines, frame)
     for number, line in enumerate(lines[own:], own):
-        if verbatim[number] or not _indented_otherwise(line, frame.tabs):
+        if verbatim[number] or not _indented_otherwise(line, frame.tabs) or not _may_have_tabs(number, lines, frame):
             continue
         lead, code = indentation(line), line.lstrip(" \t")
         if frame.tabs:
@@ -212,13 +214,23 @@ def _indented_otherwise(line: str, tabs: bool) -> bool:
     return bool(line.strip()) and (line.startswith(" ") if tabs else "\t" in indentation(line))
 
 
+def _may_have_tabs(number: int, lines: list[str], frame: Frame) -> bool:
+    """Whether a tab says no more than spaces do: in a makefile it makes a line one of a recipe, which a rule begins."""
+    if frame.context.language != "makefile":
+        return True
+    above = [*frame.above, *(frame.whole(*line) for line in enumerate(lines[:number]))]
+    outer = next((line for line in reversed(above) if line.strip() and line[0] not in " \t"), "")
+    return _RULE.match(outer) is not None
+
+
 def _unit(lines: list[str], own: int, frame: Frame) -> int:
     """How many columns the answer has for a level, which is a tab here: it may go one level deeper than the cursor's
     block, and below a header it does.
     """
-    size, deepest = frame.context.tab_size, frame.context.indent // frame.context.tab_size + 1
+    size = frame.context.tab_size
     widths = [frame.width(line) for line in lines[own:] if line.strip()]
     header = own and frame.lexis.opens_block(frame.whole(0, lines[0]))
+    deepest = (frame.width(frame.context.line_prefix) if header else frame.context.indent) // size + 1
     for unit in (size, 8, 2):
         level = widths[0] / unit
         if (level == deepest if header else level <= deepest) and not any(width % unit for width in widths):
