@@ -64,7 +64,7 @@ def test_golden_window_of_each_language(row: Language) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_the_kinds_of_a_row_are_kinds_of_its_grammar(row: Language) -> None:
     known = grammar(row.grammar)
-    kinds = f"{row.imports} {row.folds} {row.scopes} {row.wrappers}".split()
+    kinds = f"{row.imports} {row.folds} {row.scopes} {row.signatures} {row.wrappers}".split()
     assert [kind for kind in kinds if known.id_for_node_kind(kind, True) is None] == []
 
 

@@ -108,8 +108,8 @@ class Tree:
         return Outline(self._imports(), headers, self._bodies(first, last, {node.id for node in around}))
 
     def definitions(self, first: int, last: int) -> list[Node]:
-        """Everything that the table calls a fold or a scope and that reaches into the rows, in order."""
-        found = self._matches(f"{self.row.folds} {self.row.scopes}", first, last)
+        """Everything that the table calls a fold, a scope or a signature and that reaches into the rows, in order."""
+        found = self._matches(f"{self.row.folds} {self.row.scopes} {self.row.signatures}", first, last)
         return sorted(found, key=lambda node: (node.start_byte, -node.end_byte))
 
     def span(self, node: Node) -> range:

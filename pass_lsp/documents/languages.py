@@ -54,12 +54,11 @@ class Modules:
 class Language:
     """One row. `files` are extensions, and whole names behind a slash; words are separated by spaces.
 
-    `grammar` is the module of a wheel, with its function if it has several; the rest are its node kinds.
-    `folds` have a body that may be left out far from the cursor; `scopes` hold them and are left
-    whole; the first lines of both are kept where they enclose the cursor. `wrappers` begin
-    above what they wrap, as decorators do. `filler` stands for the cursor's line, so that a
-    block which is still empty parses. `flat` says that a body is not indented, `rough` that the
-    grammar knows a part of the language, so that what it takes for an error may be none.
+    `grammar` is the module of a wheel, with its function if it has several; the rest are its node kinds. `folds` have a
+    body that may be left out far from the cursor; `scopes` hold them and are left whole; the first lines of both are
+    kept where they enclose the cursor. `signatures` have no body, and are told to other files. `wrappers` begin above
+    what they wrap, as decorators do. `filler` stands for the cursor's line, so that a block which is still empty
+    parses. `flat` says that a body is not indented, `rough` that what the grammar takes for an error may be none.
     """
 
     name: str
@@ -72,6 +71,7 @@ class Language:
     scopes: str = ""
     wrappers: str = ""
     filler: str = ""
+    signatures: str = ""
     flat: bool = False
     rough: bool = False
     modules: Modules | None = None
@@ -94,6 +94,7 @@ _JS_MODULES = Modules(
     ("{}", "{}.ts", "{}.tsx", "{}.js", "{}.jsx", "{}.d.ts", "{}/index.ts", "{}/index.tsx", "{}/index.js"),
     ((".js", ".ts"), (".js", ".tsx"), (".jsx", ".tsx"), (".mjs", ".mts"), (".cjs", ".cts")),
 )
+_C_SIGNATURES = "declaration type_definition preproc_def preproc_function_def"
 _C_MODULES = Modules(r'#\s*include\s+"(?P<path>[^"]+)"', "/", ("{}",))
 _PYTHON = Lexis(
     ("#",),
@@ -134,11 +135,11 @@ LANGUAGES = (
     ),
     Language(
         "typescript", "ts mts cts", "ts", "tree_sitter_typescript:language_typescript", JS, "import_statement",
-        _JS_FOLDS, _TS_SCOPES, "export_statement", modules=_JS_MODULES,
+        _JS_FOLDS, _TS_SCOPES, "export_statement", signatures="function_signature", modules=_JS_MODULES,
     ),
     Language(
         "typescriptreact", "tsx", "tsx", "tree_sitter_typescript:language_tsx", JS, "import_statement",
-        _JS_FOLDS, _TS_SCOPES, "export_statement", modules=_JS_MODULES,
+        _JS_FOLDS, _TS_SCOPES, "export_statement", signatures="function_signature", modules=_JS_MODULES,
     ),
     Language(
         "go", "go", "golang", "tree_sitter_go",
@@ -167,15 +168,14 @@ LANGUAGES = (
         "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration",
         modules=Modules(r"^\s*import\s+(?:static\s+)?(?P<path>[\w.]+)", ".", ("{}.java",)),
     ),
-    Language(
-        "c", "c h", "", "tree_sitter_c", C_LIKE, "preproc_include", "function_definition", "struct_specifier",
-        modules=_C_MODULES,
-    ),
+    Language("c", "c h", "", "tree_sitter_c", C_LIKE, "preproc_include", "function_definition", "struct_specifier",
+             signatures=_C_SIGNATURES, modules=_C_MODULES),
     Language(
         "cpp", "cc cpp cxx hpp hh hxx", "c++ cuda-cpp", "tree_sitter_cpp",
         replace(C_LIKE, strings=(*C_LIKE.strings, ('R"(', ')"')), long=frozenset(('R"(',)), raw=frozenset(('R"(',))),
         "preproc_include using_declaration", "function_definition lambda_expression",
-        "class_specifier struct_specifier namespace_definition", "template_declaration", modules=_C_MODULES,
+        "class_specifier struct_specifier namespace_definition", "template_declaration",
+        signatures=f"{_C_SIGNATURES} alias_declaration", modules=_C_MODULES,
     ),
     Language(
         "csharp", "cs", "c#", "tree_sitter_c_sharp",

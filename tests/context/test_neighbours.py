@@ -92,6 +92,16 @@ ONE_FILE = [
     ("main.php", "<?php\nuse App\\Shop;\n$a = new Shop(<CURSOR>", "src/App/Shop.php", "<?php\nclass Shop\n{\n}\n",
      "class Shop"),
     ("a.sh", "source ./b.sh\nload_all <CURSOR>", "b.sh", "load_all() {\n  echo\n}\n", "load_all() {"),
+    # What has no body, as in headers.
+    ("x.c", f'#include "y.h"\n{FAR}f(<CURSOR>', "y.h", 'extern "C" {\nint **f(int a,\n        int b);\n}\n',
+     "int **f(int a,\n        int b);\n"),
+    ("x.c", f'#include "y.h"\n{FAR}F(<CURSOR>', "y.h", "#ifndef Y\n#define F(a) ((a) + 1)\n#endif\n",
+     "#define F(a) ((a) + 1)"),
+    ("x.c", f'#include "y.h"\n{FAR}Shop s = <CURSOR>', "y.h", "typedef struct {\n  int a;\n} Shop;\n",
+     "typedef struct {\n  int a;\n} Shop;\n"),
+    ("x.cpp", f'#include "y.hpp"\n{FAR}f(<CURSOR>', "y.hpp", "namespace a {\nint f(int a);\n}\n", "int f(int a);"),
+    ("x.ts", f'import {{ f }} from "./y";\n{FAR}f(<CURSOR>', "y.d.ts", "export declare function f(a: B): C;\n",
+     "export declare function f(a: B): C;"),
     # A module of a folder.
     ("app/main.py", "from . import shop\nshop.open_shop(<CURSOR>", "app/shop.py", SHOP, "def open_shop("),
     ("app/a/main.py", "from .. import x, shop as s\ns.open_shop(<CURSOR>", "app/shop.py", SHOP, "def open_shop("),
