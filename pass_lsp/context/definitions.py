@@ -74,7 +74,7 @@ def _name(node: Node) -> str:
 
 def _shown(tree: Tree, rows: range) -> str:
     """The rows of a definition without the bodies in it."""
-    bodies, document = tree.inner(rows), tree.document
+    bodies, document = tree.inner(rows) if len(rows) > 1 else {}, tree.document
     lines: list[str] = []
     row = rows.start
     while row < rows.stop and len(lines) < _MAX_LINES:
