@@ -40,11 +40,11 @@ def definitions_of(document: Document) -> tuple[Definition, ...]:
     found: list[Definition] = []
     end = -1
     for node in tree.definitions(0, document.line_count):
-        name = _name(node) or ("default" if node.parent and node.parent.type == "export_statement" else "")
+        name = _name(node) or ("default" if _is_exported(node) else "")
         if node.start_byte < end or not name:
             continue
-        # Names within a namespace count, those within a class do not.
-        if _is_namespace(node):
+        # Names within a namespace count, those within a class do not; of what is no function what is exported.
+        if _is_namespace(node) or (node.type == "lexical_declaration" and not _is_exported(node)):
             continue
         end = node.end_byte
         rows = tree.span(node)
@@ -54,6 +54,10 @@ def definitions_of(document: Document) -> tuple[Definition, ...]:
 
 def _is_namespace(node: Node) -> bool:
     return any(word in node.type for word in ("namespace", "mod_item", "module"))
+
+
+def _is_exported(node: Node) -> bool:
+    return node.parent is not None and node.parent.type == "export_statement"
 
 
 def _name(node: Node) -> str:

@@ -88,6 +88,7 @@ _TS_SCOPES = (
     "class_declaration class abstract_class_declaration interface_declaration type_alias_declaration enum_declaration "
     "internal_module module"
 )
+_TS_SIGNATURES = "function_signature lexical_declaration"
 _JS_MODULES = Modules(
     r"""(?:from|import|require\()\s*["'](?P<path>\.[^"']*)["']""",
     "/",
@@ -127,19 +128,19 @@ LANGUAGES = (
     ),
     Language(
         "javascript", "js mjs cjs", "js", "tree_sitter_javascript", JS, "import_statement", _JS_FOLDS,
-        "class_declaration class", "export_statement", modules=_JS_MODULES,
+        "class_declaration class", "export_statement", signatures="lexical_declaration", modules=_JS_MODULES,
     ),
     Language(
         "javascriptreact", "jsx", "jsx", "tree_sitter_javascript", JS, "import_statement", _JS_FOLDS,
-        "class_declaration class", "export_statement", modules=_JS_MODULES,
+        "class_declaration class", "export_statement", signatures="lexical_declaration", modules=_JS_MODULES,
     ),
     Language(
         "typescript", "ts mts cts", "ts", "tree_sitter_typescript:language_typescript", JS, "import_statement",
-        _JS_FOLDS, _TS_SCOPES, "export_statement", signatures="function_signature", modules=_JS_MODULES,
+        _JS_FOLDS, _TS_SCOPES, "export_statement", signatures=_TS_SIGNATURES, modules=_JS_MODULES,
     ),
     Language(
         "typescriptreact", "tsx", "tsx", "tree_sitter_typescript:language_tsx", JS, "import_statement",
-        _JS_FOLDS, _TS_SCOPES, "export_statement", signatures="function_signature", modules=_JS_MODULES,
+        _JS_FOLDS, _TS_SCOPES, "export_statement", signatures=_TS_SIGNATURES, modules=_JS_MODULES,
     ),
     Language(
         "go", "go", "golang", "tree_sitter_go",
@@ -247,9 +248,8 @@ LANGUAGES = (
         folds="table table_array_element", flat=True,
     ),
     Language(
-        "markdown", "md mdx", "md", "tree_sitter_markdown", Lexis(blocks=(("<!--", "-->"),), brackets=False,
-                                                                 opens=r"^\s*(?:```|~~~)\S*$"),
-        folds="section fenced_code_block", flat=True,
+        "markdown", "md mdx", "md", "tree_sitter_markdown",
+        replace(PROSE, blocks=(("<!--", "-->"),)), folds="section fenced_code_block", flat=True,
     ),
     Language("makefile", "mk /makefile /gnumakefile", "", "", Lexis(("#",), inert("\\{}", "#"), opens=r":.*$")),
     Language("dockerfile", "dockerfile /dockerfile", "", "", Lexis(("#",), QUOTES, apart=True, opens=r"\\$")),

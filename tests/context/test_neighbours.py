@@ -102,6 +102,11 @@ ONE_FILE = [
     ("x.cpp", f'#include "y.hpp"\n{FAR}f(<CURSOR>', "y.hpp", "namespace a {\nint f(int a);\n}\n", "int f(int a);"),
     ("x.ts", f'import {{ f }} from "./y";\n{FAR}f(<CURSOR>', "y.d.ts", "export declare function f(a: B): C;\n",
      "export declare function f(a: B): C;"),
+    ("x.ts", f'import {{ LIMITS }} from "./y";\n{FAR}LIMITS<CURSOR>', "y.ts",
+     "const { LIMITS } = z;\nexport const LIMITS = {\n  a: 1,\n};\nconst a = LIMITS;\n",
+     "export const LIMITS = {\n  a: 1,\n};\n"),
+    ("x.js", f'import {{ f }} from "./y";\n{FAR}f(<CURSOR>', "y.js", "export const f = async (a) => {\n  b();\n};\n",
+     "export const f = async (a) => {\n  // ...\n};\n"),
     # A module of a folder.
     ("app/main.py", "from . import shop\nshop.open_shop(<CURSOR>", "app/shop.py", SHOP, "def open_shop("),
     ("app/a/main.py", "from .. import x, shop as s\ns.open_shop(<CURSOR>", "app/shop.py", SHOP, "def open_shop("),
