@@ -74,13 +74,17 @@ def _entry(shown: Completion, document: Document, offset: int, encoding: Encodin
         detail="pass-lsp",
         documentation=_preview(shown.text, document.language) if more else None,
         # What the client compares with the typed word, which the range begins with.
-        filter_text=document.text[shown.start : offset] + shown.text[offset - shown.start :].partition("\n")[0],
+        filter_text=document.text[shown.start : offset] + _first_line(shown.text[offset - shown.start :]),
         sort_text="\0",
         insert_text_format=types.InsertTextFormat.PlainText,
         insert_text_mode=types.InsertTextMode.AsIs,
         text_edit=types.TextEdit(_range(shown, document, encoding), shown.text),
         command=_command(name(shown)),
     )
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0].removesuffix("\r")
 
 
 def _from_word(shown: Completion, document: Document) -> Completion:

@@ -89,6 +89,9 @@ def test_a_menu_s_entry_begins_with_the_word_at_the_cursor() -> None:
     assert entry.command is not None and entry.command.arguments == ["id"]
     [plain] = menu_of([Completion("y" * 100, 3, 3)], document, 3, "utf-16", lambda shown: "id").items
     assert len(plain.label) == 80 and plain.documentation is None and plain.filter_text == "y" * 100
+    document = Document("u", "x = os.pa\r\n")
+    [windows] = menu_of([Completion("th(\r\n    a)", 9, 9)], document, 9, "utf-16", lambda shown: "id").items
+    assert (windows.label, windows.filter_text) == ("path(", "path(")
 
 
 def test_changes_are_whole_or_partial() -> None:
