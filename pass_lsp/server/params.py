@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from cattrs import Converter
 from lsprotocol import converters, types
@@ -47,7 +47,7 @@ def flaw(message: dict[str, Any]) -> JsonRpcException | None:
     return None
 
 
-def is_id(value: object) -> bool:
+def is_id(value: object) -> TypeGuard[str | int]:
     """Whether `value` can be the id of a request."""
     return isinstance(value, str | int) and not isinstance(value, bool)
 

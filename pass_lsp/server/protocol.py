@@ -179,7 +179,7 @@ class Protocol(LanguageServerProtocol):
 
     def _cancel(self, params: Any) -> None:
         wanted = params.get("id") if isinstance(params, dict) else None
-        future = self._request_futures.get(wanted) if isinstance(wanted, str | int) else None
+        future = self._request_futures.get(wanted) if is_id(wanted) else None  # to a dict, true is 1
         if future is not None:
             future.cancel()
 

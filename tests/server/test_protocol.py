@@ -143,6 +143,17 @@ def test_ids_may_be_strings_and_are_not_taken_twice(shared: RawClient) -> None:
     assert shared.wait(message["id"])["error"]["code"] == -32800
 
 
+def test_a_cancel_whose_id_is_none_cancels_nothing(shared: RawClient) -> None:
+    shared.open("# do: slow\n", "file:///slow")
+    shared.send({**shared.inline(uri="file:///slow"), "id": 0})
+    for wrong in (False, None, 0.0, [0], "0"):
+        shared.notify("$/cancelRequest", {"id": wrong})
+        assert "result" in shared.call("pass-lsp/status")
+    assert "result" in shared.call("pass-lsp/status") and 0 not in shared.answers
+    shared.notify("$/cancelRequest", {"id": 0})
+    assert shared.wait(0)["error"]["code"] == -32800
+
+
 def junk(rng: random.Random, depth: int = 0) -> Any:
     """Any JSON value, with a liking for the words and numbers that LSP uses."""
     kind = rng.randrange(9 if depth < 4 else 6)
