@@ -216,7 +216,7 @@ class Session:
     def open(self, uri: str, text: str, version: int, language: str) -> None:
         """Follow a document."""
         document = self.documents.open(uri, text, version, language)
-        self.completer.suggestions.forget(key_of(uri))
+        self.completer.close(key_of(uri))  # one that was open already is another document now
         workspace, settings = self._around(), self.settings_for(document)
 
         def run(engine: Engine, token: CancelToken) -> None:

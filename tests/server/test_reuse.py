@@ -429,6 +429,17 @@ def test_a_closed_document_is_forgotten(typist: Typist) -> None:
     assert typist.count("spelling") == 2
 
 
+def test_a_document_that_is_opened_anew_is_another(typist: Typist) -> None:
+    first = typist.ask()
+    typist.say(3)
+    typist.client.open(TEXT, language="ruby")
+    assert typist.texts(first) is None
+    typist.until("cancelled")
+    typist.finish()
+    assert typist.texts(typist.ask()) == [SPELT]
+    assert typist.count("spelling") == 2
+
+
 def test_answers_leave_in_the_order_of_their_requests(typist: Typist) -> None:
     typist.finish()
     typist.texts(typist.ask())
