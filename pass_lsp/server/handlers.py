@@ -76,13 +76,13 @@ def notebook_did_change(ls: PassServer, params: types.DidChangeNotebookDocumentP
         return
     if (structure := cells.structure) is not None:
         array = structure.array
+        for closed in structure.did_close or ():  # first: one that is in both has another language now
+            session.close(closed.uri)
         for item in structure.did_open or ():
             session.open(item.uri, item.text, item.version, item.language_id)
         session.notebooks.splice(
             params.notebook_document.uri, array.start, array.delete_count, _cells(array.cells or ())
         )
-        for closed in structure.did_close or ():
-            session.close(closed.uri)
     session.notebooks.renew(params.notebook_document.uri, _cells(cells.data or ()))
     for content in cells.text_content or ():
         changes = [change_of(event) for event in content.changes]

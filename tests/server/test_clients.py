@@ -165,6 +165,19 @@ def test_cells_of_a_notebook_are_context_for_each_other(client: RawClient) -> No
     assert client.complete(uri=cells[3]["uri"]) == {"items": []}
 
 
+def test_a_cell_that_is_closed_and_opened_in_one_message_has_its_new_language(client: RawClient) -> None:
+    old, new = cell(0, "x = "), cell(0, "x <- ", "r")
+    place = {"uri": "file:///work/a.ipynb", "version": 2}
+    listed = [{"kind": 2, "document": old["uri"]}]
+    book = {**place, "notebookType": "jupyter-notebook", "cells": listed}
+    client.notify("notebookDocument/didOpen", {"notebookDocument": book, "cellTextDocuments": [old]})
+    array = {"start": 0, "deleteCount": 1, "cells": listed}
+    change = {"structure": {"array": array, "didOpen": [new], "didClose": [{"uri": old["uri"]}]}}
+    client.notify("notebookDocument/didChange", {"notebookDocument": place, "change": {"cells": change}})
+    report = seen(client.complete(0, 5, new["uri"]))
+    assert (report["text"], report["language"]) == ("x <- ", "r")
+
+
 # --- settings ------------------------------------------------------------------------
 
 
