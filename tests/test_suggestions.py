@@ -145,6 +145,14 @@ def test_a_reason_is_remembered_for_its_very_parse() -> None:
     assert memory.recall("u", *parse("x = 12<CURSOR>\n")) is None
 
 
+def test_a_reason_holds_for_the_very_text_alone() -> None:
+    memory = Suggestions()
+    spoilt = "def f(:\n" + FAR
+    memory.remember("u", *parse(spoilt + "x = <CURSOR>\n"), reason=Reason.BROKEN)
+    assert memory.recall("u", *parse(spoilt + "x = <CURSOR>\n")) is not None
+    assert memory.recall("u", *parse("def f():\n" + FAR + "x = <CURSOR>\n")) is None
+
+
 def test_an_answer_that_begins_left_of_the_cursor_counts_from_it() -> None:
     document, offset = parse("self.na<CURSOR>\n")
     memory = Suggestions()

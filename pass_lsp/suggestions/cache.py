@@ -64,7 +64,7 @@ class Suggestions:
                 continue
             suggestion = self._known[name]
             completions = suggestion.at(document, offset)
-            if completions or (suggestion.reason is not None and suggestion.is_at(document, offset)):
+            if completions or suggestion.is_nothing(document, offset):
                 self._known.move_to_end(name)
                 return Recalled(completions, None if completions else suggestion.reason, suggestion.whole)
         return None

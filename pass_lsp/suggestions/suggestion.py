@@ -30,8 +30,9 @@ class Suggestion:
     """Answers for the place between `before` and `over + after`, each to be inserted in place of `over`.
 
     A text of fewer than `BEFORE` or `AFTER` characters reaches to that end of the document.
-    Without `texts`, `reason` says why there is none. `log_prob` is that of the first text, which is not `whole`
-    where it was cut off: there was no time for more, or no room.
+    Without `texts`, `reason` says why there is none, for the very document whose text has the hash `said_of`: what is
+    wrong may stand far away, and be mended there. `log_prob` is that of the first text, which is not `whole` where it
+    was cut off: there was no time for more, or no room.
     """
 
     before: str
@@ -41,6 +42,7 @@ class Suggestion:
     reason: Reason | None = None
     log_prob: float | None = None
     whole: bool = True
+    said_of: int = 0
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -66,6 +68,10 @@ class Suggestion:
     def is_at(self, document: Document, offset: int) -> bool:
         """Whether `offset` is the very place."""
         return any(not typed and right == self.over for typed, right in self._ways(document.text, offset))
+
+    def is_nothing(self, document: Document, offset: int) -> bool:
+        """Whether `reason` says why there is nothing at `offset`."""
+        return self.reason is not None and self.is_at(document, offset) and self.said_of == hash(document.text)
 
     def _ways(self, text: str, offset: int) -> list[tuple[str, str]]:
         """(typed since, what now stands between the cursor and `after`), longest typed last."""
@@ -110,7 +116,7 @@ def suggestion_at(
     before, over, after = text[max(0, offset - BEFORE) : offset], text[offset:end], text[end : end + AFTER]
     first = fit[0] if fit else Completion("", offset, offset)
     whole = first.generation is None or first.generation.finish != "length"
-    return Suggestion(before, over, after, texts, reason, first.log_prob, whole)
+    return Suggestion(before, over, after, texts, reason, first.log_prob, whole, hash(text))
 
 
 def agree(committed: str, typed: str) -> bool:
