@@ -88,7 +88,8 @@ class Neighbours(threading.local):
         """At most `room` characters of other files, in the order of the prompt: the most useful one last."""
         if not (workspace.documents or workspace.roots or workspace.edits) or room <= 0:
             return ()
-        others = tuple((other.uri, other.version) for other in workspace.documents if other.uri != spot.document.uri)
+        # Not by its version: that begins anew with each opening, and some clients send none.
+        others = tuple((other.uri, hash(other.text)) for other in workspace.documents if other.uri != spot.document.uri)
         key = (frozenset(others), workspace.roots, sources, room)
         last = self._choices.pop(spot.document.uri, None)
         if last is None or last.key != key or not last.complete or abs(last.line - spot.line) > _STAYS:

@@ -471,6 +471,8 @@ def test_the_choice_stays_while_the_cursor_stays_near_and_nothing_else_changes()
     assert at(10, "  # add_order total order count self") == first
     changed = replace(other, text="nothing = 1\n", version=2)
     assert at(10, "  # add_order total order count self", Workspace((changed,))) == ()
+    reopened = replace(other, text="something = 2\n" + text, version=2)  # versions begin anew with each opening
+    assert at(10, "  # add_order total order count self", Workspace((reopened,))) != ()
 
 
 def test_at_the_time_cap_what_is_found_by_then_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
