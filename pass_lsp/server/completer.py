@@ -79,7 +79,7 @@ class Completer:
         if offset is None or not may_work_ahead(document, settings):
             return
         flight = self._flights.get(key)
-        if flight is not None and flight.answer is not None and flight.leads_to(document, offset):
+        if flight is not None and flight.answer is not None and flight.is_for(document, offset, typed):
             self._worker.set_ahead(flight.answer, flight.ask is None)
             return
         if self.suggestions.recall(key, document, offset):

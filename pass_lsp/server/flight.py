@@ -143,6 +143,14 @@ class Flight:
         """Whether what it says so far agrees with the text up to `offset`."""
         return self._agreeing(document, offset) is not None
 
+    def is_for(self, document: Document, offset: int, typed: str) -> bool:
+        """Whether it may answer a request that comes now: `typed`, which went in before `offset`, is what it says, or
+        what the client's menu had selected before the place of it.
+        """
+        before = document.text[:offset]
+        selected = bool(typed) and offset <= self.offset and self.document.text.startswith(before)
+        return selected or self.leads_to(document, offset)
+
     def let_go(self) -> None:
         """Nobody waits any more."""
         self.ask, self._due = None, _NEVER

@@ -203,6 +203,29 @@ def test_a_cancelled_decode_that_says_what_was_typed_goes_on(start: Start, tmp_p
     typist.client.close()
 
 
+def test_a_cancelled_decode_goes_on_while_what_the_menu_has_selected_is_typed(start: Start, tmp_path: Path) -> None:
+    typist = Typist(start, tmp_path, "# do: spell\npr", ahead=True)
+
+    def ask(word: str) -> int:
+        message = typist.client.inline(*typist.cursor)
+        there = span(1, 0, *typist.cursor)
+        message["params"]["context"]["selectedCompletionInfo"] = {"range": there, "text": word}
+        typist.client.send(message)
+        return message["id"]
+
+    first = ask("print")
+    typist.say(3)
+    typist.type_as_vs_code("i", first)
+    typist.say(5)
+    second = ask("print")
+    typist.type_as_vs_code("n", second)
+    typist.finish()
+    typist.until("spelt")
+    assert typist.texts(ask("print")) == ["print" + SPELT]
+    assert (typist.count("spelling"), typist.count("cancelled")) == (1, 0)
+    typist.client.close()
+
+
 def test_a_cancelled_decode_that_says_something_else_ends(start: Start, tmp_path: Path) -> None:
     typist = Typist(start, tmp_path, ahead=True)
     first = typist.ask()
