@@ -10,6 +10,10 @@ from pass_lsp.reasons import Reason
 from tests.test_postprocess import accepted
 
 HEREDOCS = [
+    # The text of the document's own line, which is written anew; that of another one further below.
+    ("a.pl", "return <CURSOR>\na\nb\nEND\n", "<<'END';\na\nb\nEND\n", "return <<'END';\na\nb\nEND\n"),
+    ("a.sh", "<CURSOR>\na\nEOF\nc\n", "cat <<EOF\na\nEOF\nc\n", "cat <<EOF\na\nEOF\nc\n"),
+    ("a.sh", "<CURSOR>\ncat <<EOF\nb\nEOF\n", "d <<EOF\na\nEOF\n", "d <<EOF\na\nEOF\ncat <<EOF\nb\nEOF\n"),
     ("a.sh", "usage() {\n  <CURSOR>\n}\n", "cat <<EOF\nUsage: $0\n)\nEOF\n  exit 1\n",
      "usage() {\n  cat <<EOF\nUsage: $0\n)\nEOF\n  exit 1\n}\n"),
     ("a.sh", "if a; then\n  <CURSOR>\nfi\n", "cat > b <<'EOF'\nx\nEOF\n",

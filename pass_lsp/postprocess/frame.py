@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pass_lsp.documents.languages import lexis_of
-from pass_lsp.documents.scan import CLOSERS, Lexis, Scan, block_step, columns, heredoc_behind, scan
+from pass_lsp.documents.scan import CLOSERS, Lexis, Scan, block_step, columns, heredoc_behind, heredoc_in, scan
 from pass_lsp.domain import Context, Mode, Prompt
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -182,6 +182,18 @@ def heredocs(lines: Iterable[str], frame: Frame) -> Iterator[tuple[str, str, Sca
         state, word = next_state, next_word
 
 
+def has_heredoc(word: str, frame: Frame) -> bool:
+    """Whether a text that `word` ends stands below the cursor's line already, where no other one begins first."""
+    context, code = frame.context, Scan()
+    below = filter(str.strip, _LINE_END.split(context.suffix[len(context.line_suffix) :]))
+    for number, line in enumerate(below):
+        if heredoc_behind(line, word, frame.lexis, code) != word:
+            return number > 0
+        if heredoc_in(line, frame.lexis, code) == word:
+            break
+    return False
+
+
 def missing_block(text: str, frame: Frame) -> str:
     """The indentation of the block that the header at the end of `text` lacks; "" where none is missing."""
     text = text.rstrip()
@@ -231,6 +243,8 @@ def is_open(text: str, end: int, frame: Frame) -> bool:
     closer = frame.context.line_suffix.lstrip()[:1]
     if open_yet and state.brackets == frame.state.brackets and state.brackets[-1:] == CLOSERS.get(closer):
         return True  # all that is missing stands before the closer, and nothing of it below
+    if word := heredoc_in(frame.whole(0, head).rpartition("\n")[2], frame.lexis, Scan()):
+        return not has_heredoc(word, frame)
     header = _header(head, frame, state) if head.strip() else ""
     if not (header or open_yet or _goes_on(text, end, frame)):
         return False

@@ -16,6 +16,7 @@ from pass_lsp.postprocess.frame import (
     NAMELESS,
     Decoded,
     Frame,
+    has_heredoc,
     head_end,
     heredocs,
     is_open,
@@ -143,7 +144,7 @@ class _Block:
             if cut is not None:
                 return cut
             self._state = after
-            if self._closed():
+            if self._closed() or (behind and not word and has_heredoc(behind, self._frame)):
                 return at + len(line)
             at += len(line) + 1
         return None
