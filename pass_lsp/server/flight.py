@@ -209,11 +209,15 @@ class Flight:
         if not agree(text, self._typed):
             self.diverged = True
             token.cancel()
-        elif now >= min(due) and (part := closed(now < due[1])) is not None:
+        elif now >= min(due) and (part := closed(now < due[1])) is not None and self._is_more(part):
             self._part = part
             if self._due is due:  # else another request waits by now, and its time is still to come
                 self._due = _NEVER
             post(self._loop, self.early, self, Landing((part,)))
+
+    def _is_more(self, part: Completion) -> bool:
+        """Whether it says more than was typed since."""
+        return len(part.text.replace("\r\n", "\n")) > len(self._typed)
 
 
 def _nobody(flight: Flight, landing: Landing) -> None:

@@ -271,8 +271,13 @@ def test_whole_lines_are_the_answer_when_the_first_text_is_due(start: Start, tmp
     assert typist.texts(asked) == ["alpha = beta"]
     typist.type("alpha = beta")
     later = typist.ask()
+    typist.overdue()
+    typist.say(len("alpha = beta\n    gamma()\n  "))
+    assert typist.texts(later) == ["\n    gamma()"]  # not before there is more than what was typed
+    typist.type("\n    gamma()")
+    last = typist.ask()
     typist.finish()
-    assert typist.texts(later) == [SPELT[12:]]
+    assert typist.texts(last) == [SPELT[len("alpha = beta\n    gamma()") :]]
     assert typist.count("spelling") == 1  # it went on, and was joined
     typist.client.close()
 
