@@ -275,6 +275,12 @@ def test_a_missing_program_is_named_with_its_remedy(without: Nvim) -> None:
     assert "pipx install pass-lsp" in without.text()
 
 
+def test_checkhealth_runs_where_neovim_does_not_tell_what_is_enabled(without: Nvim) -> None:
+    without.lua("vim.lsp.is_enabled = nil")
+    without.command("checkhealth pass_lsp")
+    assert "The server is not running" in without.text() and "Failed to run" not in without.text()
+
+
 def test_no_command_stumbles_over_a_missing_program(without: Nvim) -> None:
     remedy = "`no-such-program` cannot be run. Install it with `pipx"
     for command, said in {"stats": remedy, "restart": remedy, "status": "not running", "toggle": "not running"}.items():

@@ -66,7 +66,7 @@ local function check_program()
 end
 
 local function check_clients()
-  if not vim.lsp.is_enabled('pass_lsp') then
+  if vim.lsp.is_enabled and not vim.lsp.is_enabled('pass_lsp') then -- from 0.11.2 on
     health.warn('The server is not enabled.', "Add `vim.lsp.enable('pass_lsp')` to your init.lua.")
   end
   local clients = vim.lsp.get_clients({ name = 'pass_lsp' })
