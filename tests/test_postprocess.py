@@ -624,3 +624,11 @@ def test_overlap_prefers_to_replace_little() -> None:
 )
 def test_what_stands_left_of_the_cursor_is_not_said_again(source: str, text: str, expected: str) -> None:
     assert accepted(source, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"), [(postprocess.closed_part, Reason.DEADLINE), (postprocess.whole_words, Reason.EMPTY)]
+)
+def test_where_nothing_was_said_in_time_that_is_the_reason(cut: postprocess.Cut, reason: Reason) -> None:
+    context, offset = context_of("x = <CURSOR>")
+    assert postprocess.finish(Generation([], "length"), context, prompt(), tokenizer(), offset, cut=cut) is reason

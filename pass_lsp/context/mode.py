@@ -81,9 +81,8 @@ def unfit(place: Place) -> Reason | None:
     if _WORD.match(place.left[-1:]) and _WORD.match(place.right[:1]):
         return Reason.MID_WORD
     right, comments = place.right.strip(), lexis_of(place.language).comments
-    if _RIGHT_OK.fullmatch(right):
-        return None if len(right) <= _MOST_RIGHT else Reason.MID_LINE
-    return None if _DELIMITS.match(right) or right.startswith(comments) else Reason.MID_LINE
+    may = _DELIMITS.match(right) or right.startswith(comments) if goes_on(place) else len(right) <= _MOST_RIGHT
+    return None if may else Reason.MID_LINE
 
 
 def goes_on(place: Place) -> bool:

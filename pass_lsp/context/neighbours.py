@@ -164,18 +164,18 @@ def _definitions(spot: Spot, workspace: Workspace, expired: Callable[[], bool]) 
     """Definitions behind the imports, of names that the code around the cursor says, the nearest to it first; of a
     module that it says a member of, what else there is.
     """
-    modules = row_of(spot.language).modules
+    modules, source = row_of(spot.language).modules, "definitions"
     found: list[tuple[int, bool, Piece]] = []
-    for document, far in (
-        imported(spot.document, spot.path, modules, workspace, _said(spot), expired) if modules else ()
-    ):
-        others = [it for it in definitions_of(document) if it.name not in far]
-        named = (it for it in definitions_of(document) if it.name in far)
-        found += [
-            (far[it.name], False, Piece(document.path, it.first, it.last, it.text, "definitions")) for it in named
-        ]
+    documents = imported(spot.document, spot.path, modules, workspace, _said(spot), expired) if modules else ()
+    for document, far in documents:
+        others: list[Definition] = []
+        for it in definitions_of(document):
+            if it.name in far:
+                found.append((far[it.name], False, Piece(document.path, it.first, it.last, it.text, source)))
+            else:
+                others.append(it)
         if "*." in far and others:
-            found.append((far["*."], True, _outline(document, others, "definitions")))
+            found.append((far["*."], True, _outline(document, others, source)))
     yield from (piece for *_, piece in sorted(found, key=lambda each: each[:2]))
 
 

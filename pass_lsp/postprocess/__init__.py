@@ -42,7 +42,7 @@ def finish(
         # Its last line is complete: nothing more was coming.
         text += "\n"
     frame = Frame.of(context, errors).begun(text)
-    if cut is not None and text and not (text := cut(text, frame)):
+    if cut is not None and not (text := cut(text, frame)) and cut is not whole_words:
         return Reason.DEADLINE
     for apply, reason in FILTERS:
         if not text.strip():

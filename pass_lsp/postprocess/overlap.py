@@ -83,7 +83,7 @@ def _closes_the_line(text: str, frame: Frame) -> bool:
     opened = scan(frame.context.line_prefix, frame.lexis, Scan()).brackets
     brackets, surplus, string = _open_after(text, frame)
     closes = brackets == frame.state.brackets.removesuffix(opened) and not surplus and not string
-    return closes and not is_whole(frame) and not frame.context.mid_line
+    return closes and not is_whole(frame)
 
 
 def is_whole(frame: Frame) -> bool:

@@ -116,7 +116,7 @@ def suggestion_at(
     before, over, after = text[max(0, offset - BEFORE) : offset], text[offset:end], text[end : end + AFTER]
     first = fit[0] if fit else Completion("", offset, offset)
     whole = first.generation is None or first.generation.finish != "length"
-    return Suggestion(before, over, after, texts, reason, first.log_prob, whole, hash(text))
+    return Suggestion(before, over, after, texts, reason, first.log_prob, whole, hash(text) if reason else 0)
 
 
 def agree(committed: str, typed: str) -> bool:

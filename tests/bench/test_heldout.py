@@ -8,6 +8,7 @@ import hashlib
 import json
 import random
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +31,7 @@ from pass_lsp.bench.heldout import (
     is_corpus,
     read_held_out,
 )
+from pass_lsp.bench.holes import Hole
 from pass_lsp.errors import ConfigError
 from pass_lsp.train.corpus import HELD_OUT_MODULES
 
@@ -95,6 +97,14 @@ def test_each_kind_is_what_it_says() -> None:
     assert len(cuts[SPAN]) > 50
 
 
+def all_holes(text: str, kind: str) -> Iterator[Hole]:
+    """What is cut by so many seeds that all there is comes."""
+    for seed in range(600):
+        if hole := cut("x.py", text, code_lines(text), kind, random.Random(seed)):
+            assert (hole.prefix + hole.middle + hole.suffix, hole.kind) == (text, kind)
+            yield hole
+
+
 CALLS = '''"""A docstring."""
 def total(values, start=(0)):
     """Add them (up)."""
@@ -109,11 +119,9 @@ def total(values, start=(0)):
 @pytest.mark.usefixtures("roomy")
 def test_holes_inside_brackets_stand_before_what_an_editor_closes() -> None:
     cuts: set[tuple[str, str, str]] = set()
-    for seed in range(600):
-        if hole := cut("x.py", CALLS, code_lines(CALLS), BRACKETS, random.Random(seed)):
-            assert (hole.prefix + hole.middle + hole.suffix, hole.kind) == (CALLS, BRACKETS)
-            ends = (side.strip() for side in (hole.prefix.rpartition("\n")[2], hole.suffix.partition("\n")[0]))
-            cuts.add((*ends, hole.middle))  # type: ignore[arg-type]
+    for hole in all_holes(CALLS, BRACKETS):
+        ends = (side.strip() for side in (hole.prefix.rpartition("\n")[2], hole.suffix.partition("\n")[0]))
+        cuts.add((*ends, hole.middle))  # type: ignore[arg-type]
     assert {(left, middle, right) for left, right, middle in cuts} == {
         ("def total(", "values, start=(0)", "):"),
         ("def total(values", ", start=(0)", "):"),
@@ -148,12 +156,7 @@ table = {
 
 @pytest.mark.usefixtures("roomy")
 def test_holes_amid_a_line_end_with_an_item_behind_which_the_line_goes_on() -> None:
-    cuts: set[tuple[str, str]] = set()
-    for seed in range(600):
-        if hole := cut("x.py", ITEMS, code_lines(ITEMS), MID_LINE, random.Random(seed)):
-            assert (hole.prefix + hole.middle + hole.suffix, hole.kind) == (ITEMS, MID_LINE)
-            cuts.add((hole.prefix.rpartition("\n")[2], hole.middle))
-    assert cuts == {
+    assert {(hole.prefix.rpartition("\n")[2], hole.middle) for hole in all_holes(ITEMS, MID_LINE)} == {
         ("value = make(", "first"),
         ("value = make(first, ", "[a, b]"),
         ("value = make(first, [", "a"),
@@ -183,11 +186,7 @@ def told(value):
 
 @pytest.mark.usefixtures("roomy")
 def test_begun_statements_lack_all_that_belongs_to_them() -> None:
-    cuts: set[tuple[str, str]] = set()
-    for seed in range(300):
-        if hole := cut("x.py", STATEMENTS, code_lines(STATEMENTS), BEGUN, random.Random(seed)):
-            assert (hole.prefix + hole.middle + hole.suffix, hole.kind) == (STATEMENTS, BEGUN)
-            cuts.add((hole.prefix.rpartition("\n")[2].strip(), hole.middle))
+    cuts = {(hole.prefix.rpartition("\n")[2].strip(), hole.middle) for hole in all_holes(STATEMENTS, BEGUN)}
     block = ":\n        each()\n\n        each()"
     assert cuts == {
         ("for", "each in value" + block),
