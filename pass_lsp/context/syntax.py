@@ -215,7 +215,7 @@ def _patiently(parser: tree_sitter.Parser, source: bytes, old: tree_sitter.Tree 
 
 
 class _Handed(threading.local):
-    """Where each part of a text stands while the parser reads it: py-tree-sitter 0.25 and 0.26 never let go of what a
+    """Where each part of a text stands while the parser reads it: py-tree-sitter 0.26 never lets go of what a
     callback returns, so it is always this one.
     """
 
