@@ -43,6 +43,24 @@ PLACES = [
     ("a.tsx", "x = <A b={<CURSOR>} c={d} />;\n", "e} f={g} />;\n", "x = <A b={e} c={d} />;\n"),
     ("a.rs", "let a = <CURSOR>; // why\n", "b.c();\n", "let a = b.c(); // why\n"),
     ("a.go", "a, b := f(<CURSOR>), g(x)\n", "y, z", "a, b := f(y, z), g(x)\n"),
+    # In a string, up to its end.
+    ("a.py", "open('<CURSOR>', 'w')\n", "a.txt", "open('a.txt', 'w')\n"),
+    ("a.py", "open('<CURSOR>', 'w')\n", "a.txt', 'w')\nb()\n", "open('a.txt', 'w')\n"),
+    ("a.py", "x = ('''a\n<CURSOR>''', b + 1)\n", "c''', d)", "x = ('''a\nc''', b + 1)\n"),
+    ("a.py", "x = 'a<CURSOR>' % b\n", r" isn\'t b' % c", "x = 'a isn\\'t b' % b\n"),
+    ("a.tsx", 'x = <a href="<CURSOR>">b</a>;\n', '/c">d</a>;\n', 'x = <a href="/c">b</a>;\n'),
+    ("a.html", '<a href="<CURSOR>">b</a>\n', '/c" id="d">e</a>\n', '<a href="/c">b</a>\n'),
+    ("a.sh", 'if [ "<CURSOR>" = b ]; then\n  c\nfi\n', '$1" = d ]', 'if [ "$1" = b ]; then\n  c\nfi\n'),
+    # In an expression in one, up to its bracket.
+    ("a.py", "x = f'{<CURSOR>} of {b}'\n", "a", "x = f'{a} of {b}'\n"),
+    ("a.py", "x = f'{<CURSOR>} of {b}'\n", "a[c]} of {b}'\nd", "x = f'{a[c]} of {b}'\n"),
+    ("a.py", "print(f'{a}, {<CURSOR>} b', c)\n", "d(e)} b', c)", "print(f'{a}, {d(e)} b', c)\n"),
+    ("a.py", "x = f'''\n{a} {<CURSOR>} b\n'''\n", "c} b\n'''", "x = f'''\n{a} {c} b\n'''\n"),
+    ("a.ts", "x = `a ${b <CURSOR>} c`;\n", "+ 1} c`;\n", "x = `a ${b + 1} c`;\n"),
+    ("a.ts", "x = `a\n  ${<CURSOR>} c`;\n", "f({ b })} d`;\n", "x = `a\n  ${f({ b })} c`;\n"),
+    ("a.rb", 'puts "#{<CURSOR>} b"\n', 'a} b"', 'puts "#{a} b"\n'),
+    ("a.sh", 'echo "$(<CURSOR>) b"\n', 'ls) b"', 'echo "$(ls) b"\n'),
+    ("a.cs", 'var x = $"{<CURSOR>} b";\n', 'a.C()} b";', 'var x = $"{a.C()} b";\n'),
 ]
 
 NOTHING = [
@@ -55,6 +73,8 @@ NOTHING = [
     # The document parsed without its line, and does not with this one.
     ("a.py", "f(<CURSOR>, b)\n", "return", Reason.BROKEN),
     ("a.ts", "const a = f(<CURSOR>, b);\n", "= c", Reason.BROKEN),
+    # It would take the end of the string away.
+    ("a.py", "open('<CURSOR>', 'w')\n", "a\\", Reason.EMPTY),
 ]
 
 ELSEWHERE = [
@@ -67,7 +87,11 @@ ELSEWHERE = [
     ("a.md", "a <CURSOR>, b"),
     ("a.txt", "a <CURSOR>, b"),
     ("a.html", "<p>a <CURSOR>, b</p>"),
-    ("a.ts", "x = `a ${b <CURSOR>} c`"),
+    ("a.html", '<p>a="<CURSOR>" b</p>'),  # between tags it is text
+    ("a.py", "x = a<CURSOR>' b'"),
+    ("a.py", "x = 'a (b <CURSOR>) c'"),
+    ("a.py", "x = {'a <CURSOR>} b'"),  # the bracket is not the string's own
+    ("a.ts", "/* a {<CURSOR>} b */ c"),
 ]
 
 
@@ -107,6 +131,20 @@ def test_what_is_left_of_it_is_known_while_it_is_typed() -> None:
         assert now.edited(left.start, left.end, left.text).text == "x = f(g(c)[0], b) + 1\n", typed
 
 
+@pytest.mark.parametrize("source", ["x = f'{<CURSOR>} of {b}'\n", "open('<CURSOR>', 'w')\n"])
+def test_so_it_is_in_a_string(source: str) -> None:
+    document, offset = parse(source, "/p/a.py")
+    made = answer(source, "abc", path="/p/a.py")
+    assert not isinstance(made, Reason)
+    known = Suggestions()
+    known.remember("a", document, offset, [made])
+    now = document.edited(offset, offset, "ab")
+    found = known.recall("a", now, offset + 2)
+    assert found is not None
+    (left,) = found.completions
+    assert now.edited(left.start, left.end, left.text).text == source.replace("<CURSOR>", "abc")
+
+
 def items(line: str, lexis: Lexis) -> Iterator[tuple[int, int]]:
     """Where each item between brackets and separators begins and ends, if the line goes on behind it with code."""
     for at, mark in enumerate(line):
@@ -120,6 +158,38 @@ def items(line: str, lexis: Lexis) -> Iterator[tuple[int, int]]:
                 if line[end:].strip(" )]}>\"'`;:,{") and line[start] not in ";)]}":
                     yield start, start + len(line[start:end].rstrip())
                 break
+
+
+def strings(line: str, lexis: Lexis) -> Iterator[tuple[int, int]]:
+    """Where what stands in each string begins and ends, if the line goes on behind it with code."""
+    start, within = 0, ""
+    for at in range(1, len(line) + 1):
+        string = scan(line[:at], lexis).string
+        if string and not within:
+            start = at
+        end = at - len(dict(lexis.strings).get(within, within))
+        if within and not string and start < end and line[at:].strip(" )]}>\"'`;:,{"):
+            yield start, end
+        within = string
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["ends there", "goes on"])
+def test_strings_come_whole_in_real_code(goes_on: bool) -> None:
+    asked = 0
+    for path in (*FILES, ROOT / "editors/vscode/src/server.ts", Path(inspect.getfile(inspect))):
+        lexis = lexis_of(language_of(path.name, ""))
+        lines = path.read_text("utf-8").splitlines(keepends=True)[:400]
+        for number, line in enumerate(lines):
+            if scan("".join(lines[:number]), lexis).string:
+                continue
+            for start, end in strings(line.rstrip("\n"), lexis):
+                left, missing = "".join(lines[:number]) + line[:start], line[start:end]
+                right = line[end:] + "".join(lines[number + 1 :])
+                said = missing + (line[end:] + "".join(lines[number + 1 : number + 3])) * goes_on
+                got = accepted(f"{left}<CURSOR>{right}", said, path=f"/p/{path.name}")
+                assert got == left + missing + right, (path.name, line, missing)
+                asked += 1
+    assert asked == 80
 
 
 @pytest.mark.parametrize("goes_on", [False, True], ids=["ends there", "goes on"])

@@ -10,7 +10,7 @@ from functools import cached_property
 from pass_lsp.context.closure import Errors, errors_at
 from pass_lsp.context.exclusions import path_of, refusal
 from pass_lsp.context.ignored import is_ignored, root_of
-from pass_lsp.context.mode import TAB_SIZE, Place, delimited, goes_on, indent_at, mode_at, open_at, unfit
+from pass_lsp.context.mode import TAB_SIZE, Place, gap, goes_on, indent_at, mode_at, open_at, unfit
 from pass_lsp.context.neighbours import Neighbours, Spot, prepare
 from pass_lsp.context.outline import Outline, Tree
 from pass_lsp.context.syntax import Trees, knows
@@ -84,7 +84,9 @@ class _Builder:
         place = self._place
         lexis = lexis_of(place.language)
         state, statement = open_at(place, self._tree.anchor() if self._tree else None)
-        if (mid_line := goes_on(place)) and not delimited(place, state):
+        mid_line = goes_on(place)
+        within = gap(place, state) if mid_line else state
+        if within is None:
             return _nothing(place, self._path, Reason.MID_LINE)
         snippets = self._snippets(workspace, sources, int(budget * OTHERS_SHARE))
         budget -= sum(len(snippet.text) for snippet in snippets)
@@ -92,18 +94,18 @@ class _Builder:
         return Context(
             prefix,
             suffix,
-            mode_at(place, state, statement),
+            mode_at(place, within, statement),
             path=self._path,
             language=place.language,
             line_prefix=place.left,
             line_suffix=place.right,
             mid_line=mid_line,
-            indent=indent_at(place, state, statement),
+            indent=indent_at(place, within, statement),
             tab_size=TAB_SIZE,
-            brackets=state.brackets,
-            surplus=state.surplus,
-            string=state.string,
-            comment=state.comment,
+            brackets=within.brackets,
+            surplus=within.surplus,
+            string=within.string,
+            comment=within.comment,
             snippets=snippets,
             root=root_of(self._path, workspace.roots) or "",
         )

@@ -16,8 +16,10 @@ _RIGHT_OK = re.compile(r"""(?:[)>}\]"'`]|</[\w.:-]*>)*\s*(?:[:{;,]|\*/\}?|-->|/>
 that ends a comment or a tag."""
 _MOST_RIGHT = 200
 """Characters of that: which of them an answer says again is tried for each."""
-_DELIMITS = re.compile(r"[)\]},;]")
+_DELIMITS = re.compile(r"""[)\]},;"'`]""")
 """What the rest of a line begins with, where something may be missing before it: `f(|, b)`, `{ | } from './x'`."""
+_ATTRIBUTE = re.compile(r"""<[^<>]*=(["'])[^"'<>]*$""")
+"""What stands left of a cursor that is in the value of a tag's attribute."""
 _WORD = re.compile(r"\w")
 LOOK_BACK = 400
 """Lines above the cursor that are scanned for what is still open."""
@@ -75,7 +77,7 @@ class Place:
 
 
 def unfit(place: Place) -> Reason | None:
-    """Why nothing belongs at the cursor, by what stands beside it; None: something may, before code if `delimited`."""
+    """Why nothing belongs at the cursor, by what stands beside it; None: something may, before code in a `gap`."""
     if not place.document.text.strip():
         return Reason.NO_CONTEXT
     if _WORD.match(place.left[-1:]) and _WORD.match(place.right[:1]):
@@ -90,14 +92,43 @@ def goes_on(place: Place) -> bool:
     return _RIGHT_OK.fullmatch(place.right.strip()) is None
 
 
-def delimited(place: Place, state: Scan) -> bool:
-    """Whether the code right of the cursor shows where an answer must end that goes in between: it closes what is open
-    at the cursor, begins with a separator, or is a comment.
+def gap(place: Place, state: Scan) -> Scan | None:
+    """What is open at the cursor, `state`, if the code right of it shows where an answer must end that goes in between:
+    it closes what is open there, begins with a separator, or is a comment; else None.
+
+    In a string it ends that, or an expression in it, which counts as code: `open("|", "w")`, `f"{|} of {b}"`.
     """
     lexis, mark = lexis_of(place.language), place.right.strip()[0]
-    if state.string or state.comment or not lexis.brackets:
-        return False
-    return mark not in CLOSERS or state.brackets.endswith(CLOSERS[mark])
+    if state.string or state.comment:
+        return _gap_in_string(place, state)
+    if not lexis.brackets:
+        value = _ATTRIBUTE.search(place.left)
+        return Scan(string=mark) if value and place.right.startswith(value[1]) else None
+    fits = state.brackets.endswith(CLOSERS[mark]) if mark in CLOSERS else mark not in "\"'`"
+    return state if fits else None
+
+
+def _gap_in_string(place: Place, state: Scan) -> Scan | None:
+    lexis, left, right = lexis_of(place.language), place.left, place.right
+    mark = dict(lexis.strings).get(state.string)
+    if mark is None:
+        return None  # a comment
+    if right.startswith(mark):
+        return state
+    marks = [*re.finditer(re.escape(state.string), left)]
+    begins = (match.end() for match in reversed(marks) if not scan(left[: match.start()], lexis).string)
+    words = left[next(begins, 0) :]
+    opened: list[int] = []
+    for match in re.finditer(r"[()\[\]{}]", words):
+        if match[0] not in CLOSERS:
+            opened.append(match.start())
+        elif opened and words[opened[-1]] == CLOSERS[match[0]]:
+            opened.pop()
+    if not opened or CLOSERS.get(right.strip()[0]) != words[opened[-1]]:
+        return None
+    # A shell has `$(…)`, Swift `\(…)`.
+    expression = words[opened[-1]] == "{" or words[: opened[-1]].endswith(("$", "\\"))
+    return Scan(state.brackets + "".join(words[at] for at in opened)) if expression else None
 
 
 def open_at(place: Place, anchor: tuple[int, str] | None) -> tuple[Scan, str]:

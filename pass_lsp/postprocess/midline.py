@@ -1,4 +1,4 @@
-"""An answer in the middle of a line (`f(|, b)`, `{ | } from './x'`): it ends where its place does.
+"""An answer in the middle of a line (`f(|, b)`, `{ | } from './x'`, `f"{|} of {b}"`): it ends where its place does.
 
 Nothing that stands right of the cursor is replaced there, so nothing of it may be said again.
 """
@@ -19,11 +19,12 @@ _MOST = 80
 
 
 def place_end(text: str, frame: Frame) -> int | None:
-    """Where `text` goes beyond its place: at a line end, a comment, a closer of what is open at the cursor, or where it
-    says what stands right of the cursor; None where it does not yet.
+    """Where `text` goes beyond its place: at a line end, a comment, the end of the string or a closer of the brackets
+    that are open at the cursor, or where it says what stands right of it; None where it does not yet.
     """
     ends = [match.start() for match in re.finditer(r"[\r\n]", text)]
     ends += islice(_closers(text, frame), 1)
+    ends += islice(_string_ends(text, frame), 1)
     for mark in frame.lexis.comments:
         places = _places(text, re.escape(mark), frame)
         ends += (at for at, here in places if not here.comment and _comments(text, at, mark, frame))
@@ -64,6 +65,15 @@ def _closers(text: str, frame: Frame) -> Iterator[int]:
     for match in _CLOSER.finditer(text):
         after = scan(text[: match.end()], frame.lexis, before)
         if len(after.brackets) < len(before.brackets) or after.surplus != before.surplus:
+            yield match.start()
+
+
+def _string_ends(text: str, frame: Frame) -> Iterator[int]:
+    """Where `text` ends the string that the cursor is in."""
+    mark = frame.state.string
+    close = dict(frame.lexis.strings).get(mark, mark)
+    for match in re.finditer(re.escape(close) if close else "(?!)", text):
+        if scan(text[: match.end()], frame.lexis, frame.state).string != mark:
             yield match.start()
 
 
