@@ -333,7 +333,8 @@ def test_a_run_states_its_inputs_and_refuses_others(plan: Callable[..., Plan], c
     train_base(run)
     stated = json.loads((run.out / "run.json").read_text())
     assert (stated["size"], stated["corpora"]) == ("toy", ["abc"])
-    assert stated["versions"]["torch"] == torch.__version__ and len(stated["tokenizer_sha256"]) == 64
+    assert stated["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert len(stated["tokenizer_sha256"]) == 64
     assert stated["parameters"] == sum(tensor.numel() for tensor in weights(run.out / "checkpoint").values())
     other = tmp_path / "corpus"
     shutil.copytree(corpus, other)

@@ -153,7 +153,7 @@ def test_an_artifact_states_what_it_was_made_from(model_dir: Path, corpus: Path,
         "rate": 1.0,
         "seed": 3,
     }
-    assert stated["versions"]["torch"] == torch.__version__
+    assert stated["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
 
 
 @pytest.mark.parametrize("kept", ["tensors", "manifest"])
