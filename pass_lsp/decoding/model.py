@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -125,6 +126,11 @@ def output_table(model: PreTrainedModel) -> torch.Tensor | None:
         return layer.weight.to(layer.scale.dtype) * layer.scale
     weight = getattr(layer, "weight", None)
     return weight if isinstance(weight, torch.Tensor) else None
+
+
+def cache_name(model: PreTrainedModel) -> str:
+    """What a forward of the model calls the cache that it takes and returns: `cache` from transformers 5.24 on."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 @dataclass(frozen=True, slots=True)

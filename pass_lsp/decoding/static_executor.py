@@ -20,7 +20,7 @@ from pass_lsp.decoding.layout import Layout
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.lora import attach
 from pass_lsp.decoding.masks import additive_masks, as_argument
-from pass_lsp.decoding.model import output_table, table_of
+from pass_lsp.decoding.model import cache_name, output_table, table_of
 from pass_lsp.errors import is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,7 @@ class StaticExecutor:
         self.table, self.output_table = table_of(model), output_table(model)
         self._config, self._context = model.config.get_text_config(), context_length
         self._embed, self._gate = model.get_input_embeddings(), attach(model, lookahead.lora if lookahead else {})
+        self._cache_name = cache_name(model)
         vectors = lookahead.embeddings if lookahead is not None else self.table[:1]
         self._vectors = vectors.to(self.table.dtype)
         self._active = StaticSlots()
@@ -206,8 +207,8 @@ class StaticExecutor:
                 inputs_embeds=embeds[None],
                 position_ids=positions.clamp_max(self._context - 1)[None],
                 attention_mask=as_argument(masks),
-                past_key_values=Cache(layers=layers),
                 use_cache=True,
+                **{self._cache_name: Cache(layers=layers)},
             ).logits[0]
         finally:
             self._gate.mask = None
@@ -229,7 +230,7 @@ class StaticExecutor:
         capacity = max(FIRST_CAPACITY, 1 << (needed - 1).bit_length())
         if not self._buffers:
             probe = self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.table.device), use_cache=True)
-            for layer in probe.past_key_values.layers:
+            for layer in getattr(probe, self._cache_name).layers:
                 self._buffers += [layer.keys[:, :, :0], layer.values[:, :, :0]]
         grown = []
         for old in self._buffers:

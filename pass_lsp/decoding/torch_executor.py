@@ -13,7 +13,7 @@ from pass_lsp.decoding.layout import Layout
 from pass_lsp.decoding.lookahead import Lookahead
 from pass_lsp.decoding.lora import attach
 from pass_lsp.decoding.masks import additive_masks, as_argument
-from pass_lsp.decoding.model import output_table, table_of
+from pass_lsp.decoding.model import cache_name, output_table, table_of
 
 
 class SlotLayer(DynamicLayer):
@@ -76,7 +76,7 @@ class TorchExecutor:
     def __init__(self, model: Any, lookahead: Lookahead | None) -> None:
         self.model, self.lookahead = model, lookahead
         self.table, self.output_table = table_of(model), output_table(model)
-        self._embed = model.get_input_embeddings()
+        self._embed, self._cache_name = model.get_input_embeddings(), cache_name(model)
         self.gate = attach(model, lookahead.lora if lookahead is not None else {})
 
     @torch.inference_mode()
@@ -95,9 +95,9 @@ class TorchExecutor:
             output = self.model(
                 inputs_embeds=embeds,
                 position_ids=positions[None],
-                past_key_values=cache.slots.layers,
                 use_cache=True,
                 logits_to_keep=num_logits + shape.num_lookahead,
+                **{self._cache_name: cache.slots.layers},
                 **mask,
             )
         finally:

@@ -30,7 +30,7 @@ from pass_lsp.decoding.layout import Layout
 from pass_lsp.decoding.lookahead import Head, Lookahead, random_lookahead, save_lookahead
 from pass_lsp.decoding.lora import Gate, attach, targets
 from pass_lsp.decoding.masks import additive_masks, as_argument
-from pass_lsp.decoding.model import choose_device, load_model, load_tokenizer, output_table, table_of
+from pass_lsp.decoding.model import cache_name, choose_device, load_model, load_tokenizer, output_table, table_of
 from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
 from pass_lsp.train.corpus import read_corpus
@@ -159,9 +159,9 @@ def _packed_logits(student: Student, ids: torch.Tensor, places: torch.Tensor) ->
     model, lookahead, device = student.model, student.lookahead, ids.device
     (batch, width), length, groups = ids.shape, lookahead.length, places.numel()
     shape = Layout(width, tuple((place, length) for place in places.tolist()))
-    cache = DynamicCache()  # without the model's configuration: windows are in the masks
+    cached = {cache_name(model): DynamicCache()}  # without the model's configuration: windows are in the masks
     with torch.no_grad():
-        real = model(input_ids=ids, past_key_values=cache, use_cache=True).logits.float()
+        real = model(input_ids=ids, use_cache=True, **cached).logits.float()
     positions = shape.offsets.to(device)  # [R]
     config, allowed = model.config.get_text_config(), shape.allowed[width:].to(device)
     masks = additive_masks(config, allowed, positions[width:], positions, torch.float32)
@@ -171,8 +171,8 @@ def _packed_logits(student: Student, ids: torch.Tensor, places: torch.Tensor) ->
             inputs_embeds=lookahead.embeddings.repeat(batch, groups, 1),
             position_ids=positions[None, width:].expand(batch, -1),
             attention_mask=as_argument(masks, batch),
-            past_key_values=cache,
             use_cache=True,
+            **cached,
         ).logits.float()
     finally:
         student.gate.rows = 0

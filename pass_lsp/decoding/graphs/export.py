@@ -22,6 +22,7 @@ from transformers.cache_utils import Cache
 
 from pass_lsp.decoding.lora import Gate
 from pass_lsp.decoding.masks import as_argument, mask_kinds
+from pass_lsp.decoding.model import cache_name
 
 _EXAMPLE_TOKENS, _EXAMPLE_LOOKAHEAD, _EXAMPLE_SLOTS = 3, 2, 8
 
@@ -80,7 +81,7 @@ class _OneForward(nn.Module):
 
     def __init__(self, model: PreTrainedModel, gate: Gate) -> None:
         super().__init__()
-        self.model, self._gate = model, gate
+        self.model, self._gate, self._cache_name = model, gate, cache_name(model)
         self._kinds = mask_kinds(model.config.get_text_config())
 
     def forward(
@@ -101,17 +102,17 @@ class _OneForward(nn.Module):
             inputs_embeds=embeds[None],
             position_ids=positions[None],
             attention_mask=as_argument(dict(zip(self._kinds, masks, strict=True))),
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=keep,
+            **{self._cache_name: cache},
         ).logits[0]
         return logits, cache.new_keys, cache.new_values
 
 
 def slot_shapes(model: PreTrainedModel) -> list[tuple[int, int]]:
     """(key-value heads, width) of every layer, found by running one token."""
-    cache = model(input_ids=torch.zeros(1, 1, dtype=torch.long), use_cache=True).past_key_values
-    return [(layer.keys.size(1), layer.keys.size(3)) for layer in cache.layers]
+    output = model(input_ids=torch.zeros(1, 1, dtype=torch.long), use_cache=True)
+    return [(layer.keys.size(1), layer.keys.size(3)) for layer in getattr(output, cache_name(model)).layers]
 
 
 def input_names(kinds: tuple[str, ...], num_layers: int) -> list[str]:
