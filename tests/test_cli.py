@@ -493,7 +493,7 @@ def test_doctor_finds_a_good_model_good(run: Run, model_dir: Path) -> None:
         *("python", "torch", "transformers", "pygls", "tree-sitter", "memory", "model", "device", "tokenizer"),
         *("template", "self-test", "look-ahead", "cold", "warm", "cache", "ledger", "settings", "answers"),
     ]
-    assert "pass-lsp" in checks["template"]["found"]
+    assert "pass-lsp" in checks["template"]["found"] and checks["device"]["found"].endswith("stock forward")
     plain = run("doctor", "--model", str(model_dir))
     assert plain.code == 0 and len(plain.out.splitlines()) == len(checks)
     assert "train lookahead" in plain.out and "none; only copies are drafted" in plain.out

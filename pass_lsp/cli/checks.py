@@ -158,7 +158,8 @@ def _model(engine: LocalEngine, files: list[Path], took_s: float) -> Check:
 def _device(engine: LocalEngine, wanted: str) -> Check:
     idle_gpu = wanted == "auto" and engine.device == "cpu" and shutil.which("nvidia-smi")
     remedy = "an NVIDIA GPU is here; install the CUDA build of torch that pytorch.org names" if idle_gpu else ""
-    return Check("device", True, f"{engine.device}, {os.cpu_count()} cores", remedy)
+    runs = {"TorchExecutor": "stock forward", "StaticExecutor": "CUDA graphs"}.get(type(engine.executor).__name__)
+    return Check("device", True, f"{engine.device}, {os.cpu_count()} cores, {runs or 'converted model'}", remedy)
 
 
 def _tokenizer(engine: LocalEngine) -> Check:

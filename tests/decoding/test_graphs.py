@@ -206,7 +206,7 @@ def test_a_model_is_converted_once_and_again_when_it_changes(model_dir: Path, tm
         conversion(str(model_dir), "float32", cpu, tmp_path / "nope", tmp_path)
 
 
-def test_what_cannot_be_converted_stays_with_the_stock_forward(tmp_path: Path, monkeypatch) -> None:
+def test_what_cannot_be_converted_stays_with_the_stock_forward(tmp_path: Path, monkeypatch, caplog) -> None:
     wanted = Conversion(tmp_path, "float32", tmp_path / "graph")
 
     def broken(*given: object) -> None:
@@ -216,6 +216,7 @@ def test_what_cannot_be_converted_stays_with_the_stock_forward(tmp_path: Path, m
         patch.setattr(exporting, "export", broken)
         assert not convert(wanted, tiny_model("llama"), None)
     assert not wanted.done
+    assert caplog.messages == ["No traced graph can be made of this model (RuntimeError: unsupported operator)."]
     began = list(wanted.folder.iterdir())
     assert not convert(wanted, tiny_model("llama"), None)  # not tried again
     assert list(wanted.folder.iterdir()) == began

@@ -200,7 +200,9 @@ def _made(folder: Path, name: str, stock: TorchExecutor, lookahead: Lookahead | 
     except (OSError, MemoryError):
         shutil.rmtree(folder, ignore_errors=True)  # a disk that is full is not to hold half a graph besides
         raise
-    except Exception:  # the exporter's own errors have no common base
+    except Exception as error:  # the exporter's own errors have no common base
+        why = str(error).strip().partition("\n")[0]
+        log.warning("No %s graph can be made of this model (%s: %s).", name, type(error).__name__, why)
         return False
 
 
