@@ -193,6 +193,25 @@ def test_alternatives_are_not_asked_for_in_a_buffer_that_was_left_or_wiped(nvim:
     assert not came(nvim, INLINE) and "Invalid buffer" not in nvim.messages()
 
 
+def test_a_buffer_that_gets_its_name_keeps_its_suggestions(nvim: Nvim, tmp_path: Path) -> None:
+    nvim.lua("offer('one')")
+    path = tmp_path / "a.py"
+    for end in (f"write {path}", "bwipeout!"):
+        nvim.command("enew | set filetype=python")
+        until(lambda: nvim.lua("return require('pass_lsp').client() ~= nil"), "the server is attached")
+        nvim.command(end)
+        if end.startswith("write"):
+            until(lambda: came(nvim, "textDocument/didOpen")[-1]["textDocument"]["uri"] == path.as_uri(), "its name")
+            nvim.lua("attached = false; vim.schedule(function() attached = true end)")
+            until(lambda: nvim.lua("return attached"), "what Neovim schedules for that is done")
+            nvim.keys("ix")
+            assert nvim.wait_for_ghost() == "one"
+            assert came(nvim, INLINE)[-1]["textDocument"]["uri"] == path.as_uri()
+            nvim.keys("<Esc>")
+    assert [each["textDocument"]["uri"] for each in came(nvim, "textDocument/didClose")][:1] == ["file://"]
+    assert "not attached" not in nvim.messages()
+
+
 def test_tab_still_jumps_in_a_snippet(nvim: Nvim, tmp_path: Path) -> None:
     edit(nvim, tmp_path / "a.py", "\n")
     nvim.keys("i")

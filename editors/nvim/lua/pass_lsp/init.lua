@@ -31,6 +31,27 @@ function M.client(buf)
   return vim.lsp.get_clients({ name = M.NAME, bufnr = buf or api.nvim_get_current_buf() })[1]
 end
 
+--- A buffer that `:write` gives its name goes on without its autocommands, those of Neovim's language clients
+--- among them: attach it anew, or the server hears nothing of a file by that name.
+---@param client vim.lsp.Client
+---@param buf integer
+local function follow_to_its_name(client, buf)
+  api.nvim_create_autocmd('BufWipeout', {
+    buffer = buf,
+    callback = function()
+      if not vim.lsp.buf_is_attached(buf, client.id) then
+        return -- it is wiped out for good
+      end
+      vim.lsp.buf_detach_client(buf, client.id)
+      vim.schedule(function()
+        if api.nvim_buf_is_loaded(buf) then
+          vim.lsp.buf_attach_client(buf, client.id)
+        end
+      end)
+    end,
+  })
+end
+
 --- Set a buffer up; the server's configuration calls it. Keep the call if you set your own `on_attach`.
 ---@param client vim.lsp.Client
 ---@param buf integer
@@ -40,6 +61,9 @@ function M.attach(client, buf)
     native.enable(true, { bufnr = buf }) -- for one client only it would outlive that
   end
   ghost.attach(client, buf, native == nil)
+  if api.nvim_buf_get_name(buf) == '' then
+    follow_to_its_name(client, buf)
+  end
 end
 
 --- Take note of the server's status, and tell status lines.
