@@ -447,6 +447,21 @@ def test_a_path_that_names_nothing_is_told(trusted: VsCode, home: Home) -> None:
     until(lambda: home.wire.starts() == starts + 1, "the server is started again")
 
 
+def test_a_program_that_ends_at_once_is_told_once(trusted: VsCode, home: Home) -> None:
+    broken, tries = home.folder / "broken", home.folder / "tries"
+    broken.write_text(f"#!/bin/sh\necho >> '{tries}'\nhead -c 9 >&2\necho 'No module named pass_lsp' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    trusted.notifications()
+    trusted.set_for_the_machine({"pass-lsp.path": str(broken)})
+    until(lambda: tries.exists() and len(tries.read_text()) == 5, "the client has given up")
+    until(lambda: "has ended. Click to restart it" in trusted.status(), "the status bar says so")
+    assert trusted.notifications() == ["The server could not be started; its output says why."]
+    trusted.command("Notifications: Clear All Notifications")
+    starts = home.wire.starts()
+    trusted.set_for_the_machine({})
+    until(lambda: home.wire.starts() == starts + 1, "the server is started again")
+
+
 def test_a_program_that_never_answers_can_be_replaced(trusted: VsCode, home: Home) -> None:
     silent = home.folder / "silent"
     silent.write_text("#!/bin/sh\nexec sleep 6000 6000\n")

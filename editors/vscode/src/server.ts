@@ -21,12 +21,21 @@ export const SECTION = 'pass-lsp';
 /** How long a server that is asked to end is given to come up first. */
 const START_MS = 10_000;
 
-/** A client that was given up: whatever becomes of it is for the log, and pops nothing up. */
 class Client extends LanguageClient {
-  givenUp = false;
+  /** Whether errors are for the log alone: the user was told that there is no server, or has given it up. */
+  quiet = false;
 
   override error(message: string, data?: unknown, showNotification?: boolean | 'force'): void {
-    super.error(message, data, this.givenUp ? false : showNotification);
+    const quiet = this.quiet || this.state === State.Starting;
+    super.error(message, data, quiet ? false : showNotification);
+  }
+
+  /** Tell that the server does not come up: once, as four more attempts may follow, each with several errors. */
+  failed(): void {
+    if (!this.quiet) {
+      super.error('The server could not be started; its output says why.', undefined, 'force');
+    }
+    this.quiet = true;
   }
 }
 
@@ -98,9 +107,9 @@ export class Server {
     }
     this.log.info(`Starting ${this.program}`);
     const command = { command: this.program, args: ['serve', '--stdio'] };
-    const initializationFailedHandler = (error: Error) => {
-      client.error(`The server could not be started: ${error.message}`, undefined, 'force');
-      return false; // once is enough
+    const initializationFailedHandler = () => {
+      client.failed();
+      return false;
     };
     const options = { ...this.options(), initializationFailedHandler };
     const client = new Client(SECTION, 'pass-lsp', command, options);
@@ -111,7 +120,7 @@ export class Server {
     });
     client.onDidChangeState((event) => {
       if (client === this.client) {
-        this.changed(event);
+        this.changed(client, event);
       }
     });
     this.client = client;
@@ -123,8 +132,9 @@ export class Server {
   }
 
   /** The client starts a server that has died by itself, but not for ever. */
-  private changed({ newState }: StateChangeEvent): void {
+  private changed(client: Client, { newState }: StateChangeEvent): void {
     if (newState === State.Running) {
+      client.quiet = false;
       // What was changed while it was starting.
       void this.catchUp().catch((error: unknown) => {
         this.log.warn(`The server was not told of the settings: ${String(error)}`);
@@ -141,7 +151,7 @@ export class Server {
     if (client === undefined) {
       return;
     }
-    client.givenUp = true;
+    client.quiet = true;
     if (client.state === State.Starting) {
       // As after a crash: it cannot be stopped yet.
       const up = client.start().catch(() => undefined);
