@@ -281,6 +281,9 @@ def test_the_menu_switches_off_and_on(vscode: VsCode, home: Home, project: Hole)
 def test_the_menu_switches_off_and_on_for_a_language(vscode: VsCode, home: Home, project: Hole) -> None:
     vscode.pick("Switch off for python")
     until(lambda: "off for python" in vscode.status(), "the status bar, at once")
+    for language in ("JavaScript", "Python"):
+        vscode.choose(language, opened_by=lambda: vscode.command("Change Language Mode"))
+        until(lambda of=language: ("off for python" in vscode.status()) == (of == "Python"), f"the bar for {language}")
     vscode.go_to(project.line + 1)
     vscode.do("type", " ")
     until(lambda: home.wire.answers("textDocument/inlineCompletion"), "a request")

@@ -42,6 +42,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     command('acceptWord', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextWord')),
     command('acceptLine', () => offers.accept(server, 'editor.action.inlineSuggest.acceptNextLine')),
     vscode.window.onDidChangeActiveTextEditor(bar.draw),
+    vscode.workspace.onDidOpenTextDocument(bar.draw), // also when its language becomes another
     vscode.workspace.onDidChangeConfiguration(bar.draw),
     vscode.workspace.onDidChangeConfiguration((event) => server.reconfigure(event)),
     vscode.workspace.onDidGrantWorkspaceTrust(() => server.restart()),
