@@ -2,7 +2,7 @@
 import * as vscode from 'vscode';
 import type { Middleware } from 'vscode-languageclient/node';
 import { type Offer, taken } from './accepts';
-import { installCommand } from './find';
+import { installCommand, isManaged } from './find';
 import { menu, pickModel, silentLanguage, toggle, toggleLanguage } from './menu';
 import { Reports } from './reports';
 import { SECTION, Server } from './server';
@@ -80,7 +80,8 @@ function statusBar() {
 
 /** Say that the server is missing, with the command that brings it, or that it is not at the `path` that is set. */
 async function offerInstallation(path: string, pythons: string[]): Promise<void> {
-  const command = installCommand(pythons, process.platform === 'win32');
+  const own = pythons.filter((python) => !isManaged(python));
+  const command = installCommand(own, process.platform === 'win32');
   const said = path
     ? await vscode.window.showWarningMessage(`pass-lsp.path: there is no program ${path}.`, 'Set its path')
     : await vscode.window.showWarningMessage(

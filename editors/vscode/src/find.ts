@@ -1,5 +1,5 @@
 /** Where `pass-lsp` is, and how to get it. Knows nothing of VS Code. */
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import * as path from 'node:path';
 
 export interface Surroundings {
@@ -53,6 +53,25 @@ export function pythonsIn(root: string, windows: boolean): string[] {
   return windows
     ? [path.win32.join(root, 'Scripts', 'python.exe'), path.win32.join(root, 'python.exe')]
     : [path.posix.join(root, 'bin', 'python')];
+}
+
+/**
+ * Whether pip refuses to install there, as the system, Homebrew or uv looks after it (PEP 668). An environment made of
+ * such a Python is the user's own.
+ */
+export function isManaged(python: string): boolean {
+  try {
+    if (existsSync(path.join(path.dirname(python), '..', 'pyvenv.cfg'))) {
+      return false;
+    }
+    const library = path.join(path.dirname(realpathSync(python)), '..', 'lib');
+    const marked = (folder: string) => existsSync(path.join(library, folder, 'EXTERNALLY-MANAGED'));
+    return readdirSync(library)
+      .filter((name) => name.startsWith('python3'))
+      .some(marked);
+  } catch {
+    return false; // as on Windows, where it has another form
+  }
 }
 
 /** The one command that installs the server: into the active environment, or else by pipx into its own. */

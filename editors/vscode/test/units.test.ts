@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { taken } from '../src/accepts';
-import { findServer, installCommand, isProgram, pythonsIn, type Surroundings } from '../src/find';
+import { findServer, installCommand, isManaged, isProgram, pythonsIn, type Surroundings } from '../src/find';
 import { levelOf } from '../src/log';
 import { asOptions, chosen, type Inspected, update } from '../src/settings';
 import { ENDED, render, STARTING, type Status } from '../src/status';
@@ -87,6 +87,31 @@ test('one command installs it', () => {
     '& "C:\\my env\\python.exe" -m pip install pass-lsp',
   );
 });
+
+test(
+  'not into a Python that the system looks after, but into an environment made of it',
+  { skip: process.platform === 'win32' },
+  () => {
+    const root = mkdtempSync(join(tmpdir(), 'pass-lsp-'));
+    for (const folder of ['usr/bin', 'usr/lib/python3.12', 'venv/bin', 'usr/lib/python3']) {
+      mkdirSync(join(root, folder), { recursive: true });
+    }
+    const real = join(root, 'usr/bin/python3.12');
+    const pythons = [
+      real,
+      join(root, 'usr/bin/python3'),
+      join(root, 'venv/bin/python'),
+      join(root, 'nothing'),
+    ];
+    writeFileSync(real, '');
+    symlinkSync('python3.12', join(root, 'usr/bin/python3'));
+    symlinkSync(real, join(root, 'venv/bin/python'));
+    writeFileSync(join(root, 'venv/pyvenv.cfg'), '');
+    assert.deepEqual(pythons.map(isManaged), [false, false, false, false]);
+    writeFileSync(join(root, 'usr/lib/python3.12/EXTERNALLY-MANAGED'), '');
+    assert.deepEqual(pythons.map(isManaged), [true, true, false, false]);
+  },
+);
 
 const inspecting = (values: Record<string, Inspected>) => (key: string) => values[key];
 
