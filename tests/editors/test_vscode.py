@@ -380,12 +380,12 @@ def test_a_model_that_is_not_there_is_told_in_the_status_bar(vscode: VsCode, hom
     assert fill(vscode, home, project)
 
 
-@pytest.mark.parametrize(
-    ("entry", "words"), [("Statistics", r"accepted|Nothing is recorded"), ("Doctor", r"ok\s+python")]
-)
-def test_what_the_program_prints_is_shown_beside_the_editor(vscode: VsCode, entry: str, words: str) -> None:
-    vscode.pick(entry)
-    until(lambda: re.search(words, " ".join(vscode.seen(".monaco-editor .view-line"))), "the figures")
+def test_what_the_program_prints_is_shown_in_one_place_beside_the_editor(vscode: VsCode) -> None:
+    pages = {"Statistics": r"accepted|Nothing is recorded", "Doctor": r"ok\s+python"}
+    for entry, words in pages.items():
+        vscode.pick(entry)
+        until(lambda of=words: re.search(of, " ".join(vscode.seen(".monaco-editor .view-line"))), f"what {entry} says")
+        assert len(vscode.seen(".editor-group-container")) == 2
     vscode.command("View: Revert and Close Editor")
 
 

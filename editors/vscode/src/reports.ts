@@ -18,7 +18,9 @@ export class Reports implements vscode.TextDocumentContentProvider {
     }
     const page = vscode.Uri.from({ scheme: 'pass-lsp', path: name });
     this.stale.fire(page);
-    await vscode.window.showTextDocument(page, { preview: true, viewColumn: vscode.ViewColumn.Beside });
+    const there = vscode.window.visibleTextEditors.find((each) => each.document.uri.scheme === page.scheme);
+    const viewColumn = there?.viewColumn ?? vscode.ViewColumn.Beside;
+    await vscode.window.showTextDocument(page, { preview: true, viewColumn });
   }
 
   provideTextDocumentContent(page: vscode.Uri): Thenable<string> {
