@@ -272,7 +272,7 @@ def test_the_menu_switches_off_and_on(vscode: VsCode, home: Home, project: Hole)
     vscode.pick("Switch off")
     until(lambda: "switched off" in vscode.status(), "the status bar")
     vscode.pick("Switch on")
-    until(lambda: "Ready" in vscode.status(), "the status bar")
+    until(lambda: vscode.status() == "pass-lsp: Ready.", "the status bar, and no icon's name")
     assert told(home) == [CHOSEN | {"enabled": False}, CHOSEN | {"enabled": True}]
     vscode.go_to(project.line + 1)
     assert fill(vscode, home, project)

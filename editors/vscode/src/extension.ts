@@ -64,6 +64,7 @@ function statusBar() {
     const shown = render(last, silentLanguage());
     item.text = shown.text;
     item.tooltip = shown.tooltip;
+    item.accessibilityInformation = { label: shown.tooltip }; // or an icon is read out by its name
     item.backgroundColor =
       shown.severity === 'none'
         ? undefined
