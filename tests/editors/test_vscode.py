@@ -450,16 +450,20 @@ def test_a_path_that_names_nothing_is_told(trusted: VsCode, home: Home) -> None:
     until(lambda: home.wire.starts() == starts + 1, "the server is started again")
 
 
-def test_a_program_that_ends_at_once_is_told_once(trusted: VsCode, home: Home) -> None:
-    broken, tries = home.folder / "broken", home.folder / "tries"
-    broken.write_text(f"#!/bin/sh\necho >> '{tries}'\nhead -c 9 >&2\necho 'No module named pass_lsp' >&2\nexit 1\n")
-    broken.chmod(0o755)
-    trusted.notifications()
-    trusted.set_for_the_machine({"pass-lsp.path": str(broken)})
-    until(lambda: tries.exists() and len(tries.read_text()) == 5, "the client has given up")
-    until(lambda: "has ended. Click to restart it" in trusted.status(), "the status bar says so")
-    assert trusted.notifications() == ["The server could not be started; its output says why."]
-    trusted.command("Notifications: Clear All Notifications")
+def test_a_program_that_ends_at_once_or_cannot_be_run_is_told_once(trusted: VsCode, home: Home) -> None:
+    broken, gone, tries = (home.folder / name for name in ("broken", "gone", "tries"))
+    broken.write_text(f"#!/bin/sh\necho >> '{tries}'\nhead -c 9 >&2\nexit 1\n")
+    gone.write_text("#!/no/such/python\n")
+    remedy = "cannot be started; the log says why. If it is broken, as after an update of Python, install it anew."
+    for program in (broken, gone):
+        program.chmod(0o755)
+        trusted.notifications()
+        trusted.set_for_the_machine({"pass-lsp.path": str(program)})
+        said = until(trusted.notifications, "a notification")
+        until(lambda: len(tries.read_text()) == 5, "the client has given up")
+        until(lambda: "has ended. Click to restart it" in trusted.status(), "the status bar says so")
+        assert {*said, *trusted.notifications()} == {f"{program} {remedy}"}  # one that stays is seen again
+        trusted.command("Notifications: Clear All Notifications")
     starts = home.wire.starts()
     trusted.set_for_the_machine({})
     until(lambda: home.wire.starts() == starts + 1, "the server is started again")

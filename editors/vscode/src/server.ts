@@ -26,14 +26,15 @@ class Client extends LanguageClient {
   quiet = false;
 
   override error(message: string, data?: unknown, showNotification?: boolean | 'force'): void {
-    const quiet = this.quiet || this.state === State.Starting;
+    const quiet = this.quiet || this.state === State.Starting || this.state === State.StartFailed;
     super.error(message, data, quiet ? false : showNotification);
   }
 
   /** Tell that the server does not come up: once, as four more attempts may follow, each with several errors. */
-  failed(): void {
+  failed(program: string): void {
     if (!this.quiet) {
-      super.error('The server could not be started; its output says why.', undefined, 'force');
+      const remedy = 'the log says why. If it is broken, as after an update of Python, install it anew.';
+      super.error(`${program} cannot be started; ${remedy}`, undefined, 'force');
     }
     this.quiet = true;
   }
@@ -105,10 +106,11 @@ export class Server {
       this.missing(this.path, pythons);
       return;
     }
-    this.log.info(`Starting ${this.program}`);
-    const command = { command: this.program, args: ['serve', '--stdio'] };
+    const program = this.program;
+    this.log.info(`Starting ${program}`);
+    const command = { command: program, args: ['serve', '--stdio'] };
     const initializationFailedHandler = () => {
-      client.failed();
+      client.failed(program);
       return false;
     };
     const options = { ...this.options(), initializationFailedHandler };
@@ -128,6 +130,7 @@ export class Server {
     // Not waited for: what never answers must not keep a restart from coming.
     client.start().catch((error: unknown) => {
       this.log.error(`The server could not be started: ${String(error)}`);
+      client.failed(program);
     });
   }
 
