@@ -196,6 +196,7 @@ def test_alternatives_are_not_asked_for_in_a_buffer_that_was_left_or_wiped(nvim:
 def test_a_buffer_that_gets_its_name_keeps_its_suggestions(nvim: Nvim, tmp_path: Path) -> None:
     nvim.lua("offer('one')")
     path = tmp_path / "a.py"
+    nvim.command(f"cd {tmp_path}")  # outside of any root, as the files of the other tests
     for end in (f"write {path}", "bwipeout!"):
         nvim.command("enew | set filetype=python")
         until(lambda: nvim.lua("return require('pass_lsp').client() ~= nil"), "the server is attached")
@@ -210,6 +211,7 @@ def test_a_buffer_that_gets_its_name_keeps_its_suggestions(nvim: Nvim, tmp_path:
             nvim.keys("<Esc>")
     assert [each["textDocument"]["uri"] for each in came(nvim, "textDocument/didClose")][:1] == ["file://"]
     assert "not attached" not in nvim.messages()
+    nvim.command("cd -")
 
 
 def test_tab_still_jumps_in_a_snippet(nvim: Nvim, tmp_path: Path) -> None:
