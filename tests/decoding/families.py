@@ -7,7 +7,8 @@ from typing import Any
 import torch
 import transformers as hf
 
-from pass_lsp.decoding.lookahead import random_lookahead
+from pass_lsp.decoding.lookahead import Head, Lookahead, random_lookahead
+from pass_lsp.decoding.lora import targets
 from pass_lsp.engines.local import LocalEngine, engine_of
 
 SMALL: dict[str, Any] = {
@@ -65,3 +66,26 @@ def tiny_engine(family: str, seed: int = 0, num_lookahead: int = 4, **changes: A
     model = tiny_model(family, seed, **changes)
     lookahead = random_lookahead(model.get_input_embeddings().weight, num_lookahead)
     return engine_of(model, lookahead=lookahead)
+
+
+def model_of(family: str) -> hf.PreTrainedModel:
+    """A tiny model; of a `-wide` family with heads of 16 numbers."""
+    name = family.removesuffix("-wide")
+    return tiny_model(name) if name == family else tiny_model(name, head_dim=16)
+
+
+def artifact(family: str) -> Lookahead:
+    """Look-ahead rows with all their parts, at random."""
+    model = model_of(family)
+    generator = torch.Generator().manual_seed(2)
+    start = random_lookahead(model.get_input_embeddings().weight, 3)
+    width = model.config.hidden_size
+    head = Head(torch.randn(16, width, generator=generator), torch.randn(width, 16, generator=generator))
+    lora = {
+        path: (
+            torch.randn(2, layer.in_features, generator=generator),
+            torch.randn(layer.out_features, 2, generator=generator),
+        )
+        for path, layer in targets(model).items()
+    }
+    return Lookahead(start.embeddings, (), head, lora)

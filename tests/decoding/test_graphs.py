@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
 
 from pass_lsp.decoding.cache import BLOCK, KVCache
 from pass_lsp.decoding.graphs import conversion as converting
@@ -18,8 +17,6 @@ from pass_lsp.decoding.graphs.conversion import Conversion, GraphExecutor, conve
 from pass_lsp.decoding.graphs.executor import FusedExecutor
 from pass_lsp.decoding.graphs.fused import MAX_TURNS, buildable
 from pass_lsp.decoding.layout import layout
-from pass_lsp.decoding.lookahead import Head, Lookahead, random_lookahead
-from pass_lsp.decoding.lora import targets
 from pass_lsp.decoding.masks import window_of
 from pass_lsp.decoding.model import Limits, limits_of
 from pass_lsp.decoding.strategies import naive
@@ -27,34 +24,11 @@ from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.domain import SamplingParams, Strategy
 from pass_lsp.engines.local import LocalEngine
 from pass_lsp.errors import LookaheadError
-from tests.decoding.families import tiny_model
+from tests.decoding.families import artifact, model_of, tiny_model
 
 TRACED = ("llama-tied", "gemma2")  # heads of 8 numbers are too narrow for the fused attention
 FUSED = ("llama-tied-wide", "qwen2-sliding-wide", "qwen3-wide", "mistral-wide")
 STRATEGIES: tuple[Strategy, ...] = ("autoregressive", "pass", "merged", "auto")
-
-
-def model_of(family: str) -> PreTrainedModel:
-    """A tiny model; of a `-wide` family with heads of 16 numbers."""
-    name = family.removesuffix("-wide")
-    return tiny_model(name) if name == family else tiny_model(name, head_dim=16)
-
-
-def artifact(family: str) -> Lookahead:
-    """Look-ahead rows with all their parts, at random."""
-    model = model_of(family)
-    generator = torch.Generator().manual_seed(2)
-    start = random_lookahead(model.get_input_embeddings().weight, 3)
-    width = model.config.hidden_size
-    head = Head(torch.randn(16, width, generator=generator), torch.randn(width, 16, generator=generator))
-    lora = {
-        path: (
-            torch.randn(2, layer.in_features, generator=generator),
-            torch.randn(layer.out_features, 2, generator=generator),
-        )
-        for path, layer in targets(model).items()
-    }
-    return Lookahead(start.embeddings, (), head, lora)
 
 
 @pytest.fixture(scope="module")

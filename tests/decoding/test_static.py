@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from types import SimpleNamespace
@@ -20,8 +22,7 @@ from pass_lsp.decoding.static_executor import StaticExecutor
 from pass_lsp.decoding.strategies import naive
 from pass_lsp.domain import SamplingParams, Strategy
 from pass_lsp.engines.local import LocalEngine, load_engine
-from tests.decoding.families import FAMILIES, tiny_model
-from tests.decoding.test_graphs import artifact
+from tests.decoding.families import FAMILIES, artifact, tiny_model
 
 STRATEGIES: tuple[Strategy, ...] = ("autoregressive", "pass", "merged", "auto")
 
@@ -202,6 +203,13 @@ def test_full_memory_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     assert executor._graphable
     forward(executor, 1)
     assert executor._graphs
+
+
+def test_these_tests_run_where_only_a_gpu_is() -> None:
+    absent = ("onnx", "onnxruntime", "tree_sitter", "pygls")
+    code = f"import sys, {__name__}; print([name for name in {absent} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.gpu
