@@ -8,7 +8,9 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from pass_lsp.decoding.lora import targets
 from pass_lsp.errors import TrainError
+from pass_lsp.train.lookahead import LENGTH, MAX_HEAD, RANK
 from pass_lsp.train.sizes import all_sizes, deepened, new_model, parameters, size_named, spread
 
 
@@ -38,6 +40,17 @@ def test_the_sizes_are_what_they_are_called() -> None:
     millions = {name: parameters(size) / 1e6 for name, size in all_sizes().items()}
     assert list(millions) == sorted(millions, key=millions.__getitem__) == ["toy", "cpu", "small", "base"]
     assert millions["cpu"] < 9 and 11 < millions["small"] < 14 and 20 < millions["base"] < 24
+
+
+@pytest.mark.parametrize("name", all_sizes())
+def test_a_model_with_its_artifact_may_be_shipped(name: str) -> None:
+    """48 MB for all of a model directory; a tokenizer takes 70 bytes a token, the texts beside it 100 kB."""
+    size = size_named(name)
+    width = size["hidden_size"]
+    model = new_model(size | {"vocab_size": 2}, Vocabulary(2), torch.device("meta"))  # type: ignore[arg-type]
+    adapters = sum(RANK * (layer.in_features + layer.out_features) for layer in targets(model).values())
+    artifact = LENGTH * width + 2 * width * min(2 * width, MAX_HEAD) + adapters
+    assert 2 * (parameters(size) + artifact) + 70 * size["vocab_size"] + 1e5 < 48e6
 
 
 def test_an_unknown_size_is_explained() -> None:
