@@ -31,10 +31,10 @@ from pass_lsp.train.checkpoint import Progress, State, read_progress, recover, r
 from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.feed import Feed
 from pass_lsp.train.fim import Batch, Examples, Packer
-from pass_lsp.train.forward import Forward, backward, hidden_states, moved
+from pass_lsp.train.forward import Forward, hidden_states, moved
 from pass_lsp.train.machine import compiled, keep_memory, matmul_dtype
 from pass_lsp.train.optimizer import Patience, optimizers
-from pass_lsp.train.sizes import new_model, saved_model, size_named
+from pass_lsp.train.sizes import new_model, saved_model, shapes, size_named
 from pass_lsp.train.start import start_facts, started
 from pass_lsp.train.tokenizer import read_tokenizer
 
@@ -54,8 +54,9 @@ class Plan:
     """One training run: where from, where to, how long.
 
     `million_tokens` makes its length a number of tokens instead of `minutes`; `slice_minutes`
-    bounds how long this call may take, start included; `workers` are processes that make batches.
-    `rate` multiplies the size's learning rates: weights that are trained already need less.
+    bounds how long this call may take, start included, and with `last` the run ends with it. `workers` are
+    processes that make batches. `rate` multiplies the size's learning rates: weights that are trained already need
+    less.
     """
 
     corpus: Path
@@ -73,6 +74,7 @@ class Plan:
     slice_minutes: float | None = None
     workers: int = 0
     rate: float = 1.0
+    last: bool = False
 
     def share(self, progress: Progress) -> float:
         """How much of the run is done, from 0 to 1."""
@@ -99,18 +101,40 @@ def train_base(plan: Plan) -> dict[str, Any]:
     made = optimizers(model, size["muon_lr"], size["adam_lr"], dtype)
     state = State(model, made, MeanWeights(model), progress)
     restore(plan.out / "checkpoint", state)
-    batches = _batches(plan, size, progress)
-    validation = _validation(plan.corpus, tokenizer, size["sequence"])
+    validation = _held_out(plan.corpus, tokenizer, 4, size["sequence"], EVAL_ROWS // 4)
     end = math.inf if plan.slice_minutes is None else began + plan.slice_minutes * 60
-    _run(plan, dtype, state, batches, validation, end)
+    over = plan.share(progress) >= 1 and not plan.last
+    forward = Forward(compiled(hidden_states) if plan.compiled else hidden_states, dtype, plan.device)
+    with Feed(plan.corpus, plan.tokenizer, plan.seed + 1, 0 if over else plan.workers) as feed:
+        if not over:
+            _prepare(plan, size, tokenizer, forward, state, feed)
+        if plan.last:
+            left = max(0.0, end - time.monotonic())
+            plan = replace(plan, million_tokens=None, minutes=(progress.seconds + left) / 60)
+        _run(plan, state, forward, _batches(plan, size, progress, feed), validation, end)
+    if plan.last:
+        plan = replace(plan, minutes=progress.seconds / 60)
     return _ended(plan, state, validation)
 
 
+def _prepare(
+    plan: Plan, size: dict[str, Any], tokenizer: PreTrainedTokenizerFast, forward: Forward, state: State, feed: Feed
+) -> None:
+    """All that takes a while and teaches nothing: workers read the text, and meanwhile the model is compiled.
+
+    None of it counts as training, of which every slice would have the less.
+    """
+    for long, (rows, length) in enumerate(shapes(size)) if plan.compiled else ():
+        if long or plan.share(state.progress) <= 1 - LONG_SHARE:
+            for batch in _held_out(plan.corpus, tokenizer, rows, length, 1):
+                forward.of(state.model, batch)
+    feed.wait()
+
+
 def _run(
-    plan: Plan, dtype: torch.dtype, state: State, batches: Iterator[Batch], validation: list[Batch], end: float
+    plan: Plan, state: State, forward: Forward, batches: Iterator[Batch], validation: list[Batch], end: float
 ) -> None:
     model, progress = state.model, state.progress
-    forward = Forward(compiled(hidden_states) if plan.compiled else hidden_states, dtype, plan.device)
     bar = tqdm(total=1000, initial=round(plan.share(progress) * 1000), unit="‰", desc=plan.size)
     saved, patience = (now := time.monotonic()), Patience()
     # The last part of a slice is for its checkpoint and evaluation, which are as long as the last ones were.
@@ -118,7 +142,7 @@ def _run(
     while plan.share(progress) < 1 and now < end - closing:
         began = now
         batch = next(batches)
-        loss = backward(model, forward.of(model, batch), dtype, batch, plan.device)
+        loss = forward.backward(model, batch)
         learned = patience.bears(_step(state, plan))
         progress.step, progress.averaged = progress.step + 1, False
         progress.tokens += int((batch.owner >= 0).sum()) if learned else 0
@@ -152,15 +176,12 @@ def _ended(plan: Plan, state: State, validation: list[Batch]) -> dict[str, Any]:
     return last
 
 
-def _batches(plan: Plan, size: dict[str, Any], progress: Progress) -> Iterator[Batch]:
+def _batches(plan: Plan, size: dict[str, Any], progress: Progress, feed: Feed) -> Iterator[Batch]:
     """The batches of the run from `progress` on, which is moved on; the last ones are of the longer kind."""
-    for long in (False, True):
-        length = size["long_sequence" if long else "sequence"]
-        rows = max(1, size["rows"] * size["sequence"] // length)
-        feed = Feed(plan.corpus, plan.tokenizer, length, rows, plan.seed + 1)
+    for long, (rows, length) in enumerate(shapes(size)):
         if not long and plan.share(progress) > 1 - LONG_SHARE:
             continue
-        for batch, resume_at in feed.batches(progress.next_example, plan.workers):
+        for batch, resume_at in feed.batches(rows, length, progress.next_example):
             progress.next_example = resume_at
             yield batch
             if not long and plan.share(progress) > 1 - LONG_SHARE:
@@ -228,12 +249,13 @@ def _state_inputs(plan: Plan, size: dict[str, Any], model: LlamaForCausalLM) -> 
     manifest.write(path, {**inputs, "parameters": model.num_parameters(), **facts, "versions": manifest.versions()})
 
 
-def _validation(corpus: Path, tokenizer: PreTrainedTokenizerFast, length: int) -> list[Batch]:
+def _held_out(corpus: Path, tokenizer: PreTrainedTokenizerFast, rows: int, length: int, count: int) -> list[Batch]:
+    """`count` batches of held-out text, always the same; none where there is no such text."""
     heldout = corpus / "heldout.jsonl.gz"
     if not heldout.exists():
         return []
-    packer = Packer(Examples(read_corpus(heldout), tokenizer, length, seed=77), 4, length)
-    return [packer.batch() for _ in range(EVAL_ROWS // 4)]
+    packer = Packer(Examples(read_corpus(heldout), tokenizer, length, seed=77), rows, length)
+    return [packer.batch() for _ in range(count)]
 
 
 def _logged(plan: Plan, progress: Progress, losses: list[float | None], train_loss: float | None) -> dict[str, Any]:
@@ -242,6 +264,7 @@ def _logged(plan: Plan, progress: Progress, losses: list[float | None], train_lo
     tokens = progress.tokens + progress.earlier_tokens
     line = {"step": progress.step, "tokens": tokens, "seconds": round(progress.seconds), "train_loss": train_loss}
     line |= {"averaged": progress.averaged, "loss": loss, "middle_loss": middle_loss}
+    line["done"] = round(plan.share(progress), 4)
     plan.out.mkdir(parents=True, exist_ok=True)
     with (plan.out / "log.jsonl").open("a") as log:
         log.write(json.dumps(line) + "\n")

@@ -44,6 +44,10 @@ class Forward:
                 logger.warning("Compiled gradients are wrong for %d tokens; those rows are not compiled.", length)
         return self._known[length]
 
+    def backward(self, model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+        """Add the gradients of a batch; returns its loss, in nats."""
+        return backward(model, self.of(model, batch), self._dtype, batch, self._device)
+
     def _gradient_norm(self, model: LlamaForCausalLM, hidden_of: HiddenOf, batch: Batch) -> float:
         backward(model, hidden_of, self._dtype, batch, self._device)
         norm = torch.nn.utils.get_total_norm(p.grad for p in model.parameters() if p.grad is not None)

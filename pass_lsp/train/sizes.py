@@ -35,6 +35,12 @@ def size_named(name: str) -> dict[str, Any]:
     return sizes[name]
 
 
+def shapes(size: dict[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and their length: of most batches of a run, and of its last."""
+    rows, short, long = size["rows"], size["sequence"], size["long_sequence"]
+    return (rows, short), (max(1, rows * short // long), long)
+
+
 def parameters(size: dict[str, Any]) -> int:
     """How many parameters a model of this size has with its own vocabulary, without building one."""
     width, layers = size["hidden_size"], size["num_hidden_layers"]

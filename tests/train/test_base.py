@@ -21,11 +21,12 @@ from transformers import LlamaForCausalLM
 
 import pass_lsp
 from pass_lsp.errors import TrainError
-from pass_lsp.train import base, checkpoint, export
+from pass_lsp.train import base, checkpoint, export, feed, forward
 from pass_lsp.train.average import MeanWeights
 from pass_lsp.train.base import DECAY_SHARE, LONG_SHARE, MEAN_SHARE, WARMUP_STEPS, Plan, train_base
 from pass_lsp.train.checkpoint import Progress, State
 from pass_lsp.train.export import export_model
+from pass_lsp.train.feed import Feed
 from pass_lsp.train.sizes import size_named
 from pass_lsp.train.tokenizer import train_tokenizer
 
@@ -285,14 +286,15 @@ def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
 
 def test_the_examples_of_the_end_are_longer(plan: Callable[..., Plan]) -> None:
     run, progress = plan(1), Progress()
+    made = Feed(run.corpus, run.tokenizer, seed=1)
     size = size_named("toy") | {"sequence": 64, "long_sequence": 128, "rows": 4}
     seen: list[tuple[int, ...]] = []
     for seconds in (0, 1, 30, 47, 49, 59):
         progress.seconds = seconds * run.minutes
-        seen.append(tuple(next(base._batches(run, size, progress)).input_ids.shape))
+        seen.append(tuple(next(base._batches(run, size, progress, made)).input_ids.shape))
     assert seen == [(4, 64)] * 4 + [(2, 128)] * 2
     progress = Progress()
-    batches = base._batches(run, size, progress)
+    batches = base._batches(run, size, progress, made)
     assert next(batches).input_ids.shape == (4, 64)
     progress.seconds = 60 * run.minutes * (1 - LONG_SHARE / 2)
     assert next(batches).input_ids.shape == (2, 128), "one run goes on with longer ones"
@@ -326,6 +328,52 @@ def test_slices_end_early_and_go_on(plan: Callable[..., Plan]) -> None:
         steps.append(train_base(sliced)["step"])
     assert saved(sliced).seconds == saved(whole).seconds == 12
     assert abs(logged(sliced)[-1]["loss"] - logged(whole)[-1]["loss"]) < 0.5
+
+
+def test_what_comes_before_the_first_step_is_no_training(
+    plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, lengths = feed.Text.read, []
+
+    def slow(*given: Any) -> Any:
+        assert [base.time.monotonic() for _ in range(50)]
+        return read(*given)
+
+    def compiler(hidden_states: Any) -> Any:
+        def call(model: LlamaForCausalLM, dtype: torch.dtype, ids: torch.Tensor, *shape: Any) -> torch.Tensor:
+            if ids.size(1) not in lengths:
+                lengths.append(ids.size(1))
+                slow(*given)
+            return hidden_states(model, dtype, ids, *shape)
+
+        return call
+
+    run = plan(6, compiled=True)
+    given = run.corpus, run.tokenizer, 1
+    longer = size_named("toy") | {"long_sequence": 512}
+    monkeypatch.setattr(base, "size_named", lambda _: longer)
+    monkeypatch.setattr(feed.Text, "read", slow)
+    monkeypatch.setattr(base, "compiled", compiler)
+    assert train_base(run)["step"] == 6
+    assert saved(run).seconds == 6 and lengths == [256, 512]
+
+
+def test_the_last_slice_ends_the_run(plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    run, rates = plan(1000, slice_minutes=20 / 60), []
+    first = train_base(run)
+    assert 0 < first["done"] < 0.1
+    step = base._step
+
+    def watched(state: State, plan: Plan) -> bool:
+        done = step(state, plan)
+        rates.append(state.optimizers[0].param_groups[0]["lr"] / state.optimizers[0].param_groups[0]["peak_lr"])
+        return done
+
+    monkeypatch.setattr(base, "_step", watched)
+    last = train_base(replace(run, last=True))
+    assert last["done"] == 1 and first["step"] < last["step"] < 40
+    assert max(rates) > 0.5 > 0.2 > rates[-1] and rates[-5:] == sorted(rates[-5:], reverse=True)
+    assert train_base(replace(run, minutes=saved(run).seconds / 60))["step"] == last["step"], "it is over"
 
 
 def test_a_run_states_its_inputs_and_refuses_others(plan: Callable[..., Plan], corpus: Path, tmp_path: Path) -> None:
@@ -430,7 +478,7 @@ def test_a_step_without_finite_gradients_is_left_out(
     plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, bad = plan(6, "good"), plan(6, "bad")
-    calls, backward = count(), base.backward
+    calls, backward = count(), forward.backward
 
     def broken(model: torch.nn.Module, *given: Any) -> torch.Tensor:
         loss = backward(model, *given)  # type: ignore[arg-type]
@@ -439,7 +487,7 @@ def test_a_step_without_finite_gradients_is_left_out(
         return loss
 
     train_base(good)
-    monkeypatch.setattr(base, "backward", broken)
+    monkeypatch.setattr(forward, "backward", broken)
     assert train_base(bad)["loss"] is not None
     assert saved(bad).step == 6
     assert 0 < saved(bad).tokens < saved(good).tokens  # what was left out was not learned
@@ -452,14 +500,14 @@ def test_a_run_that_is_lost_ends_and_keeps_its_checkpoint(
     run = plan(5)
     train_base(run)
     before, longer = weights(run.out / "checkpoint"), replace(run, minutes=60)
-    backward = base.backward
+    backward = forward.backward
 
     def lost(model: torch.nn.Module, *given: Any) -> torch.Tensor:
         loss = backward(model, *given)  # type: ignore[arg-type]
         model.lm_head.weight.grad.fill_(torch.inf)  # type: ignore[union-attr, operator]
         return loss
 
-    monkeypatch.setattr(base, "backward", lost)
+    monkeypatch.setattr(forward, "backward", lost)
     with pytest.raises(TrainError, match="not finite"):
         train_base(longer)
     after = weights(run.out / "checkpoint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pass_lsp.errors import TrainError
 from pass_lsp.train import feed
 from pass_lsp.train.feed import Feed
 from pass_lsp.train.fim import Batch
@@ -23,31 +25,48 @@ def same(left: Batch, right: Batch) -> bool:
     return all(torch.equal(one, other) for one, other in pairs)
 
 
-@pytest.fixture
-def made(corpus: Path, tokenizer_dir: Path) -> Feed:
-    return Feed(corpus, tokenizer_dir, 96, 4, seed=1)
-
-
-def test_without_workers_the_next_example_resumes(made: Feed) -> None:
-    drawn = list(islice(made.batches(0), 3))
+def test_without_workers_the_next_example_resumes(corpus: Path, tokenizer_dir: Path) -> None:
+    made = Feed(corpus, tokenizer_dir, seed=1)
+    drawn = list(islice(made.batches(4, 96, 0), 3))
     assert [at for _, at in drawn] == sorted({at for _, at in drawn})
-    again = next(made.batches(drawn[1][1]))
-    assert same(again[0], next(made.batches(drawn[1][1]))[0]) and not same(again[0], drawn[0][0])
+    again = next(made.batches(4, 96, drawn[1][1]))
+    assert same(again[0], next(made.batches(4, 96, drawn[1][1]))[0]) and not same(again[0], drawn[0][0])
 
 
-def test_workers_hand_over_whole_chunks_in_order(made: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "_examples", None)
-    feed._begin(made)
+def test_workers_hand_over_whole_chunks_in_order(
+    corpus: Path, tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_text", None)
     threads = torch.get_num_threads()
-    expected = [
-        (Batch(*map(torch.from_numpy, arrays)), end)
-        for first, end in ((768, 1536), (1536, 2304))
-        for arrays in feed._chunk(first)
-    ]
+    feed._begin(corpus, tokenizer_dir, 1)
     torch.set_num_threads(threads)
-    drawn = list(islice(made.batches(700, workers=2), len(expected)))  # begins with the next whole chunk
-    assert [at for _, at in drawn] == [end for _, end in expected]
-    assert all(same(one, other) for (one, _), (other, _) in zip(drawn, expected, strict=True))
+    with Feed(corpus, tokenizer_dir, 1, workers=2) as made:
+        # The same processes go on with longer rows. Each begins with the next whole chunk.
+        for rows, length, first in ((4, 96, 700), (2, 192, 1536)):
+            ends = [-(-first // 768) * 768 + 768 * number for number in (1, 2)]
+            expected = [
+                (Batch(*map(torch.from_numpy, arrays)), end)
+                for end in ends
+                for arrays in feed._chunk(rows, length, end - 768)
+            ]
+            drawn = list(islice(made.batches(rows, length, first), len(expected)))
+            assert [at for _, at in drawn] == [end for _, end in expected]
+            assert all(same(one, other) for (one, _), (other, _) in zip(drawn, expected, strict=True))
+
+
+def test_a_text_that_workers_cannot_read_is_explained(tokenizer_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl.gz").write_bytes(b"damaged")
+    with Feed(tmp_path, tokenizer_dir, 1, workers=1) as made, pytest.raises(TrainError, match="Cannot read the corpus"):
+        next(made.batches(4, 96, 0))
+
+
+def test_a_worker_that_dies_is_explained(corpus: Path, tokenizer_dir: Path) -> None:
+    with Feed(corpus, tokenizer_dir, 1, workers=1) as made:
+        made.wait()
+        (worker,) = multiprocessing.active_children()
+        worker.kill()
+        with pytest.raises(TrainError, match="fewer --workers"):
+            list(islice(made.batches(4, 96, 0), 9999))
 
 
 def test_a_worker_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
