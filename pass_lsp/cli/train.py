@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pass_lsp.errors import TrainError
+from pass_lsp.train.lock import alone
 
 app = typer.Typer(no_args_is_help=True, help="Train the embedded model, or look-ahead embeddings for any model.")
 
@@ -38,7 +36,7 @@ def corpus(
     """Step 1: collect, filter and split Python source."""
     from pass_lsp.train.corpus import build_corpus
 
-    with _alone(out):
+    with alone(out):
         facts = build_corpus(out, wheels, int(source_cap_mb * 1e6), seed, workers)
     told = ("train", "heldout", "dropped", "overlap")
     typer.echo(json.dumps({key: facts[key] for key in told if key in facts}))
@@ -53,7 +51,7 @@ def tokenizer(
     """Step 2: train the tokenizer."""
     from pass_lsp.train.tokenizer import train_tokenizer
 
-    with _alone(out):
+    with alone(out):
         made = train_tokenizer(corpus, out, vocab_size)
     typer.echo(json.dumps({"vocab_size": len(made)}))
 
@@ -80,7 +78,7 @@ def base(
 
     plan = Plan(corpus, tokenizer, out, size, minutes, start_from, threads, seed, device, compiled)
     plan = replace(plan, million_tokens=million_tokens, slice_minutes=slice_minutes, workers=workers, rate=rate)
-    with _alone(out):
+    with alone(out):
         last = train_base(plan)
     typer.echo(json.dumps(last))
 
@@ -95,7 +93,7 @@ def export(
     """Step 4: write the trained model as a Hugging Face directory, in bfloat16."""
     from pass_lsp.train.export import export_model
 
-    with _alone(out):
+    with alone(out):
         facts = export_model(run, corpus, tokenizer, out)
     typer.echo(json.dumps(facts))
 
@@ -128,7 +126,7 @@ def lookahead(
     plan = Plan(
         model, data, out, length, minutes, rate=rate, head=head, rank=rank, threads=threads, device=device, seed=seed
     )
-    with _alone(out):
+    with alone(out):
         facts = train_lookahead(plan)
     typer.echo(json.dumps(facts))
 
@@ -165,20 +163,3 @@ def sources(
     from pass_lsp.train.sources import write_sources
 
     typer.echo(json.dumps(write_sources(corpus, model, out)))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep every other command out of `folder`, until this one ends or is killed. Raises `TrainError`.
-
-    Also `OSError` where nothing can be written there: an hour later it would be worth less.
-    """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(folder / ".lock").acquire(timeout=0)
-    except Timeout as error:
-        raise TrainError(f"Another command writes {folder}; wait for its end, or give another folder.") from error
-    with held:
-        yield

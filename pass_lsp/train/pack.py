@@ -63,14 +63,14 @@ def unpack_corpus(box: Path, corpus: Path) -> None:
     manifest.write(corpus / "manifest.json", facts)
 
 
-def pack_run(run: Path, whole: Path, dtype: torch.dtype) -> None:
+def pack_run(run: Path, whole: Path, dtype: torch.dtype, momenta: bool = True) -> None:
     """The last checkpoint of `run`, its log and its statement as one file of tensors in `dtype`."""
     recover(run / "checkpoint")
     checkpoint = run / "checkpoint"
     if not (checkpoint / "progress.json").exists():
         raise TrainError(f"{run} holds no checkpoint; run a slice of the training first.")
     tensors: dict[str, torch.Tensor] = {}
-    for part in ("model", "optimizer"):
+    for part in ("model", *(["optimizer"] if momenta else [])):
         for name, tensor in load_file(checkpoint / f"{part}.safetensors").items():
             if name.endswith(MeanWeights.STATE):
                 continue  # as large as the model, and begun anew where the run goes on

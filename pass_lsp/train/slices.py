@@ -17,11 +17,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from pass_lsp.train import manifest
 from pass_lsp.train.base import Plan, train_base
 from pass_lsp.train.checkpoint import read_progress, recover
 from pass_lsp.train.installed import add_installed
+from pass_lsp.train.lock import alone
 from pass_lsp.train.pack import pack_corpus, pack_run, progress_of, unpack_corpus, unpack_run
 from pass_lsp.train.parts import MIB, collect, join, select, split
 
@@ -48,6 +50,11 @@ def pack(args: argparse.Namespace) -> dict[str, Any]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Away: one slice; leaves as much of its state as may travel."""
+    with alone(args.work):
+        return _train(args)
+
+
+def _train(args: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     box, corpus, run = args.work / "box", args.work / "corpus", args.work / "run"
     collect(args.box, box)
@@ -72,13 +79,11 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         max(0.0, left),
         args.workers,
         args.rate,
+        args.last,
     )
     last = train_base(plan)
-    _leave(args, corpus, run)
-    progress = read_progress(run / "checkpoint")
-    assert progress is not None, "a slice leaves a checkpoint"
-    done = {"done": round(plan.share(progress), 4), "installed": added and added["files"]}
-    return {**last, **done, **more(args)}
+    _leave(args, corpus, run, over=last["done"] >= 1)
+    return {**last, "installed": added and added["files"], **more(args)}
 
 
 def more(args: argparse.Namespace) -> dict[str, Any]:
@@ -131,9 +136,10 @@ def _restored(folder: Path, run: Path) -> dict[str, Any]:
     return statement
 
 
-def _leave(args: argparse.Namespace, corpus: Path, run: Path) -> None:
+def _leave(args: argparse.Namespace, corpus: Path, run: Path, over: bool) -> None:
+    """A run that is over leaves its weights alone: its momenta are more than these, and nothing goes on with them."""
     whole = args.work / f"{STATE}.safetensors"
-    pack_run(run, whole, _DTYPES[args.precision])
+    pack_run(run, whole, _DTYPES[args.precision], momenta=not over)
     facts = {
         "precision": args.precision,
         "progress": (run / "checkpoint" / "progress.json").read_text("utf-8"),
@@ -144,24 +150,28 @@ def _leave(args: argparse.Namespace, corpus: Path, run: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pass_lsp.train.slices", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m pass_lsp.train.slices",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True)
     at_home = commands.add_parser("pack", help=pack.__doc__)
     at_home.set_defaults(run_command=pack)
     for name in ("--corpus", "--tokenizer", "--out"):
         at_home.add_argument(name, type=Path, required=True)
-    at_home.add_argument("--part-mib", type=float, default=15.0, help="the largest part")
+    at_home.add_argument("--part-mib", type=_size, default=15.0, help="the largest part")
     away = commands.add_parser("train", help=train.__doc__)
     away.set_defaults(run_command=train, first=0)
     _training_options(away)
     rest = commands.add_parser("more", help=more.__doc__)
     rest.set_defaults(run_command=more)
-    rest.add_argument("--first", type=int, required=True, help="the number of the first part to leave")
+    rest.add_argument("--first", type=_count, required=True, help="the number of the first part to leave")
     for command in (away, rest):
         command.add_argument("--out", type=Path, required=True, help="where to leave parts")
         command.add_argument("--work", type=Path, default=Path(".cache/slices"), help="what lasts between commands")
-        command.add_argument("--max-files", type=int, default=8, help="the most files to leave")
-        command.add_argument("--max-mib", type=float, default=63.0, help="the most to leave, together")
+        command.add_argument("--max-files", type=_count, default=8, help="the most files to leave")
+        command.add_argument("--max-mib", type=_size, default=63.0, help="the most to leave, together")
     back = commands.add_parser("join", help=join_run.__doc__)
     back.set_defaults(run_command=join_run)
     back.add_argument("--parts", type=Path, nargs="+", required=True)
@@ -172,22 +182,36 @@ def _parser() -> argparse.ArgumentParser:
 def _training_options(away: argparse.ArgumentParser) -> None:
     add = away.add_argument
     add("--box", type=Path, nargs="*", default=[], help="folders with parts that have arrived")
-    add("--size", default="base")
-    add("--minutes", type=float, default=24.0, help="training time of the whole run")
-    add("--million-tokens", type=float, help="the length of the run in tokens instead")
-    add("--slice-minutes", type=float, default=9.0, help="how long this command may take")
-    add("--checkpoint-seconds", type=float, default=120.0)
+    add("--size", default="base", help="a row of sizes.json; base")
+    add("--minutes", type=_amount, default=24.0, help="training time of the whole run; 24")
+    add("--million-tokens", type=_amount, help="the length of the run in tokens instead")
+    add("--slice-minutes", type=_amount, default=9.0, help="how long this command may take, all in all; 9")
+    add("--last", action="store_true", help="the run ends with this slice, whatever --minutes says")
+    add("--checkpoint-seconds", type=_amount, default=120.0, help="time between two checkpoints; 120")
     add("--start-from", type=Path, help="an exported model to go on from")
-    add("--rate", type=float, default=1.0, help="times the size's learning rates; going on needs less")
-    add("--device", default="auto")
-    add("--compiled", action="store_true")
-    add("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 2), help="processes that make batches")
-    add("--threads", type=int, default=1)
-    add("--seed", type=int, default=0)
+    add("--rate", type=_amount, default=1.0, help="times the size's learning rates; going on needs less")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    add("--compiled", action="store_true", help="compile the model, which takes a minute or so of each slice")
+    add("--workers", type=_count, default=max(0, (os.cpu_count() or 1) - 2), help="processes that make batches")
+    add("--threads", type=_threads, default=1, help="CPU threads")
+    add("--seed", type=int, default=0, help="of what is drawn at random")
     add("--installed", action="store_true", help="also learn from the packages installed there")
-    add("--source-cap-mb", type=float, default=8.0, help="the most that one installed package may bring")
+    add("--source-cap-mb", type=_size, default=8.0, help="the most that one installed package may bring; 8")
     add("--precision", choices=_DTYPES, default="bfloat16", help="of the weights and momenta that travel")
-    add("--part-mib", type=float, default=15.0, help="the largest part")
+    add("--part-mib", type=_size, default=15.0, help="the largest part; 15")
+
+
+def _at_least(least: float, kind: type[float]) -> Callable[[str], Any]:
+    def number(text: str) -> float:
+        if not least <= (value := kind(text)) < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is out of range; give {least:g} or more")
+        return value
+
+    return number
+
+
+_amount, _size = _at_least(0.0, float), _at_least(0.001, float)
+_count, _threads = _at_least(0, int), _at_least(1, int)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

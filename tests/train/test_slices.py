@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from pass_lsp.errors import TrainError
 from pass_lsp.train import installed, manifest, slices
-from pass_lsp.train.average import MeanWeights
+from pass_lsp.train.base import Plan, train_base
 from pass_lsp.train.corpus import SourceFile, read_corpus, write_files
 from pass_lsp.train.export import export_model
+from pass_lsp.train.lock import alone
 from pass_lsp.train.pack import pack_corpus, pack_run, unpack_corpus, unpack_run
 from pass_lsp.train.parts import collect, join, select, split
 
@@ -127,12 +128,11 @@ def test_a_training_in_slices_survives_kills_and_journeys(
     # Home again: the run is what it was there, goes on, and becomes a model.
     assert slices.main(["join", "--parts", str(second / "out"), "--run", str(home / "run")]) == 0
     assert said(capsys)["step"] == told["step"]
-    for part in ("model", "optimizer"):
-        there, here = (
-            load_file(root / "checkpoint" / f"{part}.safetensors") for root in (second / "work" / "run", home / "run")
-        )
-        there = {name: each for name, each in there.items() if not name.endswith(MeanWeights.STATE)}
-        assert there.keys() == here.keys() and all(torch.equal(there[name], here[name]) for name in there)
+    there, here = (
+        load_file(root / "checkpoint" / "model.safetensors") for root in (second / "work" / "run", home / "run")
+    )
+    assert there.keys() == here.keys() and all(torch.equal(there[name], here[name]) for name in there)
+    assert not load_file(home / "run" / "checkpoint" / "optimizer.safetensors"), "what is over needs no momenta"
     steps = [json.loads(line)["step"] for line in (home / "run" / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(steps) and reached <= step and step in steps
     facts = export_model(home / "run", home / "run", tokenizer_dir, home / "model")
@@ -213,6 +213,48 @@ def test_a_packed_run_keeps_counters_exact(tmp_path: Path) -> None:
         assert back["1.0.step"] == 12345 and back["0.0.momentum"].dtype == torch.float32
         torch.testing.assert_close(back["0.0.momentum"], state["0.0.momentum"].to(dtype).float())
     assert (tmp_path / str(dtype) / "checkpoint" / "progress.json").read_text() == '{"step": 7}'
+
+
+def test_a_run_that_came_home_goes_on(
+    box: Path, corpus: Path, tokenizer_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*slice_options(tmp_path, box, tokens=0.005), "--max-mib", "9", "--max-files", "9"]
+    assert slices.main(given) == 0
+    told = said(capsys)
+    assert told["done"] == 1
+    assert slices.main(["join", "--parts", str(tmp_path / "out"), "--run", str(tmp_path / "run")]) == 0
+    assert said(capsys)["step"] == told["step"]
+    went_on = train_base(Plan(corpus, tokenizer_dir, tmp_path / "run", "toy", million_tokens=0.01, rate=0.9))
+    assert went_on["step"] > told["step"] and went_on["loss"] < told["loss"]
+
+
+def test_the_last_slice_leaves_a_run_that_is_over(
+    box: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*slice_options(tmp_path, box, tokens=50.0), "--max-mib", "9", "--max-files", "9"]
+    assert slices.main([*given, "--slice-minutes", "0.05"]) == 0
+    unfinished = said(capsys)
+    momenta = manifest.read(tmp_path / "out" / "state.json")
+    assert slices.main([*given, "--slice-minutes", "0.1", "--last"]) == 0
+    told, weights = said(capsys), manifest.read(tmp_path / "out" / "state.json")
+    assert unfinished["done"] < 0.5 and told["done"] == 1 and told["step"] > unfinished["step"] > 0
+    assert momenta is not None and weights is not None and weights["bytes"] < 0.7 * momenta["bytes"]
+
+
+def test_two_slices_do_not_share_a_folder(box: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with alone(tmp_path / "work"):
+        assert slices.main(slice_options(tmp_path, box)) == 1
+    assert "Another command writes" in capsys.readouterr().err and not (tmp_path / "work" / "box").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["--part-mib 0", "--part-mib -1", "--workers -1", "--threads 0", "--minutes -1", "--slice-minutes nan", "--rate x"],
+)
+def test_numbers_out_of_range_are_wrong_usage(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        slices.main(["train", "--out", "out", *wrong.split()])
+    assert ended.value.code == 2 and wrong.split()[0] in capsys.readouterr().err
 
 
 def test_installed_packages_are_added_by_the_same_rules(
