@@ -108,8 +108,9 @@ def train_base(plan: Plan) -> dict[str, Any]:
     with Feed(plan.corpus, plan.tokenizer, plan.seed + 1, 0 if over else plan.workers) as feed:
         if not over:
             _prepare(plan, size, tokenizer, forward, state, feed)
+        left = end - time.monotonic() if plan.last else 0.0
+        plan = replace(plan, last=left > 0)  # a slice that is over before it begins is the end of nothing
         if plan.last:
-            left = max(0.0, end - time.monotonic())
             plan = replace(plan, million_tokens=None, minutes=(progress.seconds + left) / 60)
         _run(plan, state, forward, _batches(plan, size, progress, feed), validation, end)
     if plan.last:

@@ -376,6 +376,12 @@ def test_the_last_slice_ends_the_run(plan: Callable[..., Plan], monkeypatch: pyt
     assert train_base(replace(run, minutes=saved(run).seconds / 60))["step"] == last["step"], "it is over"
 
 
+def test_a_slice_that_is_over_before_it_begins_ends_nothing(plan: Callable[..., Plan]) -> None:
+    run = plan(1000, slice_minutes=0.0, last=True)
+    assert train_base(run)["step"] == 0 == train_base(run)["done"]
+    assert train_base(replace(run, slice_minutes=20 / 60))["done"] == 1
+
+
 def test_a_run_states_its_inputs_and_refuses_others(plan: Callable[..., Plan], corpus: Path, tmp_path: Path) -> None:
     run = plan(1)
     train_base(run)
