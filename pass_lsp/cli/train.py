@@ -29,7 +29,9 @@ Tokenizer = Annotated[Path, typer.Option(help="The folder that `train tokenizer`
 def corpus(
     out: Out,
     wheels: Annotated[Path, typer.Option(help="Where package wheels are kept.")] = Path(".cache/train/wheels"),
-    source_cap_mb: Annotated[float, typer.Option(help="The most text that one package may bring, in MB.")] = 8.0,
+    source_cap_mb: Annotated[
+        float, typer.Option(min=0.1, help="The most text that one package may bring, in MB.")
+    ] = 8.0,
     seed: Seed = 0,
     workers: Workers = 1,
 ) -> None:
@@ -64,7 +66,9 @@ def base(
     size: Annotated[str, typer.Option(help="A row of sizes.json: toy, cpu, small, base.")] = "cpu",
     minutes: Minutes = 60.0,
     million_tokens: Annotated[float | None, typer.Option(min=0.0, help="The run's length in tokens instead.")] = None,
-    slice_minutes: Annotated[float | None, typer.Option(help="Stop after so long; the next call goes on.")] = None,
+    slice_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after so long; the next call goes on.")
+    ] = None,
     start_from: Annotated[Path | None, typer.Option(help="An exported model to go on from.")] = None,
     rate: Rate = 1.0,
     threads: Threads = 1,

@@ -253,9 +253,10 @@ def _state_inputs(plan: Plan, size: dict[str, Any], model: LlamaForCausalLM) -> 
 def _held_out(corpus: Path, tokenizer: PreTrainedTokenizerFast, rows: int, length: int, count: int) -> list[Batch]:
     """`count` batches of held-out text, always the same; none where there is no such text."""
     heldout = corpus / "heldout.jsonl.gz"
-    if not heldout.exists():
+    files = read_corpus(heldout) if heldout.exists() else []
+    if not files:
         return []
-    packer = Packer(Examples(read_corpus(heldout), tokenizer, length, seed=77), rows, length)
+    packer = Packer(Examples(files, tokenizer, length, seed=77), rows, length)
     return [packer.batch() for _ in range(count)]
 
 

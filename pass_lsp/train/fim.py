@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from pass_lsp.errors import TrainError
 from pass_lsp.train.middle import split_middle
 from pass_lsp.train.prose import Span, prose, within
 from pass_lsp.train.tokenizer import END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD
@@ -70,11 +71,13 @@ def echoed(text: str, spans: Sequence[Span], rng: random.Random) -> tuple[str, l
 
 
 class Examples:
-    """Endless, indexable examples over a corpus of (path, text)."""
+    """Endless, indexable examples over a corpus of (path, text). Raises `TrainError` for one without text."""
 
     def __init__(self, files: Sequence[tuple[str, str]], tokenizer: Any, length: int, seed: int = 0) -> None:
         self._files, self._tokenizer, self.length, self._seed = files, tokenizer, length, seed
         self._ends = list(accumulate(len(text) for _, text in files))
+        if not any(self._ends):
+            raise TrainError("The corpus holds no text to learn from; give one that has some.")
         self._ids = {
             token: tokenizer.convert_tokens_to_ids(token) for token in (END, FILE, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX)
         }

@@ -70,9 +70,10 @@ def train_tokenizer(corpus: Path, out: Path, vocab_size: int, max_bytes: int = 4
 
 def characters_per_token(tokenizer: PreTrainedTokenizerFast, corpus: Path) -> float | None:
     """How much text a token holds on the held-out part of `corpus`; None where there is none."""
-    if not (corpus / "heldout.jsonl.gz").exists():
+    heldout = corpus / "heldout.jsonl.gz"
+    texts = [text for _, text in read_corpus(heldout)] if heldout.exists() else []
+    if not texts:
         return None
-    texts = [text for _, text in read_corpus(corpus / "heldout.jsonl.gz")]
     tokens = sum(map(len, tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]))
     return round(sum(map(len, texts)) / tokens, 3) if tokens else None
 

@@ -25,10 +25,11 @@ from pass_lsp.train import base, checkpoint, export, feed, forward
 from pass_lsp.train.average import MeanWeights
 from pass_lsp.train.base import DECAY_SHARE, LONG_SHARE, MEAN_SHARE, WARMUP_STEPS, Plan, train_base
 from pass_lsp.train.checkpoint import Progress, State
+from pass_lsp.train.corpus import write_files
 from pass_lsp.train.export import export_model
 from pass_lsp.train.feed import Feed
 from pass_lsp.train.sizes import size_named
-from pass_lsp.train.tokenizer import train_tokenizer
+from pass_lsp.train.tokenizer import characters_per_token, read_tokenizer, train_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -275,6 +276,18 @@ def test_without_held_out_text_the_loss_is_unknown(plan: Callable[..., Plan], so
     row = train_base(replace(plan(1), corpus=sources))
     assert row["loss"] is None and row["middle_loss"] is None
     json.dumps(row, allow_nan=False)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corpus_without_text_is_explained(
+    plan: Callable[..., Plan], tokenizer_dir: Path, tmp_path: Path, workers: int
+) -> None:
+    for name in ("train", "heldout"):
+        write_files(tmp_path / f"{name}.jsonl.gz", [])
+    (tmp_path / "manifest.json").write_text(json.dumps({"train": {"sha256": "abc"}}))
+    with pytest.raises(TrainError, match="no text to learn from"):
+        train_base(replace(plan(1), corpus=tmp_path, workers=workers))
+    assert characters_per_token(read_tokenizer(tokenizer_dir), tmp_path) is None
 
 
 def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
