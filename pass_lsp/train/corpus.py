@@ -35,12 +35,12 @@ from pass_lsp.errors import TrainError
 from pass_lsp.train import manifest
 from pass_lsp.train.filters import Benchmarks, NearDuplicates, is_test, permissive, unwanted_path, unwanted_text
 from pass_lsp.train.overlap import overlap
+from pass_lsp.train.signals import uninterrupted
 
 HELD_OUT_MODULES = frozenset({"heapq.py", "argparse.py", "textwrap.py", "sched.py", "configparser.py", "queue.py"})
 """Standard library modules that no model here is trained on; demo, tests and benchmarks cut their holes there."""
 TEST_SHARE = 0.25
 """What of a source's cap its tests may fill: people write them too, but large libraries have more tests than code."""
-
 SPLIT = (("train", False), ("heldout", True))
 
 
@@ -178,9 +178,8 @@ def _environment() -> Iterator[SourceFile]:
             continue
         for file in dist.files or ():
             if file.suffix == ".py":
-                yield SourceFile(
-                    f"{name}=={dist.version}", license_text, str(file), _read(Path(str(file.locate()))), False
-                )
+                text = _read(Path(str(file.locate())))
+                yield SourceFile(f"{name}=={dist.version}", license_text, str(file), text, False)
 
 
 def _license(info: metadata.PackageMetadata) -> str:
@@ -259,9 +258,10 @@ def _judge(files: list[SourceFile], workers: int) -> Judge:
     wanted = {number: file.text for number, file in enumerate(files) if not unwanted_path(file.path)}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_load_benchmarks) as pool:
-        found = tqdm(pool.map(_verdict, wanted.values(), chunksize=32), desc="judging", total=len(wanted), unit="file")
-        verdicts = dict(zip(wanted, found, strict=True))
-    return verdicts.__getitem__
+        with uninterrupted():
+            judged = pool.map(_verdict, wanted.values(), chunksize=32)
+        found = tqdm(judged, desc="judging", total=len(wanted), unit="file")
+        return dict(zip(wanted, found, strict=True)).__getitem__
 
 
 _benchmarks: Benchmarks | None = None

@@ -26,6 +26,7 @@ import torch
 from pass_lsp.errors import TrainError
 from pass_lsp.train.corpus import read_corpus
 from pass_lsp.train.fim import Batch, Examples, Packer
+from pass_lsp.train.signals import uninterrupted
 from pass_lsp.train.tokenizer import read_tokenizer
 
 CHUNK = 768
@@ -67,7 +68,8 @@ class Feed:
             context = multiprocessing.get_context("spawn")
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
             self._pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=self._given)
-            self._begun = [self._pool.submit(_has_begun) for _ in range(workers)]
+            with uninterrupted():  # a process is started for each
+                self._begun = [self._pool.submit(_has_begun) for _ in range(workers)]
 
     def __enter__(self) -> Feed:
         return self

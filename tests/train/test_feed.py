@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import sys
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,6 +70,18 @@ def test_a_worker_that_dies_is_explained(corpus: Path, tokenizer_dir: Path) -> N
         worker.kill()
         with pytest.raises(TrainError, match="fewer --workers"):
             list(islice(made.batches(4, 96, 0), 9999))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not hand on what is ignored")
+def test_ctrl_c_is_nothing_to_a_worker(corpus: Path, tokenizer_dir: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Feed(corpus, tokenizer_dir, 1, workers=1) as made:
+        assert signal.getsignal(signal.SIGINT) is before
+        (worker,) = multiprocessing.active_children()
+        for _ in range(2):  # while it starts, and at work
+            os.kill(worker.pid or 0, signal.SIGINT)
+            made.wait()
+        assert len(list(islice(made.batches(4, 96, 0), 3))) == 3
 
 
 def test_a_worker_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
