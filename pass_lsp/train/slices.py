@@ -2,6 +2,7 @@
 
     at home    python -m pass_lsp.train.slices pack  --corpus C --tokenizer T --out BOX
     away       python -m pass_lsp.train.slices train --box BOX --out OUT --size base --minutes 24 --slice-minutes 8
+               … and once with --last, which ends the run with that slice, whatever --minutes says
                python -m pass_lsp.train.slices more  --out OUT --first 4
     at home    python -m pass_lsp.train.slices join  --parts OUT [OUT2 …] --run RUN
 
@@ -10,6 +11,7 @@ leaves. What must be larger travels in several: parts wait in `--work` until all
 The training goes on where the last slice ended while `--work` lasts; on a fresh machine, from
 the parts that the last slice left, given with `--box`. A killed slice goes on from its last
 checkpoint. Needs torch, transformers, tokenizers, safetensors and numpy; run from a checkout.
+`docs/lent-gpu.md` is a plan for fifteen minutes, with look-ahead, tests and figures.
 """
 
 from __future__ import annotations
