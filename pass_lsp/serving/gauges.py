@@ -41,12 +41,14 @@ class Gauges:
         self._first.observe(seconds)
 
     def done(self, made: Generation, seconds: float) -> None:
-        """An answer is over."""
-        self._requests.labels("200").inc()
-        self._whole.observe(seconds)
+        """An answer is over. One that was given up has no last token, and counts as 499, as nginx calls it."""
         if made.finish == "cancelled":
+            self._requests.labels("499").inc()
             self._cancels.inc()
             self._cancelled.set_to_current_time()
+        else:
+            self._requests.labels("200").inc()
+            self._whole.observe(seconds)
         for name, counter in self._counts.items():
             counter.inc(len(made.token_ids) if name == "tokens" else getattr(made, name))
 

@@ -378,6 +378,9 @@ def test_closing_the_connection_ends_the_decode(stream: bool, tokenizer: Any, se
         wait_for(lambda: bool(engine.cancelled))
         assert len(engine.seen) < 400
         wait_for(lambda: "pass_lsp_cancels_total 1.0" in here.get("/metrics")[1])
+        figures = here.get("/metrics")[1]
+        assert 'pass_lsp_requests_total{status="499"} 1.0' in figures and 'status="200"' not in figures
+        assert "pass_lsp_request_seconds_count 0.0" in figures, "what was given up has no last token"
 
 
 def test_no_forward_begins_after_the_client_is_gone(tokenizer: Any, serve: Serve) -> None:
