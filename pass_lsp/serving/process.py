@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_S = 0.2
 _GRACE_S = 2
+"""How long answers may go on after a signal. A second later uvicorn ends who does not say what he wants."""
 _BACKLOG = 128
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Of connections whose other end is gone without a word, in seconds and probes: such a client's decode ends too."""
@@ -37,7 +38,7 @@ def run(
     service = Service(limits)
     failures: list[Exception] = []
     Doorway.most = widen()
-    server = _Server(config_of(service))
+    server = _Server(config_of(service), service)
 
     def loaded(error: Exception | None) -> None:
         if error is not None:
@@ -66,7 +67,7 @@ def config_of(service: Service) -> uvicorn.Config:
         lifespan="off",
         ws="none",
         server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=_GRACE_S + 1,
         timeout_keep_alive=75,
     )
 
@@ -75,8 +76,10 @@ def app_of(service: Service) -> ASGIApp:
     """The service for an ASGI server."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        response = await service(Request(scope, receive))
-        await response(scope, receive, send)
+        # The process ends, and the other end neither says what it wants nor takes what it gets.
+        with contextlib.suppress(asyncio.CancelledError):
+            response = await service(Request(scope, receive))
+            await response(scope, receive, send)
 
     return app
 
@@ -96,7 +99,20 @@ async def _idle(server: uvicorn.Server, service: Service, idle_s: float) -> None
 
 
 class _Server(uvicorn.Server):
-    """Ends with a signal, and that is a clean end of code 0: uvicorn's own raises it again."""
+    """Ends with a signal, and that is a clean end of code 0: uvicorn's own raises it again.
+
+    Answers that are not over in time end with an error of ours; uvicorn's own way is a traceback for each.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        late = asyncio.get_running_loop().call_later(_GRACE_S, self._service.scheduler.give_up)
+        await super().shutdown(sockets)
+        late.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -31,7 +31,10 @@ STUCK_S = 30.0
 
 @dataclass(eq=False)
 class Job:
-    """One request. `heard` gets runs of ids, `over` the generation or the failure; both on the engine thread."""
+    """One request. `heard` gets runs of ids, `over` the generation or the failure; both on the engine thread.
+
+    `over` may come before that from another one (`Scheduler.give_up`), and then again.
+    """
 
     session: str
     prompt_ids: list[int]
@@ -90,15 +93,26 @@ class Scheduler:
         stuck = self._running is not None and time.monotonic() - self.beat_s > STUCK_S
         return self._thread is not None and self._thread.is_alive() and not stuck
 
+    def give_up(self) -> None:
+        """As the process ends: tell everyone whose answer is not over so, whatever the forward that runs takes."""
+        for job in self._ended():
+            job.over(Refused(503, "The engine ends; ask again shortly.", retry_s=1))
+
     def close(self) -> None:
         """Cancel everything and end the thread within one forward."""
-        with self._wake:
-            self._closed = True
-            for job in (*self._waiting, *self._turns, *([self._running] if self._running else [])):
-                job.cancel()
-            self._wake.notify()
+        self._ended()
         if self._thread is not None:
             self._thread.join(5)
+
+    def _ended(self) -> list[Job]:
+        """Take no more requests, and cancel those that there are."""
+        with self._wake:
+            self._closed = True
+            jobs = [*self._waiting, *self._turns, *([self._running] if self._running else [])]
+            for job in jobs:
+                job.cancel()
+            self._wake.notify()
+        return jobs
 
     # --- the engine thread -----------------------------------------------------------
 

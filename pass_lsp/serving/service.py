@@ -225,9 +225,11 @@ class Answer:
                 yield _event(chunk(self._id, self._created, text, run.token_ids, run.log_probs))
                 run = await self._runs.get()
             if isinstance(run, Exception):
-                log.error("An answer broke off.", exc_info=run)
-                self._service.gauges.refused(500)
-                yield _event(error_body(Refused(500, "The engine failed at this request; see its log.")))
+                if not isinstance(run, Refused):
+                    log.error("An answer broke off.", exc_info=run)
+                    run = Refused(500, "The engine failed at this request; see its log.")
+                self._service.gauges.refused(run.status)
+                yield _event(error_body(run))
             else:
                 text = self._words.push([], last=True)
                 yield _event(chunk(self._id, self._created, text, [], None, run, self._prompt))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -183,15 +184,10 @@ def test_a_signal_ends_it_where_event_loops_take_none(tokenizer: Any, monkeypatc
     monkeypatch.setattr(asyncio.SelectorEventLoop, "add_signal_handler", none)
     before = signal.getsignal(signal.SIGTERM)
     listener = process.tcp("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/health"
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     def end() -> None:
-        def healthy() -> bool:
-            with contextlib.suppress(httpx2.HTTPError):
-                return httpx2.get(url, trust_env=False).status_code == 200
-            return False
-
-        wait_for(healthy)
+        wait_for(lambda: is_healthy(url))
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=end)
@@ -199,6 +195,52 @@ def test_a_signal_ends_it_where_event_loops_take_none(tokenizer: Any, monkeypatc
     process.run(listener, Limits(), lambda: Counting(tokenizer))
     thread.join()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_answers_that_are_not_over_when_the_engine_ends_say_so(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "_GRACE_S", 0.3)
+    listener, engine, heard = process.tcp("127.0.0.1", 0), Counting(tokenizer, 0.05), list[str]()
+    address = listener.getsockname()
+    url, answers = f"http://127.0.0.1:{address[1]}", list[httpx2.Response]()
+
+    def whole() -> None:
+        body = {"prompt": [20], "max_tokens": 500}
+        answers.append(httpx2.post(f"{url}/v1/completions", json=body, trust_env=False, timeout=30))
+
+    def stream() -> None:
+        body = {"prompt": [20], "max_tokens": 500, "stream": True}
+        with httpx2.stream("POST", f"{url}/v1/completions", json=body, trust_env=False, timeout=30) as response:
+            heard.extend(filter(None, response.iter_lines()))
+
+    def end() -> None:
+        wait_for(lambda: is_healthy(url))
+        half.connect(address)
+        half.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        asking = [threading.Thread(target=ask) for ask in (whole, stream)]
+        for each in asking:
+            each.start()
+        wait_for(lambda: len(engine.calls) >= 2 and bool(heard))
+        os.kill(os.getpid(), signal.SIGTERM)
+        for each in asking:
+            each.join()
+
+    ending = threading.Thread(target=end)
+    with socket.socket() as half:
+        ending.start()
+        process.run(listener, Limits(), lambda: engine)
+        ending.join()
+    assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "1")
+    *_, last, done = heard
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == 503 and done == "data: [DONE]"
+    assert not [record.message for record in caplog.records if record.exc_info]
+
+
+def is_healthy(url: str) -> bool:
+    with contextlib.suppress(httpx2.HTTPError):
+        return httpx2.get(f"{url}/health", trust_env=False).status_code == 200
+    return False
 
 
 def test_of_two_engines_on_one_port_the_second_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
