@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,8 @@ import typer
 from pass_lsp.cli import options
 from pass_lsp.errors import ConfigError, installing
 from pass_lsp.heap import for_good
+
+log = logging.getLogger(__name__)
 
 TokenFile = Annotated[Path | None, typer.Option(help="A file with the token; else PASS_LSP_TOKEN.")]
 MaxQueue = Annotated[int, typer.Option(min=0, help="Requests that may wait; beyond it they get 429.")]
@@ -58,13 +61,18 @@ def engine(
             listener = process.tcp(host, port)
             shown = f"[{host}]" if ":" in host else host
             where = f"http://{shown}:{listener.getsockname()[1]}"
-        process.run(
+        ended = process.run(
             listener,
             limits,
             for_good()(lambda: options.local_engine(model, device, dtype, lookahead, **own)),
             idle_minutes=idle_minutes,
             where=where,
         )
+    if not ended:
+        # In native code, mostly: threads that end with the interpreter under them abort the process.
+        log.info("The engine is still busy; the process ends without it.")
+        logging.shutdown()
+        os._exit(0)
 
 
 def token_of(file: Path | None) -> str:

@@ -33,8 +33,11 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 def run(
     listener: socket.socket, limits: Limits, load: Callable[[], Engine], *, idle_minutes: float = 0, where: str = ""
-) -> None:
-    """Serve on `listener`; returns after a signal. Raises what loading the model raised."""
+) -> bool:
+    """Serve on `listener`; returns after a signal, and says whether the engine's thread has ended by then.
+
+    Raises what loading the model raised.
+    """
     service = Service(limits)
     failures: list[Exception] = []
     Doorway.most = widen()
@@ -51,9 +54,10 @@ def run(
     log.info("Listening on %s.", where)
     service.start(load, loaded)
     asyncio.run(_served(server, service, listener, idle_minutes * 60))
-    service.scheduler.close()
+    ended = service.scheduler.close()
     if failures:
         raise failures[0]
+    return ended
 
 
 def config_of(service: Service) -> uvicorn.Config:

@@ -27,6 +27,7 @@ DOCUMENTS = 64
 """Of so many, an engine for many keeps the prefixes."""
 STUCK_S = 30.0
 """A forward that takes longer counts as one that never ends; the longest reads one chunk of a prompt."""
+_PATIENCE_S = 5.0
 
 
 @dataclass(eq=False)
@@ -98,11 +99,12 @@ class Scheduler:
         for job in self._ended():
             job.over(Refused(503, "The engine ends; ask again shortly.", retry_s=1))
 
-    def close(self) -> None:
-        """Cancel everything and end the thread within one forward."""
+    def close(self) -> bool:
+        """Cancel everything and end the thread within one forward, and say whether it has; a load is not waited for."""
         self._ended()
         if self._thread is not None:
-            self._thread.join(5)
+            self._thread.join(_PATIENCE_S if self.engine is not None else 0)
+        return self._thread is None or not self._thread.is_alive()
 
     def _ended(self) -> list[Job]:
         """Take no more requests, and cancel those that there are."""

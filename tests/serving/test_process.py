@@ -26,6 +26,7 @@ from pass_lsp.cli import options
 from pass_lsp.cli.options import remote_engine
 from pass_lsp.config import Settings
 from pass_lsp.domain import SamplingParams
+from pass_lsp.engines.embedded import embedded_model
 from pass_lsp.engines.remote import Address
 from pass_lsp.errors import ConfigError, EngineError
 from pass_lsp.server import logs
@@ -229,7 +230,7 @@ def test_answers_that_are_not_over_when_the_engine_ends_say_so(
     ending = threading.Thread(target=end)
     with socket.socket() as half:
         ending.start()
-        process.run(listener, Limits(), lambda: engine)
+        assert process.run(listener, Limits(), lambda: engine)
         ending.join()
     assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "1")
     *_, last, done = heard
@@ -241,6 +242,15 @@ def is_healthy(url: str) -> bool:
     with contextlib.suppress(httpx2.HTTPError):
         return httpx2.get(f"{url}/health", trust_env=False).status_code == 200
     return False
+
+
+def test_it_ends_at_once_while_the_model_is_loaded(start: Start, tmp_path: Path) -> None:
+    path, cache = tmp_path / "s", tmp_path / "empty"
+    # It is converted and measured, by threads that abort a process which ends under them.
+    engine = start("--uds", str(path), model=embedded_model(), XDG_CACHE_HOME=str(cache))
+    wait_for(lambda: any(cache.rglob("*.lock")), LIMIT_S)
+    assert engine.end() == 0 and not path.exists()
+    assert "terminate called" not in engine.log.read_text()
 
 
 def test_of_two_engines_on_one_port_the_second_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +326,7 @@ def test_a_model_brings_its_own_code_only_if_it_may(monkeypatch: pytest.MonkeyPa
 def test_the_address_of_a_socket_is_one_that_an_editor_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said: list[str] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(process, "run", lambda *_, where, **__: said.append(where))
+    monkeypatch.setattr(process, "run", lambda *_, where, **__: said.append(where) or True)
     monkeypatch.setattr(logs, "configure", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["pass-lsp", "engine", "--uds", "s"])
     with pytest.raises(SystemExit):
