@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -34,7 +34,8 @@ _PATIENCE_S = 5.0
 class Job:
     """One request. `heard` gets runs of ids, `over` the generation or the failure; both on the engine thread.
 
-    `over` may come before that from another one (`Scheduler.give_up`), and then again.
+    `over` may come before that from another one (`Scheduler.give_up`), and then again. `client` is who asks, as far as
+    that is known: a session, or "" for all who name none.
     """
 
     session: str
@@ -46,6 +47,7 @@ class Job:
     end_s: float = float("inf")
     token: CancelToken = field(default_factory=CancelToken)
     so_far: Generation | None = None
+    client: str = ""
 
     def cancel(self) -> None:
         """End it before the next forward; from any thread."""
@@ -72,21 +74,36 @@ class Scheduler:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Queue a request. Raises `Refused` where the queue is full or the model is not there yet."""
+        """Queue a request. Raises `Refused` where the queue is full of others', or the model is not there yet."""
         with self._wake:
             if self._closed or self.engine is None:
                 raise Refused(503, "The model is being loaded; ask again shortly.", retry_s=1)
             if self.load > self.max_queue:
-                raise Refused(429, "The queue is full; ask again shortly.", retry_s=1)
+                self._make_room(job)
             self._waiting.append(job)
             self._wake.notify()
+
+    def _make_room(self, job: Job) -> None:
+        """Refuse the last request of whoever has most in the queue, so that nobody fills it, or else this one."""
+        full = Refused(429, "The queue is full; ask again shortly.", retry_s=1)
+        has = Counter(each.client for each in self._jobs())
+        waiting = [each for each in reversed(self._waiting) if not each.token.cancelled]
+        most = max(waiting, key=lambda each: has[each.client], default=job)
+        if has[most.client] <= has[job.client] + 1:
+            raise full
+        self._waiting.remove(most)
+        most.over(full)
 
     @property
     def load(self) -> int:
         """Requests that wait, take turns or run and that nobody has cancelled."""
         with self._wake:
-            running = [self._running] if self._running else []
-            return sum(not job.token.cancelled for job in (*self._waiting, *self._turns, *running))
+            return len(self._jobs())
+
+    def _jobs(self) -> list[Job]:
+        """Those that nobody has cancelled."""
+        jobs = (*self._waiting, *self._turns, *([self._running] if self._running else []))
+        return [job for job in jobs if not job.token.cancelled]
 
     @property
     def alive(self) -> bool:
@@ -110,7 +127,7 @@ class Scheduler:
         """Take no more requests, and cancel those that there are."""
         with self._wake:
             self._closed = True
-            jobs = [*self._waiting, *self._turns, *([self._running] if self._running else [])]
+            jobs = self._jobs()
             for job in jobs:
                 job.cancel()
             self._wake.notify()
@@ -143,17 +160,15 @@ class Scheduler:
             return self._running
 
     def _admit(self) -> None:
-        """Let those who wait into the turns: of each session one at a time, in the order they came."""
-        kept: deque[Job] = deque()
-        sessions = {job.session for job in self._turns}
+        """Let those who wait into the turns: of each session one at a time; who has fewest there goes first."""
+        sessions, has = {job.session for job in self._turns}, Counter(job.client for job in self._turns)
         # Cancelled ones go through as well, so that whoever waits for them hears of it.
-        for job in self._waiting:
-            if len(self._turns) < IN_TURN and job.session not in sessions:
-                sessions.add(job.session)
-                self._turns.append(job)
-            else:
-                kept.append(job)
-        self._waiting = kept
+        while len(self._turns) < IN_TURN and (may := [it for it in self._waiting if it.session not in sessions]):
+            job = min(may, key=lambda each: has[each.client])
+            self._waiting.remove(job)
+            self._turns.append(job)
+            sessions.add(job.session)
+            has[job.client] += 1
 
     def _turn(self, engine: Engine, job: Job) -> None:
         turn = _Turn(job, self)

@@ -147,7 +147,7 @@ class Service:
     def _answer(self, engine: Engine, ask: Ask, session: str) -> Answer:
         prompt_ids = spelled(engine, ask, self.limits.max_tokens)
         params = ask.params(self.limits.max_tokens, template_of(engine).stop_ids)
-        return Answer(self, engine, ask, prompt_ids, session or uuid.uuid4().hex, params)
+        return Answer(self, engine, ask, prompt_ids, session, params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,8 @@ class Answer:
         self.loop: asyncio.AbstractEventLoop | None = None
         stop = Words(tokenizer, ask.stop).stop if ask.stop else None
         end_s = self._start_s + service.limits.max_seconds
-        self.job = Job(session, prompt_ids, params, self._heard, self._over, stop, end_s)
+        turn = session or uuid.uuid4().hex
+        self.job = Job(turn, prompt_ids, params, self._heard, self._over, stop, end_s, client=session)
 
     # On the engine thread.
 

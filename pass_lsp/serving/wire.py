@@ -18,7 +18,8 @@ are ignored; `n`, `best_of`, `echo` and `logprobs` are refused where they ask fo
 the tokens alone, without others that might have been). The ends of the template always end an answer.
 
 Header `x-session-id` names a document: its requests take their turn as one, and on a cluster go to the replica that
-holds its keys and values. Closing the connection ends the decode within one forward.
+holds its keys and values. All requests without it count as those of one who asks: in a full queue the last request of
+whoever has most there gives way (429). Closing the connection ends the decode within one forward.
 
 Answer: OpenAI's `text_completion`, or with `stream` server-sent events of it and `data: [DONE]`. In both
 `choices[0]` carries `token_ids` beside `text`: the ids committed, without the one that ended the answer. `text` is

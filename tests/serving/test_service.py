@@ -436,6 +436,32 @@ def test_a_full_queue_is_said_and_the_rest_is_served(tokenizer: Any, serve: Serv
         assert f"pass_lsp_tokens_total {16.0 * (statuses.count(200) + 1)}" in figures
 
 
+@pytest.mark.parametrize("session", [{"x_session_id": "greedy"}, {}], ids=["of one session", "of none"])
+def test_nobody_keeps_others_out_of_a_full_queue(session: dict[str, str], tokenizer: Any, serve: Serve) -> None:
+    engine, go = Counting(tokenizer), threading.Event()
+
+    def held(*given: Any, **how: Any) -> Generation:
+        assert go.wait(60)
+        return Counting.generate(engine, *given, **how)
+
+    engine.generate = held  # type: ignore[method-assign]
+    body = {"prompt": PROMPT, "max_tokens": 2}
+    with serve(engine, Limits(max_queue=3)) as here, ThreadPoolExecutor(8) as pool:
+        greedy, typists = list[Any](), list[Any]()
+        for number in range(4):
+            greedy.append(pool.submit(here.post, body, **session))
+            wait_for(lambda number=number: here.service.scheduler.load == number + 1)
+        assert here.post(body, **session)[0] == 429, "there is room where there should be none"
+        for number, name in enumerate("abc"):
+            typists.append(pool.submit(here.post, body, x_session_id=name))
+            wait_for(lambda number=number: sum(each.done() for each in greedy) == number + 1)
+        assert here.post(body, x_session_id="d")[0] == 429, "who has no more than others has to give way"
+        go.set()
+        assert [each.result()[0] for each in typists] == [200] * 3
+        assert [each.result()[0] for each in greedy] == [200, 429, 429, 429]
+        assert 'pass_lsp_requests_total{status="429"} 5.0' in here.get("/metrics")[1]
+
+
 def test_answers_are_bounded_in_tokens_and_time(tokenizer: Any, serve: Serve) -> None:
     with serve(Counting(tokenizer, 0.01), Limits(max_tokens=7)) as here:
         assert here.post({"prompt": PROMPT, "max_tokens": 10**9})[1]["usage"]["completion_tokens"] == 7

@@ -109,6 +109,20 @@ def test_turns_are_fair_and_no_prefix_is_read_twice(watched: tuple[Watched, Sche
         assert first[name].prefilled_tokens + first[name].cached_tokens == len(prompts[name])
 
 
+def test_who_has_fewest_turns_is_let_in_first(watched: tuple[Watched, Scheduler], engine: LocalEngine) -> None:
+    _, scheduler = watched
+    over: list[str] = []
+    with scheduler._wake:
+        for name, client in [(f"script {number}", "") for number in range(2 * IN_TURN)] + [("typist", "typist")]:
+            ids = engine.tokenizer(name)["input_ids"]
+            params = SamplingParams(2, strategy="autoregressive")
+            job = Job(name, ids, params, lambda _: None, lambda _, name=name: over.append(name), client=client)
+            scheduler.submit(job)
+    wait_for(lambda: len(over) == 2 * IN_TURN + 1, 60)
+    assert over[:3] == ["script 0", "typist", "script 1"]
+    assert over[3:] == [f"script {number}" for number in range(2, 2 * IN_TURN)]
+
+
 def test_a_room_full_of_typists_finds_every_prefix_again(
     watched: tuple[Watched, Scheduler], engine: LocalEngine
 ) -> None:
