@@ -10,8 +10,8 @@
                           `fingerprint` (of all that)
     POST /v1/completions  OpenAI's, as below
 
-Body: `prompt` is a text or a list of token ids; with `suffix` (a text) the prompt is a text and both are
-spelled in the model's own fill-in-the-middle template. `max_tokens` 16, `temperature` 0 (greedy), `top_p` 1,
+Body: `prompt` is a text or a list of token ids, or a list of one such; with `suffix` (a text) the prompt is a text and
+both are spelled in the model's own fill-in-the-middle template. `max_tokens` 16, `temperature` 0 (greedy), `top_p` 1,
 `top_k` 0, `seed` 0, `stop` (up to 16 texts), `stop_token_ids`, `strategy`, `stream`. With the `fingerprint` of
 `/v1/engine` ids are refused that were made for another model, served before. Members that change nothing here
 are ignored; `n`, `best_of`, `echo` and `logprobs` are refused where they ask for what there is not (`logprobs` 0 is of
@@ -85,8 +85,11 @@ class Ask(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _given(cls, value: Any, info: Any) -> Any:
-        """OpenAI's clients write null for what they leave open, and one stop as a text."""
-        if value is None and info.field_name != "prompt":
+        """OpenAI's clients write null for what they leave open, one stop as a text, and one prompt in a list."""
+        if info.field_name == "prompt":
+            alone = isinstance(value, list) and len(value) == 1 and isinstance(value[0], (str, list))
+            return value[0] if alone else value
+        if value is None:
             return cls.model_fields[info.field_name].get_default()
         return [value] if info.field_name == "stop" and isinstance(value, str) else value
 

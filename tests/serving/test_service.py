@@ -190,7 +190,7 @@ BAD: list[tuple[Any, str | None]] = [
     (b"[" * 100_000, None),
     ({}, "prompt"),
     ({"prompt": None}, "prompt"),
-    ({"prompt": ["a"]}, "prompt"),
+    ({"prompt": ["a", "b"]}, "prompt"),
     ({"prompt": ""}, "prompt"),
     ({"prompt": []}, "prompt"),
     ({"prompt": [-1]}, "prompt"),
@@ -256,6 +256,20 @@ def test_a_text_that_cannot_fit_is_refused_unread(tokenizer: Any, monkeypatch: p
 def test_what_cannot_be_used_is_said_with_what_can(body: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Refused, match=re.escape(sentence)):
         asked(json.dumps(body).encode())
+
+
+def test_one_prompt_in_a_list_is_that_prompt() -> None:
+    given: list[Any] = ["a", [20, 21], ["a"], [[20, 21]], [20]]
+    assert [asked(json.dumps({"prompt": each}).encode()).prompt for each in given] == [
+        "a",
+        [20, 21],
+        "a",
+        [20, 21],
+        [20],
+    ]
+    for wrong in (["a", "b"], [[20], [21]], [["a"]], [[[20]]], [None], [{}]):
+        with pytest.raises(Refused, match="'prompt' cannot be used"):
+            asked(json.dumps({"prompt": wrong}).encode())
 
 
 def test_of_a_long_list_that_holds_no_ids_one_error_is_enough() -> None:
