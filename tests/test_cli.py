@@ -442,6 +442,17 @@ def test_what_is_not_given_is_as_the_server_has_it(
     assert "No engine can be reached at http://127.0.0.1:1" in run("complete", "example.py:1:10").err
 
 
+@pytest.mark.parametrize("said", ["enabled = false", "disabled_languages = ['python']"])
+def test_where_suggestions_are_off_there_is_none(run: Run, tmp_path: Path, said: str) -> None:
+    (tmp_path / ".pass-lsp.toml").write_text(said)
+    (tmp_path / "example.rs").write_text("fn main() {\n")
+    nowhere = ("--engine", "http://127.0.0.1:1")
+    assert run("complete", PLACE, *nowhere) == Done(0, "", "pass-lsp: no completion here (disabled).\n")
+    assert json.loads(run("complete", PLACE, "--json", *nowhere).out)["reason"] == "disabled"
+    elsewhere = run("complete", "example.rs:2:1", *nowhere)
+    assert elsewhere.code == (0 if "enabled" in said.split() else 1), "other languages are asked for"
+
+
 @pytest.mark.parametrize("command", [["complete", PLACE], ["doctor"]], ids=lambda command: command[0])
 @pytest.mark.parametrize(
     ("arguments", "here"),

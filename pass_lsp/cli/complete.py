@@ -18,6 +18,7 @@ from rich.text import Text
 from pass_lsp.cli import options
 from pass_lsp.config import Settings
 from pass_lsp.errors import ConfigError
+from pass_lsp.reasons import Reason
 
 if TYPE_CHECKING:
     from pass_lsp.completion import Outcome
@@ -60,6 +61,7 @@ def complete(
 
     What is not given is taken from the settings files, as the server takes it.
     """
+    from pass_lsp.completion import Outcome
     from pass_lsp.domain import SamplingParams
     from pass_lsp.server import logs
 
@@ -75,6 +77,9 @@ def complete(
     params = SamplingParams(
         max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, strategy=settings.strategy
     )
+    if settings.off_for(document.language):
+        _print(Outcome(reason=Reason.DISABLED), 0.0, as_json)
+        return
     loaded = _engine(settings)
     began = time.perf_counter()
     outcome = _run(loaded, document, offset, settings, params, around, live=not as_json)
