@@ -84,6 +84,9 @@ def sentence(error: Exception) -> str:
         return str(error)
     if is_out_of_memory(error):
         return NO_MEMORY
+    if isinstance(error, ImportError) and not (error.name or "").startswith("pass_lsp"):
+        told = next(iter(str(error).splitlines()), "no details")
+        return f"A library cannot be loaded ({told}); install pass-lsp again, and on Windows the Visual C++ runtime."
     if isinstance(error, OSError) and error.strerror:
         where = f" for {error.filename}" if error.filename else ""
         return f"The system says {error.strerror!r}{where}; check the path, its permissions and the free space."

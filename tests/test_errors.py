@@ -33,3 +33,13 @@ def test_what_is_ours_is_said_as_it_is() -> None:
         assert sentence(error) == NO_MEMORY
     assert sentence(RuntimeError("use tensor.pin_memory()")).startswith("This is a bug")
     assert sentence(KeyError("x")).startswith("This is a bug in pass-lsp (KeyError")
+
+
+def test_a_library_that_is_broken_here_is_no_bug() -> None:
+    gone = ImportError("libgomp.so.1: cannot open shared object file\nIMPORTANT: …", name="onnxruntime")
+    assert sentence(gone).startswith(
+        "A library cannot be loaded (libgomp.so.1: cannot open shared object file); install"
+    )
+    assert "No module named 'onnx'" in sentence(ModuleNotFoundError("No module named 'onnx'", name="onnx"))
+    assert sentence(ImportError()).startswith("A library cannot be loaded (no details); ")
+    assert sentence(ImportError("cannot import name 'x'", name="pass_lsp.domain")).startswith("This is a bug")
