@@ -41,6 +41,8 @@ def run(
     service = Service(limits)
     failures: list[Exception] = []
     Doorway.most = widen()
+    for name in ("uvicorn.error", "asyncio"):
+        logging.getLogger(name).addFilter(_shortly)
     server = _Server(config_of(service), service)
 
     def loaded(error: Exception | None) -> None:
@@ -58,6 +60,13 @@ def run(
     if failures:
         raise failures[0]
     return ended
+
+
+def _shortly(record: logging.LogRecord) -> bool:
+    """What they say of a client that speaks no HTTP is a line, and no traceback of theirs for each."""
+    if not log.isEnabledFor(logging.DEBUG):
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def config_of(service: Service) -> uvicorn.Config:

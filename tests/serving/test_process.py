@@ -235,7 +235,27 @@ def test_answers_that_are_not_over_when_the_engine_ends_say_so(
     assert (answers[0].status_code, answers[0].headers["retry-after"]) == (503, "1")
     *_, last, done = heard
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == 503 and done == "data: [DONE]"
-    assert not [record.message for record in caplog.records if record.exc_info]
+    assert not [record.message for record in caplog.records if record.exc_info or "Exception" in record.message]
+
+
+def test_who_speaks_no_http_is_no_traceback_in_the_log(tokenizer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    listener = process.tcp("127.0.0.1", 0)
+    address = listener.getsockname()
+
+    def speak() -> None:
+        wait_for(lambda: is_healthy(f"http://127.0.0.1:{address[1]}"))
+        with socket.create_connection(address, timeout=30) as broken, contextlib.suppress(ConnectionError):
+            broken.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+            while broken.recv(2**16):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    speaking = threading.Thread(target=speak)
+    speaking.start()
+    process.run(listener, Limits(), lambda: Counting(tokenizer))
+    speaking.join()
+    said = [record for record in caplog.records if record.name in ("uvicorn.error", "asyncio")]
+    assert said and not any(record.exc_info for record in said)
 
 
 def is_healthy(url: str) -> bool:
