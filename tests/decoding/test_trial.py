@@ -26,10 +26,14 @@ OTHERS: dict[str, Any] = {
     "positions by slots": lambda: hf.BloomConfig(**NARROW, hidden_size=32),
     "positions by distance": lambda: hf.MptConfig(vocab_size=61, d_model=32, n_heads=4, n_layers=2),
     "a mask of its own": lambda: hf.FalconConfig(**FALCON, alibi=True),
+    "slots by distance": lambda: hf.GPTNeoConfig(
+        vocab_size=61, hidden_size=32, intermediate_size=48, num_layers=2, num_heads=4, max_position_embeddings=64,
+        window_size=40, attention_types=[[["global", "local"], 1]], bos_token_id=None, eos_token_id=None,
+    ),
     "ids beside embeddings": lambda: hf.Gemma4TextConfig(
         **SMALL, head_dim=8, global_head_dim=8, vocab_size_per_layer_input=61, hidden_size_per_layer_input=8
     ),
-}
+}  # fmt: skip
 
 
 def model_of(config: Any) -> hf.PreTrainedModel:
