@@ -22,6 +22,7 @@ import torch
 from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.forward import Forward
+from pass_lsp.decoding.planner import MAX_DEPTH
 from pass_lsp.domain import SamplingParams
 
 ROWS = (1, 2, 3, 4, 6, 9, 12, 16, 25, 36, 49, 64)
@@ -60,7 +61,7 @@ def measured(executor: Executor, context_length: int, params: SamplingParams = S
     points = [rows for rows in ROWS if behind + rows <= context_length]
     forward = Forward(executor, KVCache(executor.new_slots), None)
     forward([0] * behind)
-    depth = forward.num_lookahead
+    depth = min(forward.num_lookahead, MAX_DEPTH)
     cycles = [(rows, 0) for rows in points] + ([(1, depth)] if depth else [])
     least = dict.fromkeys(cycles, float("inf"))
     alone = float("inf")

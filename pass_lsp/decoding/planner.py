@@ -8,12 +8,17 @@ what is known; with costs that hardly grow with rows the plan is simply the deep
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from pass_lsp.decoding.layout import SPARE_SLOTS
 
 MARGIN = 1.1
 """Drafting must promise this much more than one token a forward before it is worth the noise of the estimate."""
 MAX_COPY = 32
+MAX_DEPTH = math.isqrt(SPARE_SLOTS) - 1
+"""So many drafts, each with so many rows behind it, still find slots at the end of the context."""
 _MATCHES = (2, 3, 4, 6, 9, 16)
 _COPY_PRIOR = (0.15, 0.3, 0.45, 0.6, 0.75, 0.85, 0.92)
 _FORGET = 0.99
@@ -64,7 +69,7 @@ class Planner:
     def __post_init__(self) -> None:
         before = (1.0, *self.acceptance)
         known = [min(1.0, now / then) if then > 0 else 0.0 for now, then in zip(self.acceptance, before, strict=False)]
-        self._chain = [Rate(value) for value in known]
+        self._chain = [Rate(value) for value in known[:MAX_DEPTH]]
         self._copies = [Rate(value) for value in _COPY_PRIOR]
         self._depth = self._best_depth()
 

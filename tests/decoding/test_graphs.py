@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pass_lsp.decoding.cache import BLOCK, KVCache
+from pass_lsp.decoding.costs import measured
 from pass_lsp.decoding.graphs import conversion as converting
 from pass_lsp.decoding.graphs import export as exporting
 from pass_lsp.decoding.graphs.conversion import Conversion, GraphExecutor, conversion, convert, executor_of
@@ -151,6 +152,21 @@ def test_int8_strategies_agree_where_nothing_is_a_near_tie(folder: Path) -> None
             for strategy in STRATEGIES
         }
         assert len(answers) == 1
+
+
+def test_an_artifact_that_says_it_is_always_right_finds_slots_at_the_end_of_the_context(folder: Path) -> None:
+    model = model_of("llama-tied-wide")
+    rows = random_lookahead(model.get_input_embeddings().weight, 600).embeddings
+    lookahead, wanted = Lookahead(rows, (1.0,) * 600), Conversion(folder, "float32", folder / "sure")
+    assert convert(wanted, model, lookahead)
+    executor = executor_of(wanted, None, lookahead, 1)
+    subject = engine(executor, "llama-tied-wide")
+    prompt = [i * 7 % 61 for i in range(75)]
+    twin = list(islice(naive(model, prompt, SamplingParams()), 54))
+    for strategy in STRATEGIES:
+        assert subject.generate(prompt, SamplingParams(60, strategy=strategy)).token_ids == twin
+    executor.lookahead = random_lookahead(lookahead.embeddings, 1000)
+    assert measured(executor, 128).chain >= 0
 
 
 @pytest.mark.parametrize("family", ("llama-tied", "llama-tied-wide"))
