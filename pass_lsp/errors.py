@@ -22,6 +22,7 @@ NO_ARTIFACT = (
     "The strategy 'pass' needs a look-ahead artifact; train one with `pass-lsp train lookahead`, "
     "or use 'merged', 'autoregressive' or 'auto'."
 )
+_NO_MEMORY_SAID = ("out of memory", "can't allocate memory", "bad_alloc", "bad allocation", "Failed to allocate memory")
 _FROM_RUST = re.compile(r"([^:()]+) \(os error \d+\)")
 """How safetensors and tokenizers tell of a full disk or a lack of permission, in errors of their own."""
 
@@ -65,11 +66,11 @@ class TrainError(PassLspError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, torch or a device says that the memory is full; by name, because nothing here knows torch."""
+    """Whether Python, torch, ONNX Runtime or a device says that the memory is full; by name: none is known here."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    said = str(error) if isinstance(error, RuntimeError) else ""
-    return "out of memory" in said or "can't allocate memory" in said
+    known = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime.")
+    return known and any(said in str(error) for said in _NO_MEMORY_SAID)
 
 
 def installing(extra: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
@@ -29,7 +30,9 @@ def test_the_system_is_quoted_also_through_other_languages(tmp_path: Path) -> No
 def test_what_is_ours_is_said_as_it_is() -> None:
     assert sentence(TrainError("There is no text; give some.")) == "There is no text; give some."
     full = RuntimeError("CUDA error: out of memory")
-    for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), full):
+    running = RuntimeError("Non-zero status code returned while running MatMul node: std::bad_alloc")
+    loading = RuntimeException("[ONNXRuntimeError] : 6 : Exception during initialization: std::bad_alloc")
+    for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), full, running, loading):
         assert sentence(error) == NO_MEMORY
     assert sentence(RuntimeError("use tensor.pin_memory()")).startswith("This is a bug")
     assert sentence(KeyError("x")).startswith("This is a bug in pass-lsp (KeyError")

@@ -23,7 +23,7 @@ _BEFORE, _IDS, _OTHERS = (3, 1, 4, 1, 5), (2, 6), (5, 3)
 def require_agreement(path: str, model: Any, executor: Executor) -> None:
     """Raises `ModelError` unless rows behind a cache, and branches, have the logits of a plain forward of `model`."""
     if hasattr(model.config.get_text_config(), "attention_layers"):
-        # GPT-Neo: hides by the distance of slots, and has none beyond its context; the trial's rows are too few to show.
+        # GPT-Neo hides by the distance of slots, and has none beyond its context: more than the trial's rows can show.
         raise ModelError(_refusal(path, model, "it hides slots by itself"))
     try:
         if "position_ids" not in inspect.signature(model.forward).parameters:

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 from safetensors import SafetensorError
 
 from pass_lsp.decoding.costs import Costs
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.graphs import conversion as converting
+from pass_lsp.decoding.graphs import executor as graph_executor
 from pass_lsp.decoding.graphs.executor import FusedExecutor
 from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.engines import local
 from pass_lsp.engines.local import LocalEngine, load_engine
 
 PROMPT = [3, 7, 11, 5]
+NO_MEMORY = RuntimeException("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during init: std::bad_alloc")
 
 
 @pytest.fixture
@@ -86,9 +89,10 @@ def test_one_that_stays_damaged_is_done_without(
     [
         ("build", OSError(28, "No space left on device")),
         ("build", MemoryError()),
+        ("_agrees", NO_MEMORY),
         ("save_file", SafetensorError("I/O error: No space left on device (os error 28)")),
     ],
-    ids=["disk full", "memory full", "disk full at the end"],
+    ids=["disk full", "memory full", "memory full when it is tried", "disk full at the end"],
 )
 def test_what_is_no_fault_of_the_model_is_tried_again(
     load: Callable[[], LocalEngine], monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
@@ -99,6 +103,23 @@ def test_what_is_no_fault_of_the_model_is_tried_again(
     with monkeypatch.context() as full:
         full.setattr(converting, step, fails)
         assert isinstance(load().executor, TorchExecutor)
+    assert isinstance(load().executor, FusedExecutor)
+
+
+def test_a_conversion_for_which_there_is_no_memory_is_not_damaged(
+    load: Callable[[], LocalEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load()
+    before = {file: file.stat().st_mtime_ns for file in kept(tmp_path).iterdir()}
+
+    def fails(*_: object) -> None:
+        raise NO_MEMORY
+
+    with monkeypatch.context() as full:
+        full.setattr(graph_executor, "_session", fails)
+        with pytest.raises(RuntimeException):
+            load()
+    assert {file: file.stat().st_mtime_ns for file in kept(tmp_path).iterdir()} == before
     assert isinstance(load().executor, FusedExecutor)
 
 

@@ -31,7 +31,7 @@ from pass_lsp.decoding.layout import layout
 from pass_lsp.decoding.lookahead import Lookahead, unreadable
 from pass_lsp.decoding.masks import window_of
 from pass_lsp.decoding.model import Limits, limits_of, output_table, table_of
-from pass_lsp.errors import ModelError
+from pass_lsp.errors import ModelError, is_out_of_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -89,13 +89,15 @@ class Conversion:
             try:
                 if self.refused or (not self.done and not convert(self, stock(), artifact)):
                     return None
-            except (OSError, SafetensorError, MemoryError):  # no room or no right to write into the cache folder
-                return None
+            except Exception as error:
+                if isinstance(error, (OSError, SafetensorError)) or is_out_of_memory(error):
+                    return None  # no memory for it, no room or no right to write into the cache folder
+                raise
             try:
                 return executor_of(self, limits.window, artifact, threads)
-            except MemoryError:
-                raise
             except Exception as error:
+                if is_out_of_memory(error):
+                    raise
                 what = "is left aside" if again else "is made again"
                 log.warning(
                     "The converted model in %s cannot be read (%s) and %s.", self.folder, type(error).__name__, what
@@ -135,8 +137,8 @@ def convert(wanted: Conversion, model: PreTrainedModel, lookahead: Lookahead | N
     """Make the graph of `model` (float32, on the CPU) and check it against the model; False when it cannot be made.
 
     Built by hand where the family is known, traced otherwise. Whatever goes wrong with both
-    means that this model stays with the stock forward; raises `OSError`, `SafetensorError` and
-    `MemoryError`, which are no fault of the model, and it is tried again the next time.
+    means that this model stays with the stock forward; raises `OSError`, `SafetensorError` and what
+    says that memory is full, which are no fault of the model, and it is tried again the next time.
     """
     from pass_lsp.decoding.torch_executor import TorchExecutor
 
@@ -197,10 +199,10 @@ def _made(folder: Path, name: str, stock: TorchExecutor, lookahead: Lookahead | 
         elif buildable(stock.model, changes):
             build(stock.model, changes, graph)
         return graph.exists() and _agrees(graph, stock, lookahead)
-    except (OSError, MemoryError):
-        shutil.rmtree(folder, ignore_errors=True)  # a disk that is full is not to hold half a graph besides
-        raise
     except Exception as error:  # the exporter's own errors have no common base
+        if isinstance(error, OSError) or is_out_of_memory(error):
+            shutil.rmtree(folder, ignore_errors=True)  # a disk that is full is not to hold half a graph besides
+            raise
         why = str(error).strip().partition("\n")[0]
         log.warning("No %s graph can be made of this model (%s: %s).", name, type(error).__name__, why)
         return False
