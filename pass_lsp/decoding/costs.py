@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import bisect
 import json
+import math
 import os
 import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import accumulate, product
+from itertools import accumulate, pairwise, product
 from pathlib import Path
 
 import torch
@@ -91,10 +92,19 @@ def kept(path: Path, key: str, measure: Callable[[], Costs]) -> Costs:
     key = f"{platform.machine()} {platform.processor()} {os.cpu_count()} {torch.__version__} {FORMAT} {key}"
     try:
         found = json.loads(path.read_text())[key]
-        return Costs(tuple(found["rows"]), tuple(found["seconds"]), float(found["chain"]))
+        return _checked(Costs(tuple(found["rows"]), tuple(found["seconds"]), float(found["chain"])))
     except (OSError, ValueError, KeyError, TypeError):
         costs = measure()
     _keep(path, key, costs)
+    return costs
+
+
+def _checked(costs: Costs) -> Costs:
+    """Raises `ValueError` or `TypeError` unless more rows cost as much or more, and one row something."""
+    (first, *_), points = costs.taken, zip(costs.rows, costs.taken, strict=True)
+    rises = all(a < b and x <= y < math.inf for (a, x), (b, y) in pairwise(points))
+    if not (rises and first > 0 and len(costs.rows) > 1 and 0 <= costs.chain < math.inf):
+        raise ValueError("no costs")
     return costs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,3 +122,29 @@ def test_costs_are_kept_by_key_and_measured_again_when_the_file_is_broken(tmp_pa
     assert kept(path, "b", lambda: other) == other
     path.write_text('{"a": 3')
     assert kept(path, "a", lambda: other) == other
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "chain"),
+    [
+        ([], [], 0),
+        ([1], [0.1], 0),
+        ([1, 2], [0.0, 0.0], 0),
+        ([1, 2], [0.2, 0.1], 0),
+        ([1, 1], [0.1, 0.2], 0),
+        ([1, 2, 3], [0.1], 0),
+        ([1, 2], [0.1, float("nan")], 0),
+        ([1, 2], [0.1, 0.2], -1),
+        (["a", "b"], ["c", "d"], 0),
+    ],
+    ids=repr,
+)
+def test_kept_costs_that_no_forward_has_are_measured_again(
+    tmp_path: Path, rows: list[int], seconds: list[float], chain: float
+) -> None:
+    costs, path = Costs((1, 2), (0.1, 0.2), 0.05), tmp_path / "costs.json"
+    kept(path, "a", lambda: costs)
+    (key,) = json.loads(path.read_text())
+    path.write_text(json.dumps({key: {"rows": rows, "seconds": seconds, "chain": chain}}))
+    assert kept(path, "a", lambda: costs) == costs
+    assert kept(path, "a", lambda: pytest.fail("measured twice")) == costs
