@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -194,6 +195,18 @@ def test_a_model_is_converted_once_and_again_when_it_changes(model_dir: Path, tm
     assert others[1:] == [None, None, None]
     with pytest.raises(LookaheadError, match="nope cannot be read"):
         conversion(str(model_dir), "float32", cpu, tmp_path / "nope", tmp_path)
+
+
+def test_a_model_whose_own_code_changes_is_converted_again(model_dir: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(converting, "MIN_BYTES", 0)
+    model = shutil.copytree(model_dir, tmp_path / "model")
+    folders = set()
+    for code in ("", "SCALE = 1", "SCALE = 2"):
+        (model / "modeling.py").write_text(code)
+        found = conversion(str(model), "float32", torch.device("cpu"), None, tmp_path)
+        assert found is not None
+        folders.add(found.folder)
+    assert len(folders) == 3
 
 
 def test_what_cannot_be_converted_stays_with_the_stock_forward(tmp_path: Path, monkeypatch, caplog) -> None:

@@ -119,7 +119,8 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
         return None
     said = [path for name in ("config", "generation_config") if (path := Path(model) / f"{name}.json").exists()]
     drafting = artifact / "lookahead.safetensors" if artifact else None
-    sources = [*weights, *said, *([drafting] if drafting else [])]
+    code = sorted(path for path in Path(model).glob("*.py") if path.is_file())  # some models bring their own
+    sources = [*weights, *said, *code, *([drafting] if drafting else [])]
     versions = (FORMAT, dtype, torch.__version__, version("transformers"), onnxruntime.__version__)
     key = sha256(repr(versions).encode())
     for path in sources:
