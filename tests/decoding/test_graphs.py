@@ -19,6 +19,7 @@ from pass_lsp.decoding.graphs.conversion import Conversion, GraphExecutor, conve
 from pass_lsp.decoding.graphs.executor import FusedExecutor
 from pass_lsp.decoding.graphs.fused import MAX_TURNS, buildable
 from pass_lsp.decoding.layout import layout
+from pass_lsp.decoding.lookahead import Lookahead, random_lookahead
 from pass_lsp.decoding.masks import window_of
 from pass_lsp.decoding.model import Limits, limits_of
 from pass_lsp.decoding.strategies import naive
