@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -17,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pass_lsp.decoding.explained import explained
 from pass_lsp.decoding.int8 import Int8Linear, quantize
 from pass_lsp.decoding.masks import window_of
-from pass_lsp.errors import ConfigError, ModelError, is_out_of_memory
+from pass_lsp.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float32}
 FALLBACK_CONTEXT, LEAST_CONTEXT = 2048, 8
 GENERIC_TOKENIZER = "TokenizersBackend"
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def _transformers() -> ModuleType:
@@ -74,7 +72,7 @@ def choose_dtype(name: str, device: torch.device) -> str:
 def load_model(path: str, device: torch.device, dtype: str, trust_remote_code: bool) -> PreTrainedModel:
     """The model in evaluation mode on `device`. Raises `ModelError`."""
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_here(path)}
-    with _explained(path):
+    with explained(path):
         config = _transformers().AutoConfig.from_pretrained(path, **options)
         _require_standard_cache(path, config)
         with warnings.catch_warnings():
@@ -96,7 +94,7 @@ def load_tokenizer(path: str, trust_remote_code: bool) -> Any:
     One that says of itself that it needs no class of its own is read without the model's
     configuration, whose code takes transformers as long to import as all the rest.
     """
-    with _explained(path):
+    with explained(path):
         if _names_class(Path(path) / "tokenizer_config.json", GENERIC_TOKENIZER):
             return _transformers().PreTrainedTokenizerFast.from_pretrained(path)
         return _transformers().AutoTokenizer.from_pretrained(
@@ -157,7 +155,7 @@ class Limits:
 def load_limits(path: str, trust_remote_code: bool) -> Limits:
     """The limits of the model at `path`, without its weights. Raises `ModelError`."""
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": _is_here(path)}
-    with _explained(path):
+    with explained(path):
         config = _transformers().AutoConfig.from_pretrained(path, **options)
         _require_standard_cache(path, config)
         limits = limits_of(config, _generation_config(path))
@@ -247,44 +245,3 @@ def _require_weights(path: str, model: PreTrainedModel, missing: Iterable[str]) 
             f"{path} lacks {len(lacking)} of the weights that its config.json tells of ({lacking[0]}); "
             "fetch it again, or name a model that was made for generating text."
         )
-
-
-class _explained:
-    """Turns whatever loading raises into one `ModelError` sentence."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        if not os.path.exists(self._path) and not _HUB_ID.fullmatch(self._path):
-            raise ModelError(f"There is no model directory {self._path}; check --model.")
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, ModelError) or not isinstance(error, Exception):
-            return
-        raise ModelError(self._sentence(error)) from error
-
-    def _sentence(self, error: Exception) -> str:
-        path = self._path
-        if is_out_of_memory(error):
-            return f"There is not enough memory to load {path}; choose a smaller model, or --dtype int8."
-        if "trust_remote_code" in str(error):
-            remedy = "give --trust-remote-code, or set trust_remote_code in your user settings"
-            return f"{path} needs its own code; if you trust its author, {remedy}."
-        if isinstance(error, ImportError):
-            return f"{path} needs a library that is not here ({_first_line(error)}); install it beside pass-lsp."
-        if not os.path.exists(path):
-            why = f"({_first_line(error)}); check --model and the network"
-            return f"{path} is no model directory, and it cannot be fetched as one from the hub {why}."
-        missing = [name for name in ("config.json", "tokenizer.json") if not (Path(path) / name).exists()]
-        if missing:
-            return f"{path} has no {' and no '.join(missing)}; --model needs a Hugging Face model directory."
-        if not list(Path(path).glob("*.safetensors")):
-            return f"{path} has no .safetensors file; convert the weights to safetensors (pickles are never loaded)."
-        what = f"{type(error).__name__}: {_first_line(error)}"
-        return f"{path} is broken or of an unsupported kind ({what}); fetch it again."
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return json.dumps(lines[0][:160]) if lines else "no details"

@@ -12,7 +12,8 @@ import pytest
 import torch
 import transformers as hf
 
-from pass_lsp.decoding.model import _explained, _is_here, choose_device, limits_of
+from pass_lsp.decoding.explained import explained
+from pass_lsp.decoding.model import _is_here, choose_device, limits_of, load_model, load_tokenizer
 from pass_lsp.errors import ModelError
 from tests.decoding.families import SMALL
 
@@ -52,13 +53,23 @@ def test_what_ends_an_answer_is_said_in_one_of_three_places(
     ids=["code", "library", "weights"],
 )
 def test_what_is_wrong_with_a_model_of_the_hub_is_not_the_network(error: Exception, says: str) -> None:
-    with pytest.raises(ModelError) as told, _explained("org/name"):
+    with pytest.raises(ModelError) as told, explained("org/name"):
         raise error
     assert says in str(told.value) and str(told.value).count(";") == 1 and str(told.value).endswith(".")
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_clone_without_its_large_files_is_told_how_to_get_them(tmp_path: Path, name: str) -> None:
+    for file in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / file).write_text("{}")
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 49\n")
+    with pytest.raises(ModelError, match=f"pointer in place of {name}; run `git lfs pull` there"):
+        load_tokenizer(str(tmp_path), False)
+        load_model(str(tmp_path), torch.device("cpu"), "float32", False)
+
+
 def test_full_memory_is_no_fault_of_the_model() -> None:
-    with pytest.raises(ModelError, match="not enough memory to load org/name"), _explained("org/name"):
+    with pytest.raises(ModelError, match="not enough memory to load org/name"), explained("org/name"):
         raise RuntimeError("CUDA error: out of memory")
 
 
