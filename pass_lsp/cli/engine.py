@@ -56,9 +56,10 @@ def engine(
     own: dict[str, Any] = {"trust_remote_code": trust_remote_code, "documents": DOCUMENTS}
     with contextlib.ExitStack() as stack:
         if uds is not None:
-            listener, where = stack.enter_context(process.unix(uds)), f"unix://{uds.absolute()}"
+            listener, there = stack.enter_context(process.unix(uds))
+            where = f"unix://{uds.absolute()}"
         else:
-            listener = process.tcp(host, port)
+            listener, there = process.tcp(host, port), lambda: True
             shown = f"[{host}]" if ":" in host else host
             where = f"http://{shown}:{listener.getsockname()[1]}"
         ended = process.run(
@@ -67,6 +68,7 @@ def engine(
             for_good()(lambda: options.local_engine(model, device, dtype, lookahead, **own)),
             idle_minutes=idle_minutes,
             where=where,
+            there=there,
         )
     if not ended:
         # In native code, mostly: threads that end with the interpreter under them abort the process.

@@ -1,4 +1,4 @@
-"""`pass-lsp engine`: one service on an address or a socket, until a signal, or until nobody has asked for a while."""
+"""`pass-lsp engine`: one service on an address or a socket, until a signal, or until nobody asks or can ask."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -32,11 +32,18 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 def run(
-    listener: socket.socket, limits: Limits, load: Callable[[], Engine], *, idle_minutes: float = 0, where: str = ""
+    listener: socket.socket,
+    limits: Limits,
+    load: Callable[[], Engine],
+    *,
+    idle_minutes: float = 0,
+    where: str = "",
+    there: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Serve on `listener`; returns after a signal, and says whether the engine's thread has ended by then.
 
-    Raises what loading the model raised.
+    It returns too after `idle_minutes` (0: never) without a request, and when `there` says that nobody finds the
+    listener any more. Raises what loading the model raised.
     """
     service = Service(limits)
     failures: list[Exception] = []
@@ -55,7 +62,7 @@ def run(
 
     log.info("Listening on %s.", where)
     service.start(load, loaded)
-    asyncio.run(_served(server, service, listener, idle_minutes * 60))
+    asyncio.run(_served(server, listener, _watch(server, service, idle_minutes * 60, there)))
     ended = service.scheduler.close()
     if failures:
         raise failures[0]
@@ -97,17 +104,21 @@ def app_of(service: Service) -> ASGIApp:
     return app
 
 
-async def _served(server: uvicorn.Server, service: Service, listener: socket.socket, idle_s: float) -> None:
-    idle = asyncio.ensure_future(_idle(server, service, idle_s)) if idle_s else None
+async def _served(server: uvicorn.Server, listener: socket.socket, watch: Coroutine[None, None, None]) -> None:
+    watching = asyncio.ensure_future(watch)
     await server.serve(sockets=[listener])
-    if idle is not None:
-        idle.cancel()
+    watching.cancel()
 
 
-async def _idle(server: uvicorn.Server, service: Service, idle_s: float) -> None:
-    while service.scheduler.load or not service.ready or time.monotonic() - service.used_s < idle_s:
+async def _watch(server: uvicorn.Server, service: Service, idle_s: float, there: Callable[[], bool]) -> None:
+    def used() -> bool:
+        asked = service.scheduler.load or time.monotonic() - service.used_s < idle_s
+        return bool(asked or not (idle_s and service.ready))
+
+    while (found := there()) and used():
         await asyncio.sleep(_LOOK_S)
-    log.info("Nobody has asked for a while; the engine ends.")
+    why = "Nobody has asked for a while" if found else "The socket is gone, so that nobody can ask"
+    log.info("%s; the engine ends.", why)
     server.should_exit = True
 
 
@@ -164,8 +175,11 @@ def tcp(host: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def unix(path: Path) -> Iterator[socket.socket]:
-    """A listening socket for this user alone, removed afterwards. Raises `ConfigError`."""
+def unix(path: Path) -> Iterator[tuple[socket.socket, Callable[[], bool]]]:
+    """A listening socket for this user alone, removed afterwards, and whether it is at `path` still.
+
+    Raises `ConfigError`.
+    """
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigError("Python has no Unix sockets on this system; give --host and --port instead of --uds.")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -182,11 +196,18 @@ def unix(path: Path) -> Iterator[socket.socket]:
     except OSError as error:
         said = error.strerror or error
         raise ConfigError(f"Cannot listen on the socket {path} ({said}); choose another --uds.") from error
+
+    def there() -> bool:
+        try:
+            return path.stat().st_ino == ours
+        except OSError:
+            return False
+
     try:
-        yield listener
+        yield listener, there
     finally:
         with contextlib.suppress(OSError):
-            if path.stat().st_ino == ours:
+            if there():
                 path.unlink()
 
 

@@ -31,7 +31,7 @@ from pass_lsp.engines.remote import Address
 from pass_lsp.errors import ConfigError, EngineError
 from pass_lsp.server import logs
 from pass_lsp.serving import process
-from pass_lsp.serving.process import _idle
+from pass_lsp.serving.process import _watch
 from pass_lsp.serving.scheduler import DOCUMENTS, Job
 from pass_lsp.serving.service import Limits, Service
 from tests.serving.conftest import Counting, wait_for
@@ -154,13 +154,24 @@ def test_it_ends_when_nobody_asks(start: Start, tmp_path: Path) -> None:
     assert said.index("The model is loaded.") < said.index("Nobody has asked for a while")
 
 
+def test_it_ends_when_nobody_finds_it(start: Start, tmp_path: Path) -> None:
+    engine = start("--uds", str(tmp_path / "s"))
+    with engine.client() as client:
+        engine.ready(client)
+    (tmp_path / "s").unlink()
+    (tmp_path / "s").write_text("of somebody else")
+    assert engine.process.wait(LIMIT_S) == 0
+    assert "The socket is gone, so that nobody can ask; the engine ends." in engine.log.read_text()
+    assert (tmp_path / "s").read_text() == "of somebody else"
+
+
 def test_it_does_not_end_in_the_middle_of_an_answer(tokenizer: Any) -> None:
     server, service = SimpleNamespace(should_exit=False), Service(Limits())
 
     async def look() -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.3):
-                await _idle(server, service, 0.001)  # type: ignore[arg-type]
+                await _watch(server, service, 0.001, lambda: True)  # type: ignore[arg-type]
 
     asyncio.run(look())
     assert not server.should_exit, "a model that is being loaded is no idle engine"
