@@ -99,7 +99,7 @@ class Plan:
 def read(path: Path | None, given: Mapping[str, Any]) -> Plan:
     """The plan of a file (or the defaults), with what the command line gives over it. Raises `ConfigError`."""
     try:
-        found = tomllib.loads(path.read_text("utf-8")) if path else {}
+        found = tomllib.loads(path.read_text("utf-8-sig")) if path else {}
     except FileNotFoundError as error:
         raise ConfigError(f"The file {path} cannot be read; make one with: pass-lsp deploy --write {path}.") from error
     except (OSError, UnicodeError) as error:

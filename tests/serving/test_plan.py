@@ -35,6 +35,8 @@ def test_a_command_beats_the_file_and_the_file_the_defaults(tmp_path: Path) -> N
     file.write_text("replicas = 3\ngpus = 1\n")
     plan = read(file, {"replicas": 5})
     assert (plan.replicas, plan.most, plan.gpus, plan.model) == (5, 5, 1.0, "embedded")
+    file.write_text("\ufeffreplicas = 3\n", "utf-8")  # a byte order mark, as Windows' editors write
+    assert read(file, {}).replicas == 3
     assert read(None, {}) == Plan()
     assert Plan(replicas=2, most_replicas=8).most == 8
 
