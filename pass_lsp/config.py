@@ -64,7 +64,8 @@ class Settings:
     def updated(self, values: Mapping[str, object], *, trusted: bool = True) -> tuple[Settings, list[str]]:
         """New settings with `values` over these, and one sentence for each value that was refused.
 
-        Keys may be spelled `max_tokens` or `maxTokens`. A bad value leaves what was set before.
+        Keys may be spelled `max_tokens` or `maxTokens`. A bad value leaves what was set before, and so does None, which
+        is how a client says that nothing is set.
         """
         types = {field.name: type(getattr(self, field.name)) for field in fields(self)}
         good: dict[str, object] = {}
@@ -74,6 +75,8 @@ class Settings:
             key = "".join(f"_{c.lower()}" if c.isupper() else c for c in spelled).replace("-", "_")
             if key not in types:
                 unknown.append(spelled)
+            elif value is None:
+                continue
             elif not trusted and key in USER_ONLY:
                 complaints.append(
                     f"Setting {spelled!r} is ignored in a workspace file; put it into your user settings."

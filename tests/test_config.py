@@ -62,7 +62,6 @@ def test_a_good_value_is_taken_in_any_spelling(key: str, spelled: Any) -> None:
     "values",
     [
         {"model": 3},
-        {"model": None},
         {"trust_remote_code": "yes"},
         {"enabled": 1},
         {"strategy": "fastest"},
@@ -97,6 +96,12 @@ def test_a_bad_value_keeps_the_default_and_is_told_in_one_sentence(values: dict[
 )
 def test_what_a_value_must_be_is_said_in_words(values: dict[str, Any], says: str) -> None:
     assert says in Settings().updated(values)[1][0]
+
+
+@pytest.mark.parametrize("key", sorted(GOOD))
+def test_null_is_what_was_not_said(key: str) -> None:
+    before, _ = Settings().updated({key: GOOD[key]})
+    assert before.updated({camel(key): None}) == (before, [])
 
 
 def test_many_unknown_settings_are_one_sentence() -> None:

@@ -110,7 +110,9 @@ class Layers:
             text = held.decode("utf-8-sig")
             if any(line.count(".") > _MOST_DOTS for line in text.split("\n") if not line.lstrip().startswith("#")):
                 raise ValueError(f"a line of it has more than {_MOST_DOTS} dots")
-            return section(tomllib.loads(text))
+            found = tomllib.loads(text)
+            # The file is ours alone: what stands beside a table of our name is meant for us too.
+            return {**{key: value for key, value in found.items() if key != SECTION}, **section(found)}
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return {}
         except (OSError, ValueError, RecursionError) as error:
@@ -120,7 +122,7 @@ class Layers:
 
 def section(settings: Any) -> Mapping[str, Any]:
     """Our part of what a client or a file holds: under the name of the section, or bare."""
-    if isinstance(settings, dict) and isinstance(settings.get(SECTION), dict):
+    if isinstance(settings, dict) and isinstance(settings.get(SECTION, 0), dict | None):
         settings = settings[SECTION]
     if not isinstance(settings, dict):
         return {}

@@ -195,7 +195,8 @@ def test_missing_files_folders_in_their_place_and_bad_bytes(tmp_path: Path) -> N
         ({"pass-lsp": {"model": "m"}}, {"model": "m"}),
         ({"pass-lsp": {"trace": {"server": "off"}, "model": "m"}}, {"model": "m"}),
         ({"model": "m"}, {"model": "m"}),
-        ({"pass-lsp": None}, {"pass-lsp": None}),
+        ({"pass-lsp": None}, {}),
+        ({"pass-lsp": 3}, {"pass-lsp": 3}),  # of which the user is told
         (None, {}),
         ([1], {}),
         ("x", {}),
@@ -222,6 +223,13 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
     made = layers(tmp_path, "\ufeffdeadline_ms = 1", "\ufeffprompt_tokens = 2")
     assert made.resolved(tmp_path / "root") == Settings(deadline_ms=1, prompt_tokens=2)
     assert made.complaints == []
+
+
+def test_what_stands_beside_a_table_of_our_name_in_a_file_is_taken(tmp_path: Path) -> None:
+    made = layers(tmp_path, "deadline_ms = 1\nprompt_tokens = 2\n[pass-lsp]\nprompt_tokens = 3\n[other]\nkey = 1", "")
+    assert made.resolved() == Settings(deadline_ms=1, prompt_tokens=3)
+    [complaint] = made.complaints
+    assert complaint.startswith("Unknown setting 'other'")
 
 
 def test_settings_that_need_a_restart() -> None:
