@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,8 +41,7 @@ def brought(home: Home, hole: Hole) -> Brought:
     brought = Brought(project / ".venv" / "bin" / "pass-lsp", home.folder / "mark")
     brought.program.parent.mkdir(parents=True)
     brought.program.with_name("python").symlink_to(sys.executable)
-    brought.program.write_text(f"#!/bin/sh\ntouch '{brought.mark}'\nexec '{home.folder}/.local/bin/pass-lsp' \"$@\"\n")
-    brought.program.chmod(0o755)
+    write_marking(brought.program, brought.mark, home)
     (project / ".vscode").mkdir()
     wishes = {"pass-lsp.path": str(brought.program), "pass-lsp.model": str(project), "pass-lsp.ledger": False}
     (project / ".vscode" / "settings.json").write_text(json.dumps(wishes))
@@ -49,10 +49,17 @@ def brought(home: Home, hole: Hole) -> Brought:
     return brought
 
 
+def write_marking(program: Path, mark: Path, home: Home) -> None:
+    """A `pass-lsp` that leaves a mark when it runs."""
+    program.write_text(f"#!/bin/sh\ntouch '{mark}'\nexec '{home.folder}/.local/bin/pass-lsp' \"$@\"\n")
+    program.chmod(0o755)
+
+
 @pytest.fixture(scope="module")
 def started(home: Home, hole: Hole, brought: Brought) -> Iterator[VsCode]:
     """One VS Code with the file of the hole for all tests."""
     vscode = VsCode(home, hole.path.parent)
+    shutil.copytree(Path(__file__).with_name("python_extension"), chosen_python(home).parent)
     try:
         vscode.install(setup_in_readme("sh", "**VS Code**"), ROOT)
         vscode.start()
@@ -60,6 +67,11 @@ def started(home: Home, hole: Hole, brought: Brought) -> Iterator[VsCode]:
         yield vscode
     finally:
         vscode.close()
+
+
+def chosen_python(home: Home) -> Path:
+    """The file that names the interpreter which the user has picked."""
+    return home.folder / "extensions" / "ms-python.python-1.0.0" / "chosen"
 
 
 @pytest.fixture(scope="module")
@@ -529,6 +541,28 @@ def test_a_decode_under_way_is_joined_by_who_types_what_it_says(
     gate.write_text("." * len(SPELT) + "!")
     until(lambda: trusted.ghost() == SPELT[3:], "the rest is shown")
     assert count("cancelled") == cancelled
+
+
+def test_the_program_of_the_python_that_the_user_picks_is_used(trusted: VsCode, home: Home, brought: Brought) -> None:
+    chosen, mark = chosen_python(home), home.folder / "mark of another"
+    python, program = (home.folder / "other" / "bin" / name for name in ("python", "pass-lsp"))
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    write_marking(program, mark, home)
+    brought.mark.unlink()
+    starts = home.wire.starts()
+    for picked, left in ((python, mark), (brought.program.with_name("python"), brought.mark), (python, mark)):
+        starts += 1
+        chosen.write_text(str(picked))
+        until(left.exists, "its program is started")
+        until(lambda: home.wire.starts() == starts, "it is asked to begin")  # noqa: B023
+        until(home.wire.ready, "the model is loaded")
+        left.unlink()
+        chosen.write_text(str(picked))  # the same again, which starts nothing
+    chosen.unlink()
+    until(lambda: home.wire.starts() == starts + 1, "the environment of the folder is the active one again")
+    until(home.wire.ready, "the model is loaded")
+    assert brought.mark.exists() and not mark.exists()
 
 
 def test_a_missing_server_is_installed_by_one_command(

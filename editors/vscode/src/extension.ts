@@ -27,6 +27,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   end = () => server.end();
   context.subscriptions.push(
     server.log,
+    server.pythons,
     bar.item,
     vscode.workspace.registerTextDocumentContentProvider(SECTION, reports),
     command('menu', () => menu(server)),
@@ -45,6 +46,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     vscode.workspace.onDidOpenTextDocument(bar.draw), // also when its language becomes another
     vscode.workspace.onDidChangeConfiguration(bar.draw),
     vscode.workspace.onDidChangeConfiguration((event) => server.reconfigure(event)),
+    vscode.extensions.onDidChange(() => server.lookAgain()), // the Python extension may have come
     vscode.workspace.onDidGrantWorkspaceTrust(() => server.restart()),
   );
   await server.restart();

@@ -12,7 +12,7 @@ import {
   type StateChangeEvent,
 } from 'vscode-languageclient/node';
 import { findServer, isProgram } from './find';
-import { activePythons } from './python';
+import { Pythons } from './python';
 import { levelOf } from './log';
 import { chosen, type Inspected, OF_THE_ENGINE, update } from './settings';
 import { ENDED, STARTING, type Status } from './status';
@@ -46,6 +46,8 @@ export class Server {
   program: string | undefined;
   /** What the user has set, as the server was told. */
   settings: Record<string, unknown> = {};
+  /** Where it may be installed. */
+  readonly pythons = new Pythons(() => void this.lookAgain());
   private path = '';
   private queue: Promise<void> = Promise.resolve();
 
@@ -62,6 +64,18 @@ export class Server {
     this.queue = this.queue.then(async () => {
       await this.stop();
       await this.start();
+    });
+    return this.queue;
+  }
+
+  /** Start the program of the Python that is active now, if it is another. None at all is no reason to end this one. */
+  lookAgain(): Promise<void> {
+    this.queue = this.queue.then(async () => {
+      const { program } = await this.find();
+      if (program !== undefined && program !== this.program) {
+        await this.stop();
+        await this.start();
+      }
     });
     return this.queue;
   }
@@ -91,22 +105,28 @@ export class Server {
     return this.queue;
   }
 
-  private async start(): Promise<void> {
-    const pythons = await activePythons();
-    this.path = path();
-    this.program = findServer({
-      setting: this.path,
+  private async find() {
+    const pythons = await this.pythons.active();
+    const setting = path();
+    const program = findServer({
+      setting,
       pythons,
       searchPath: process.env.PATH ?? '',
       windows: process.platform === 'win32',
       home: homedir(),
       exists: isProgram,
     });
-    if (this.program === undefined) {
-      this.missing(this.path, pythons);
+    return { pythons, setting, program };
+  }
+
+  private async start(): Promise<void> {
+    const { pythons, setting, program } = await this.find();
+    this.path = setting;
+    this.program = program;
+    if (program === undefined) {
+      this.missing(setting, pythons);
       return;
     }
-    const program = this.program;
     this.log.info(`Starting ${program}`);
     const command = { command: program, args: ['serve', '--stdio'] };
     const initializationFailedHandler = () => {
