@@ -9,12 +9,13 @@ import os
 import platform
 from pathlib import Path
 
+from pass_lsp.cores import cores
 from pass_lsp.errors import ConfigError, installing
 
 
 def here() -> str:
     """The machine that a run was made on, as its document says it: the pages may be written on another."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    return f"{cores()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
 def writable(json_file: Path | None = None, plot: Path | None = None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pass_lsp.config import Settings
+from pass_lsp.cores import cores
 from pass_lsp.domain import Engine
 from pass_lsp.errors import PassLspError, sentence
 from pass_lsp.metrics.ledger import read
@@ -159,7 +160,9 @@ def _device(engine: LocalEngine, wanted: str) -> Check:
     idle_gpu = wanted == "auto" and engine.device == "cpu" and shutil.which("nvidia-smi")
     remedy = "an NVIDIA GPU is here; install the CUDA build of torch that pytorch.org names" if idle_gpu else ""
     runs = {"TorchExecutor": "stock forward", "StaticExecutor": "CUDA graphs"}.get(type(engine.executor).__name__)
-    return Check("device", True, f"{engine.device}, {os.cpu_count()} cores, {runs or 'converted model'}", remedy)
+    count = cores()
+    place = f"{engine.device}, {count} core{'s' if count > 1 else ''}"
+    return Check("device", True, f"{place}, {runs or 'converted model'}", remedy)
 
 
 def _tokenizer(engine: LocalEngine) -> Check:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy  # noqa: F401 - before torch, whose own import of it swallows a Ctrl-C and leaves half of it
 import torch
 
+from pass_lsp.cores import cores
 from pass_lsp.decoding.cache import CachePool
 from pass_lsp.decoding.costs import kept, measured
 from pass_lsp.decoding.executor import Executor
@@ -148,7 +149,7 @@ def _device_name(place: torch.device) -> str:
 def _threads(limits: Limits) -> int:
     """A small model's forward is too short to share: on a busy machine two threads wait for each other."""
     size = limits.hidden_size**2 * limits.num_layers
-    return 1 if size < SMALL_MODEL else max(1, (os.cpu_count() or 1) // 2)
+    return 1 if size < SMALL_MODEL else max(1, cores() // 2)
 
 
 def _vocabulary(folder: Path) -> Vocabulary | None:

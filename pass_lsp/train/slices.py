@@ -20,7 +20,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 import time
@@ -30,6 +29,7 @@ from typing import Any
 
 import torch
 
+from pass_lsp.cores import cores
 from pass_lsp.errors import TrainError, sentence
 from pass_lsp.train import manifest
 from pass_lsp.train.base import Plan, train_base
@@ -194,7 +194,7 @@ def _training_options(away: argparse.ArgumentParser) -> None:
     add("--rate", type=_amount, default=1.0, help="times the size's learning rates; going on needs less")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     add("--compiled", action="store_true", help="compile the model, which takes a minute or so of each slice")
-    add("--workers", type=_count, default=max(0, (os.cpu_count() or 1) - 2), help="processes that make batches")
+    add("--workers", type=_count, default=max(0, cores() - 2), help="processes that make batches")
     add("--threads", type=_threads, default=1, help="CPU threads")
     add("--seed", type=int, default=0, help="of what is drawn at random")
     add("--installed", action="store_true", help="also learn from the packages installed there")
