@@ -112,7 +112,8 @@ class Layers:
                 raise ValueError(f"a line of it has more than {_MOST_DOTS} dots")
             found = tomllib.loads(text)
             # The file is ours alone: what stands beside a table of our name is meant for us too.
-            return {**{key: value for key, value in found.items() if key != SECTION}, **section(found)}
+            beside = {key: value for key, value in found.items() if key != SECTION}
+            return {**section(beside), **section(found)}
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return {}
         except (OSError, ValueError, RecursionError) as error:

@@ -111,11 +111,10 @@ async def _served(server: uvicorn.Server, listener: socket.socket, watch: Corout
 
 
 async def _watch(server: uvicorn.Server, service: Service, idle_s: float, there: Callable[[], bool]) -> None:
-    def used() -> bool:
-        asked = service.scheduler.load or time.monotonic() - service.used_s < idle_s
-        return bool(asked or not (idle_s and service.ready))
+    def idle() -> bool:
+        return service.ready and not service.scheduler.load and time.monotonic() - service.used_s >= idle_s
 
-    while (found := there()) and used():
+    while (found := there()) and not (idle_s and idle()):
         await asyncio.sleep(_LOOK_S)
     why = "Nobody has asked for a while" if found else "The socket is gone, so that nobody can ask"
     log.info("%s; the engine ends.", why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 import transformers as hf
 
 from pass_lsp.decoding.explained import explained
-from pass_lsp.decoding.model import _is_here, choose_device, limits_of, load_model, load_tokenizer
+from pass_lsp.decoding.model import _is_here, choose_device, limits_of
+from pass_lsp.engines.local import load_engine
 from pass_lsp.errors import ModelError
 from tests.decoding.families import SMALL
 
@@ -59,13 +61,11 @@ def test_what_is_wrong_with_a_model_of_the_hub_is_not_the_network(error: Excepti
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
-def test_a_clone_without_its_large_files_is_told_how_to_get_them(tmp_path: Path, name: str) -> None:
-    for file in ("config.json", "tokenizer.json", "model.safetensors"):
-        (tmp_path / file).write_text("{}")
-    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 49\n")
+def test_a_clone_without_its_large_files_is_told_how_to_get_them(model_dir: Path, tmp_path: Path, name: str) -> None:
+    clone = shutil.copytree(model_dir, tmp_path / "clone")
+    (clone / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 49\n")
     with pytest.raises(ModelError, match=f"pointer in place of {name}; run `git lfs pull` there"):
-        load_tokenizer(str(tmp_path), False)
-        load_model(str(tmp_path), torch.device("cpu"), "float32", False)
+        load_engine(str(clone))
 
 
 def test_full_memory_is_no_fault_of_the_model() -> None:
