@@ -30,8 +30,9 @@ picture: $(READY) editors ## the README's picture of VS Code anew, in the real o
 demo: $(READY) ## a real completion of a real file through the real server, with its speed
 	@$(BIN)/python -m pass_lsp.bench.demo
 
-test: $(READY) ## run all tests
-	@$(BIN)/python -m pytest
+test: $(READY) ## run all tests, those of the editors behind the others, one by one
+	@$(BIN)/python -m pytest -n auto --dist worksteal --ignore=tests/editors
+	@$(BIN)/python -m pytest tests/editors
 
 soak: $(READY) ## two hours of typing in compressed time: memory must not grow (a minute or two)
 	@$(BIN)/python -m pytest -m soak

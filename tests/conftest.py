@@ -14,6 +14,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from pass_lsp.cores import cores
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +27,12 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 SOURCES = ("bisect.py", "colorsys.py", "fnmatch.py", "queue.py", "sched.py", "shlex.py")
+
+
+@pytest.hookimpl(optionalhook=True)  # a lent machine has no xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """Workers of `-n auto`: one a core, up to eight, as each may take a GB."""
+    return min(cores(), 8)
 
 
 @pytest.fixture(scope="session")
