@@ -38,6 +38,7 @@ class Ahead:
 
         Not at once: whoever types along does not want to share the processor with it.
         """
+        self.forget(key)
         if may_work_ahead(document, settings):
             place = accepted(document, completion)
             later = asyncio.get_running_loop().call_later(_QUIET_S, self._take_off, key, *place, settings, 1)
@@ -65,7 +66,7 @@ class Ahead:
             self.forget(key)
 
     def _take_off(self, key: str, document: Document, offset: int, settings: Settings, after_accept: int) -> None:
-        self._plans.pop(key, None)
+        self.forget(key)
         if not self._needless(key, document, offset):
             flight = Flight(key, document, offset, settings)
             flight.after_accept = after_accept

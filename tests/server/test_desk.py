@@ -16,6 +16,7 @@ from pass_lsp.documents.store import DocumentStore, key_of
 from pass_lsp.domain import CancelToken, Completion
 from pass_lsp.metrics.ledger import Ledger
 from pass_lsp.server import ahead, rhythm, usage
+from pass_lsp.server.ahead import Ahead
 from pass_lsp.server.app import create_server
 from pass_lsp.server.flight import Ask, Flight
 from pass_lsp.server.flow import with_a_second_try
@@ -75,6 +76,34 @@ def test_what_the_user_may_do_next() -> None:
     below, cursor = ahead.beginning_of_next_line(Document("u", "a\r\n  b"), 6)
     assert below.text == "a\r\n  b\r\n  " and cursor == len(below.text)
     assert [ahead.cursor_after(5, text) for text in ("x", "()", "''", "ab", "")] == [6, 6, 6, 7, 5]
+
+
+def test_of_two_plans_for_a_document_the_newer_one_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_QUIET_S", 0.0)
+    monkeypatch.setattr(ahead, "on_battery", lambda: False)
+    document = Document("u", "x = ")
+
+    async def main() -> None:
+        flown: list[Flight] = []
+        plans = Ahead(flown.append, lambda key, document, offset: False)
+
+        def plan_twice() -> None:
+            for text in ("1", "1 + 1"):
+                plans.prepare("u", document, Completion(text, 4, 4), Settings())
+
+        plan_twice()
+        plans.forget("u")
+        await passes(5)
+        assert flown == []
+        plan_twice()
+        await passes(5)
+        assert [flight.document.text for flight in flown] == ["x = 1 + 1"]
+
+    async def passes(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
 
 
 def test_work_ahead_has_switches(monkeypatch: pytest.MonkeyPatch) -> None:
