@@ -58,12 +58,11 @@ def serve(server: PassServer, *, tcp: tuple[str, int] | None = None, client_pid:
     If the engine is stuck in native code by then, the process ends here and now.
     """
     share_one_arena()
-    streams = take_standard_streams()
     signal.signal(signal.SIGTERM, lambda number, _: _end(server, 128 + number))
     if client_pid is not None:
         _follow(server, client_pid)
     try:
-        code = asyncio.run(serve_tcp(server, *tcp) if tcp else serve_stdio(server, *streams))
+        code = asyncio.run(serve_tcp(server, *tcp) if tcp else serve_stdio(server, *take_standard_streams()))
     except KeyboardInterrupt:
         code = 130
     server.session.ledger.flush()

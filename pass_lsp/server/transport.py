@@ -1,6 +1,6 @@
 """Bytes between the editor and the protocol: stdio, and TCP with one client for debugging.
 
-The standard streams are taken away from everybody else first, in native code as well:
+Stdio takes the standard streams away from everybody else first, in native code as well:
 whatever prints goes to stderr, and only frames reach the editor.
 """
 

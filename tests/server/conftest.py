@@ -46,10 +46,11 @@ def start_tcp(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.chdir(ROOT)
     clients: list[RawClient] = []
 
-    def spawn() -> RawClient:
+    def spawn(*before: str) -> RawClient:
         env = {**os.environ, **private(tmp_path)}
         with log.open("ab") as errors:
-            process = subprocess.Popen([*COMMAND, "--tcp"], stdin=subprocess.DEVNULL, stderr=errors, env=env)
+            command = [*before, *COMMAND, "--tcp"]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors, env=env)
         clients.append(RawClient.connect(port_in(log), process))
         return clients[-1]
 

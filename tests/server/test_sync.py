@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import random
 import re
 import socket
@@ -93,6 +94,14 @@ def test_tcp_serves_one_client_in_order(start_tcp: Start, log: Any) -> None:
     second.clean_up()
     client.open("still here", URI)
     assert len(client.complete()["items"]) == 1
+    client.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell that closes descriptors")
+def test_tcp_needs_no_stdin_and_no_stdout(start_tcp: Start) -> None:
+    client = start_tcp("sh", "-c", 'exec "$@" <&- >&-', "sh")
+    client.initialize()
+    client.ready()
     client.close()
 
 
