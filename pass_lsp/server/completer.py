@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _KEY_S = 0.05
 """How long after a cancel the key that made the client cancel may still be told; VS Code takes less than 1 ms, but
 where everything is busy more than 20 were seen. Nothing is decoded meanwhile."""
+_OF_THE_MOMENT = (Reason.CANCELLED, Reason.DEADLINE, Reason.IGNORED)
+"""Reasons that the text and the place do not decide: with the next request they may be gone."""
 
 
 class Completer:
@@ -232,7 +234,7 @@ class Completer:
             self._reply(ask, Landing(recalled.completions), MODEL, flight)
 
     def _remember(self, flight: Flight, landing: Landing) -> None:
-        if landing.reason not in (Reason.CANCELLED, Reason.DEADLINE):
+        if landing.reason not in _OF_THE_MOMENT:
             key, document, offset = flight.key, flight.document, flight.offset
             self.suggestions.remember(key, document, offset, landing.completions, landing.reason)
 

@@ -228,6 +228,12 @@ def nothing(*_: Any) -> Outcome:
     return Outcome(reason=Reason.IN_COMMENT)
 
 
+def ignored(document: Document, offset: int, *_: Any) -> Outcome:
+    """A no the first time: an ignore file that is changed then."""
+    COUNTS["looked"] += 1
+    return Outcome(Completion("shown()", offset, offset)) if COUNTS["looked"] > 1 else Outcome(reason=Reason.IGNORED)
+
+
 def fail(document: Document, *_: Any) -> Outcome:
     """A failure whose message quotes source text."""
     raise ValueError(f"cannot do this with {document.text}")
@@ -271,6 +277,7 @@ ORDERS: dict[str, Callable[..., Outcome]] = {
     "stuck": stuck,
     "count": count,
     "nothing": nothing,
+    "ignored": ignored,
     "fail": fail,
     "memory": no_memory,
     "memory-once": no_memory_once,

@@ -60,6 +60,12 @@ def test_empty_answers_have_a_reason(shared: RawClient) -> None:
     assert len(shared.noted("didChangeStatus")) == sent  # only changes are sent
 
 
+def test_an_ignore_file_that_has_changed_counts_without_a_key(shared: RawClient) -> None:
+    shared.open("# do: ignored\n")
+    assert shared.complete() == {"items": []} and status(shared)["reason"] == "ignored-file"
+    assert [item["insertText"] for item in shared.complete()["items"]] == ["shown()"]
+
+
 def test_positions_outside_the_text_are_clamped(shared: RawClient) -> None:
     shared.open("ab\ncd\n")
     for place, offset in {(0, 99): 2, (99, 0): 6, (-1, 3): 0, (0, -7): 0, (1, 2**40): 5}.items():
