@@ -83,7 +83,7 @@ def token_of(file: Path | None) -> str:
         token = os.environ.get("PASS_LSP_TOKEN", "").strip()
     else:
         try:
-            token = file.read_text("utf-8").strip()
+            token = file.read_text("utf-8-sig").strip()
         except (OSError, UnicodeError) as error:
             raise ConfigError(f"The token file {file} cannot be read; check its path and permissions.") from error
         if not token:

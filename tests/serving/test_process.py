@@ -134,7 +134,7 @@ def test_a_socket_is_served_guarded_and_left_tidy(
 
 
 def test_other_machines_need_the_token_of_the_file(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("s3cret\n")
+    (tmp_path / "token").write_text("s3cret\n", "utf-8-sig")  # as Windows' editors write it
     engine = start("--host", "0.0.0.0", "--port", "0", "--token-file", str(tmp_path / "token"), PASS_LSP_TOKEN="other")
     body = {"prompt": "x = ", "max_tokens": 3}
     with engine.client() as client:
