@@ -1,6 +1,6 @@
-"""What every run says of itself, and whether what it is to write can be written.
+"""What every run says of itself, and whether what it is to write can be written; pictures are saved here.
 
-The latter is said before it, as a measurement may take an hour.
+Whether it can is said before, as a measurement may take an hour.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 from pass_lsp.cores import cores
 from pass_lsp.errors import ConfigError, installing
@@ -29,6 +30,14 @@ def writable(json_file: Path | None = None, plot: Path | None = None) -> None:
             raise ConfigError(f"{option} {path} cannot be written; name a file in a folder of yours.")
     if plot is not None:
         _drawable(plot)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a picture that was drawn. Raises `ConfigError`."""
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The plot cannot be written to {path} ({error}); give --plot a .png file.") from error
 
 
 def _drawable(plot: Path) -> None:

@@ -6,22 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pass_lsp.bench.outputs import save
 from pass_lsp.bench.table import Rows
-from pass_lsp.errors import ConfigError, installing
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
     """The picture that belongs to a document of `bench decode` or `bench infill`. Raises `ConfigError`."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(f"Plots need matplotlib, which is not installed; run: {installing('bench')}.") from error
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(12, 7), layout="constrained")
     _PAINTERS[found["bench"]](figure, found)
-    try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"The plot cannot be written to {path} ({error}); give --plot a .png file.") from error
+    save(figure, path)
 
 
 def _decode(figure: Any, found: Mapping[str, Any]) -> None:

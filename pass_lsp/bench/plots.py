@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pass_lsp.errors import ConfigError, installing
+from pass_lsp.bench.outputs import save
 from pass_lsp.metrics.percentiles import percentile
 
 _CURVES = ("type-through", "from memory", "fresh, one line", "answer")
@@ -15,8 +15,10 @@ _BARS = ("queue", "context", "prefill", "decode", "postprocess")
 
 def plot_latency(samples: Mapping[str, Sequence[float]], path: Path) -> None:
     """How many answers came within which time, and what a fresh one spends its time on. Raises `ConfigError`."""
-    pyplot = _pyplot()
-    figure, (curves, bars) = pyplot.subplots(1, 2, figsize=(11, 4), width_ratios=(2, 1))
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="tight")
+    curves, bars = figure.subplots(1, 2, width_ratios=(2, 1))
     for name in _CURVES:
         if ordered := sorted(samples.get(name, ())):
             shares = [(rank + 1) / len(ordered) for rank in range(len(ordered))]
@@ -32,13 +34,15 @@ def plot_latency(samples: Mapping[str, Sequence[float]], path: Path) -> None:
             bottom += value
     bars.set(ylabel="ms of a fresh answer, part by part")
     bars.legend(fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_load(rows: Sequence[Mapping[str, Any]], goal_ms: float, path: Path) -> None:
     """Times and shares by the number of typists. Raises `ConfigError`."""
-    pyplot = _pyplot()
-    figure, (times, shares) = pyplot.subplots(1, 2, figsize=(11, 4))
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="tight")
+    times, shares = figure.subplots(1, 2)
     typists = [row["typists"] for row in rows]
     for key in ("first_p50_ms", "answer_p50_ms", "answer_p99_ms"):
         times.plot(typists, [row[key] for row in rows], marker="o", label=key.removesuffix("_ms").replace("_", " "))
@@ -52,25 +56,4 @@ def plot_load(rows: Sequence[Mapping[str, Any]], goal_ms: float, path: Path) -> 
     for axes in (times, shares):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    _save(figure, path)
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ConfigError(f"Plots need matplotlib, which is not installed; run: {installing('bench')}.") from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.tight_layout()
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"The plot cannot be written to {path}; give a .png in a folder that exists.") from error
-    finally:
-        _pyplot().close(figure)
+    save(figure, path)
