@@ -68,9 +68,9 @@ def made_traces(keystrokes: int, seed: int = 0) -> list[Trace]:
     return traces
 
 
-def long_trace(lines: int, keystrokes: int, seed: int = 0) -> Trace:
+def long_trace(lines: int, keystrokes: int) -> Trace:
     """The same in the middle of a file of `lines` lines, made of the module that is drawn first."""
-    root, rng = Path(sysconfig.get_paths()["stdlib"]), random.Random(seed)
+    root, rng = Path(sysconfig.get_paths()["stdlib"]), random.Random(0)
     name = min(name for name in HELD_OUT_MODULES if (root / name).exists())
     text = (root / name).read_text("utf-8")
     half = "\n".join((text.split("\n") * (lines // text.count("\n") + 1))[: lines // 2]) + "\n"

@@ -104,12 +104,12 @@ def load_engine(
     return LocalEngine(executor, tokenizer, limits, stock, costs, path, chosen, str(place), documents, vocabulary)
 
 
-def engine_of(model: PreTrainedModel, tokenizer: Any = None, lookahead: Lookahead | None = None) -> LocalEngine:
-    """An engine around a float32 model in memory, run by its own stock forward."""
+def engine_of(model: PreTrainedModel, lookahead: Lookahead | None = None) -> LocalEngine:
+    """An engine around a float32 model in memory, run by its own stock forward; without a tokenizer."""
     from pass_lsp.decoding.torch_executor import TorchExecutor
 
     limits = limits_of(model.config, model.generation_config)
-    return LocalEngine(TorchExecutor(model, lookahead), lambda: tokenizer, limits, lambda: model)
+    return LocalEngine(TorchExecutor(model, lookahead), lambda: None, limits, lambda: model)
 
 
 def _stock_executor(

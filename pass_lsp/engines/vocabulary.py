@@ -21,7 +21,7 @@ class _Added:
 class Vocabulary:
     """What `prompt` and `postprocess` ask of a transformers tokenizer, around a `tokenizer.json`."""
 
-    def __init__(self, source: str, bos: tuple[int, ...] = ()) -> None:
+    def __init__(self, source: str) -> None:
         self._fast = Tokenizer.from_str(source)
         self._fast.no_padding()
         self._fast.no_truncation()

@@ -17,7 +17,7 @@ from pass_lsp.train.corpus import SourceFile, filter_files, installed_files, sum
 from pass_lsp.train.filters import NearDuplicates
 
 
-def add_installed(corpus: Path, source_cap: int, workers: int = 1, seed: int = 0) -> dict[str, Any]:
+def add_installed(corpus: Path, source_cap: int, workers: int = 1) -> dict[str, Any]:
     """Add the installed packages to `corpus`, once; returns what was added. `source_cap` is in bytes."""
     facts = manifest.read(corpus / "manifest.json") or {}
     fresh = corpus / "train.new.jsonl.gz"
@@ -30,7 +30,7 @@ def add_installed(corpus: Path, source_cap: int, workers: int = 1, seed: int = 0
         for row in _rows(corpus / f"{name}.jsonl.gz"):
             known.remember(row["text"], held_out=name == "heldout")
     files = [file for file in installed_files() if not file.held_out]
-    kept, dropped = filter_files(files, source_cap, random.Random(seed), known, workers)
+    kept, dropped = filter_files(files, source_cap, random.Random(0), known, workers)
     rows = [SourceFile(row["source"], "", row["path"], row["text"], False) for row in _rows(corpus / "train.jsonl.gz")]
     facts["train"] = write_files(fresh, [*rows, *kept])
     added = sum(len(file.text) for file in kept)
