@@ -60,4 +60,4 @@ llama: ## build llama.cpp's own server, for its tests in `make test` (20 minutes
 	@tests/peers/build_server.sh .cache/peers
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .cache/pytest .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .cache/pytest .cache/tests .ruff_cache .pytest_cache build dist

@@ -21,6 +21,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
     os.environ[name] = tempfile.mkdtemp(prefix="pass-lsp-tests-")  # settings and ledger are the user's own
+# So are converted models and costs, of which tests make many; theirs are kept between runs.
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".cache" / "tests")
 
 # A machine that does other things besides may stall at any example.
 hypothesis.settings.register_profile("patient", deadline=None)
