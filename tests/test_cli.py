@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from filelock import FileLock
 
 import pass_lsp
@@ -100,8 +99,9 @@ def explained(done: Done) -> str:
 # --- help, version, wrong usage -----------------------------------------------
 
 
-def test_version(run: Run) -> None:
-    assert run("--version") == Done(0, f"pass-lsp {pass_lsp.__version__}\n", "")
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_version(run: Run, command: list[str]) -> None:
+    assert run(*command, "--version") == Done(0, f"pass-lsp {pass_lsp.__version__}\n", "")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -113,7 +113,7 @@ def test_every_command_has_help(run: Run, command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_the_help_says_what_every_option_is(command: list[str]) -> None:
-    found: Any = typer.main.get_command(cli.app)
+    found: Any = cli.command_line()
     for word in command:
         found = found.commands[word]
     assert [param.name for param in found.params if not param.hidden and not param.help] == []
@@ -133,7 +133,15 @@ def test_the_help_says_what_every_option_is(command: list[str]) -> None:
         ["complete", PLACE, "--temperature", "-1"],
         ["complete", PLACE, "--no-such-option"],
         ["complete", PLACE, "--max-new-tokens", "many"],
+        ["complete", PLACE, "--max-new-tokens", "-1"],
+        ["complete", PLACE, "--strategy", "psychic"],
+        ["complete", PLACE, "--log-level", "loud"],
         ["serve", "--clientProcessId", "me"],
+        ["serve", "--log-level", "loud"],
+        ["serve", "--tcp", "nonsense"],
+        ["serve", "--tcp", "localhost:99999"],
+        ["serve", "--tcp", "localhost:²"],
+        ["serve", "--tcp", "localhost:1", "--stdio"],
         ["bench", "infill", "--holes", "0"],
         *(["bench", "decode", "--temperature", "0", "--temperature", odd] for odd in ("nan", "inf", "-1")),
         ["train", "base"],
@@ -147,6 +155,24 @@ def test_wrong_usage_is_2(run: Run, arguments: list[str]) -> None:
     done = run(*arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["complete", PLACE, "--strategy", "psychic"], "use one of autoregressive, pass, merged, auto"),
+        (["serve", "--log-level", "loud"], "use one of debug, info, warning, error"),
+        (["serve", "--tcp", "nonsense"], "write for example 127.0.0.1:2087"),
+        (["serve", "--tcp", "localhost:1", "--stdio"], "give one of them"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_told_what_is_right(run: Run, arguments: list[str], says: str) -> None:
+    assert says in " ".join(run(*arguments).err.replace("│", " ").split())
+
+
+def test_words_of_a_list_may_be_in_letters_of_any_case(run: Run) -> None:
+    assert "missing.py" in explained(run("complete", "missing.py:1:1", "--log-level", "Error", "--strategy", "AUTO"))
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["serve", "--stdio"]], ids=" ".join)
@@ -200,18 +226,10 @@ def test_no_server_without_pipes(
         (["complete", "example.py:7:1"], "lines 1 to 6"),
         (["complete", "example.py:1:0"], "columns 1 to 10"),
         (["complete", "example.py:1:11"], "columns 1 to 10"),
-        (["complete", PLACE, "--strategy", "psychic"], "autoregressive, pass, merged, auto"),
-        (["complete", PLACE, "--max-new-tokens", "-1"], "0 or more"),
-        (["complete", PLACE, "--log-level", "loud"], "debug, info, warning, error"),
         (["complete", PLACE, "--engine", "http://localhost:1"], "--engine"),
         (["complete", PLACE, "--model", "no/such/folder"], "no/such/folder"),
         (["complete", PLACE, "--model", "."], "config.json"),
         (["complete", PLACE, "--lookahead", "nope"], "The look-ahead artifact nope cannot be read"),
-        (["serve", "--tcp", "nonsense"], "HOST:PORT"),
-        (["serve", "--tcp", "localhost:99999"], "HOST:PORT"),
-        (["serve", "--tcp", "localhost:²"], "HOST:PORT"),
-        (["serve", "--tcp", "localhost:1", "--stdio"], "exclude each other"),
-        (["serve", "--log-level", "loud"], "debug, info, warning, error"),
         (["serve", "--log-file", "no/such/folder/log"], "no/such/folder/log"),
         (["train", "tokenizer", "--corpus", "nowhere", "--out", "out"], "train corpus"),
         (["train", "base", "--corpus", ".", "--tokenizer", "nowhere", "--out", "out"], "train tokenizer"),
@@ -317,7 +335,7 @@ def test_an_interrupt_outside_of_a_command_is_quiet(run: Run, monkeypatch: pytes
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr(cli, "command_line", interrupted)
     assert run("stats") == Done(130, "", "")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from typing import Any
 
 import typer
 
@@ -34,14 +35,20 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")
 
 
-@app.callback()
-def root(
-    context: typer.Context, version: bool = typer.Option(False, "--version", help="Show the version and exit.")
-) -> None:
-    """Local multi-line code completion for any editor."""
-    if version:
+def _say_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"pass-lsp {pass_lsp.__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, expose_value=False, callback=_say_version, help="Show the version and exit."
+    ),
+) -> None:
+    """Local multi-line code completion for any editor."""
     if context.invoked_subcommand is None:
         # An editor starts the bare command with a pipe; a person at a terminal wants to know what there is.
         if sys.stdin is not None and sys.stdin.isatty():
@@ -50,13 +57,24 @@ def root(
             serve.serve()
 
 
+def command_line() -> Any:
+    """The tree of commands; like `--help`, `--version` is understood by each of them."""
+    tree = typer.main.get_command(app)
+    version = next(param for param in tree.params if param.name == "version")
+    below = list(tree.commands.values())  # type: ignore[attr-defined]
+    for command in below:
+        command.params.append(version)
+        below += getattr(command, "commands", {}).values()
+    return tree
+
+
 def main() -> None:
     """Run the command line; every failure ends in one sentence on stderr and exit code 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A pipe on Windows and a bare locale have few letters; what they lack is spelled, as on stderr.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="pass-lsp")
+        command_line()(prog_name="pass-lsp")
     except KeyboardInterrupt:  # before the command itself, or behind it
         sys.exit(130)
     except Exception as error:

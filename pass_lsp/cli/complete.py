@@ -52,7 +52,7 @@ def complete(
     lookahead: options.OwnLookahead = None,
     trust_remote_code: options.OwnTrust = None,
     strategy: options.StrategyName = None,
-    max_new_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
+    max_new_tokens: Annotated[int, typer.Option(min=0, help="The longest answer, in tokens.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", callback=options.temperature)] = 0.0,
     seed: Annotated[int, typer.Option(help="Of sampling; the same seed gives the same answer.")] = 0,
     log_level: options.LogLevel = "warning",
@@ -69,7 +69,7 @@ def complete(
     named = options.given(
         model=model, device=device, dtype=dtype, lookahead=lookahead, trust_remote_code=trust_remote_code,
         engine=engine, engine_kind=engine_kind, engine_template=engine_template,
-        strategy=strategy if strategy is None else options.strategy_of(strategy),
+        strategy=strategy,
     )  # fmt: skip
     document, offset = _place(place)
     around = _workspace(document)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pass_lsp.config import Settings
-from pass_lsp.domain import STRATEGIES, Strategy
-from pass_lsp.errors import ConfigError, EngineError
+from pass_lsp.domain import STRATEGIES
+from pass_lsp.errors import EngineError
+from pass_lsp.server.logs import LEVELS
 
 if TYPE_CHECKING:
     from pass_lsp.engines.local import LocalEngine
@@ -44,15 +45,21 @@ OwnKind = Annotated[str | None, _KIND]
 OwnTemplate = Annotated[str | None, _TEMPLATE]
 Unused = Annotated[str, typer.Option(hidden=True)]
 """One that all commands share, where nothing of it is needed: a script may give all of them the same."""
-LogLevel = Annotated[str, typer.Option(help="debug, info, warning, error.")]
-StrategyName = Annotated[str | None, typer.Option(help=", ".join(STRATEGIES) + ".")]
 
 
-def strategy_of(name: str) -> Strategy:
-    """The strategy of that name. Raises `ConfigError`."""
-    if name not in STRATEGIES:
-        raise ConfigError(f"Unknown strategy {name!r}; use one of {', '.join(STRATEGIES)}.")
-    return next(strategy for strategy in get_args(Strategy) if strategy == name)
+def _one_of(names: Sequence[str]) -> Any:
+    """An option that is one of `names`, in letters of any case; anything else is wrong usage."""
+
+    def known(value: str | None) -> str | None:
+        if value is not None and value.lower() not in names:
+            raise typer.BadParameter(f"{value!r} is unknown; use one of {', '.join(names)}.")
+        return value and value.lower()
+
+    return typer.Option(help=", ".join(names) + ".", callback=known)
+
+
+LogLevel = Annotated[str, _one_of(LEVELS)]
+StrategyName = Annotated[str | None, _one_of(STRATEGIES)]
 
 
 def remote_engine(settings: Settings, report: Callable[[str], None] = lambda _: None) -> RemoteEngine:

@@ -45,7 +45,7 @@ def serve(
 
     address = _address(tcp) if tcp else None
     if stdio and tcp:
-        raise ConfigError("--stdio and --tcp exclude each other; give one of them.")
+        raise typer.BadParameter("--stdio and --tcp exclude each other; give one of them.")
     if not tcp and (sys.stdin is None or sys.stdout is None):
         raise ConfigError(
             "The server talks over stdin and stdout, which are closed; start it from an editor, or give --tcp."
@@ -106,5 +106,5 @@ def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or not 0 <= int(port) < 65536:
-        raise ConfigError(f"--tcp {text!r} is not HOST:PORT; write for example 127.0.0.1:2087.")
+        raise typer.BadParameter(f"--tcp {text!r} is not HOST:PORT; write for example 127.0.0.1:2087.")
     return host, int(port)
