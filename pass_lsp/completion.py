@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from os import PathLike, fspath
 
 from pass_lsp import prompt
 from pass_lsp.answer import Answer, OnText
@@ -31,7 +32,7 @@ from pass_lsp.domain import (
     Prompt,
     SamplingParams,
 )
-from pass_lsp.errors import EngineError
+from pass_lsp.errors import EngineError, PromptError
 from pass_lsp.metrics.laps import Laps
 from pass_lsp.reasons import Reason
 
@@ -172,21 +173,24 @@ def alternatives_at(
 
 
 def complete(
-    text: str,
-    line: int,
-    character: int,
-    *,
-    engine: Engine,
-    path: str = "",
-    language: str = "",
+    text: str, line: int, character: int, *, engine: Engine, path: str | PathLike[str] = "", language: str = ""
 ) -> Completion | None:
     """Complete `text` at a 0-based LSP position (UTF-16), greedily; None when nothing belongs there.
 
     Positions past the end of a line or of the text are clamped. The language is
     `language`, else that of `path`. Offsets in the result count characters of `text`.
     """
+    path, settings = fspath(path), Settings(deadline_ms=0)
     document = Document("", text, language=language or language_of(path, ""), path=path)
-    return complete_document(document, document.offset(line, character), engine, Settings(deadline_ms=0)).completion
+    offset = document.offset(line, character)
+    try:
+        return complete_document(document, offset, engine, settings).completion
+    except PromptError as error:
+        if not error.longest:
+            raise
+        # What somebody put around an engine need not tell how long a prompt may be; the engine does.
+        shorter = replace(settings, prompt_tokens=prompt.beside_answer(error.longest, settings))
+        return complete_document(document, offset, engine, shorter).completion
 
 
 def _of_document(engine: Engine, document: Document, workspace: Workspace) -> Engine:

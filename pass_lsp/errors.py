@@ -44,7 +44,11 @@ class LookaheadError(ModelError):
 
 
 class PromptError(PassLspError):
-    """The prompt is empty, longer than the context, or holds unknown token ids."""
+    """The prompt is empty, longer than the context, or holds unknown token ids; `longest` says what it may have."""
+
+    def __init__(self, message: str, longest: int = 0) -> None:
+        super().__init__(message)
+        self.longest = longest
 
 
 class EngineError(PassLspError):

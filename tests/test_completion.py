@@ -26,6 +26,7 @@ from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import language_of
 from pass_lsp.documents.workspace import Workspace
 from pass_lsp.domain import CancelToken, Completion, Generation, OnCommit, SamplingParams, Stop
+from pass_lsp.errors import PromptError
 from pass_lsp.prompt import template_for
 from pass_lsp.prompt.text import TextTokenizer, family_of
 from pass_lsp.reasons import Reason
@@ -210,10 +211,33 @@ def test_complete_keeps_nothing_between_calls(tokenizer: Any) -> None:
     assert len(engine.asked) == 3 and len({prompt for prompt, _ in engine.asked}) == 1
 
 
+@pytest.mark.parametrize("longest", [300, 120, 0])
+def test_an_engine_need_not_say_beforehand_how_long_a_prompt_may_be(tokenizer: Any, longest: int) -> None:
+    class Bounded(ScriptedEngine):
+        def generate(self, prompt_ids: Sequence[int], *rest: Any, **named: Any) -> Generation:
+            if len(prompt_ids) > (longest or 300):
+                raise PromptError("The prompt is too long; shorten it.", longest)
+            return super().generate(prompt_ids, *rest, **named)
+
+    class Telling(Bounded):
+        context_length = longest
+
+    text = "value = 1\n" * 400 + "other = "
+    silent, telling = Bounded(tokenizer, "2"), Telling(tokenizer, "2")
+    if not longest:
+        with pytest.raises(PromptError, match="too long"):
+            pass_lsp.complete(text, 400, 8, engine=silent, path="example.py")
+        return
+    item = pass_lsp.complete(text, 400, 8, engine=silent, path="example.py")
+    assert item is not None and item == pass_lsp.complete(text, 400, 8, engine=telling, path="example.py")
+    assert silent.asked == telling.asked
+
+
 def test_the_language_may_be_given_or_follows_from_the_path(tokenizer: Any) -> None:
     source, answer = "def f():\n<CURSOR>\n", "    return 1\n\nprint()\n"
     by_path, _, _ = completed(tokenizer, source, answer)
     by_name, _, _ = completed(tokenizer, source, answer, path="", language="python")
+    assert completed(tokenizer, source, answer, path=Path("example.py"))[0] == by_path
     unknown, _, _ = completed(tokenizer, source, answer, path="example.unheard-of")
     assert by_path is not None and by_path == by_name
     assert by_path.text == "    return 1"

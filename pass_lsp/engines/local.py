@@ -256,7 +256,8 @@ class LocalEngine:
             raise PromptError("The prompt is empty; give at least one token id.")
         if len(ids) > self.context_length:
             raise PromptError(
-                f"The prompt has {len(ids)} tokens and the model's context {self.context_length}; shorten the prompt."
+                f"The prompt has {len(ids)} tokens and the model's context {self.context_length}; shorten the prompt.",
+                self.context_length,
             )
         if not 0 <= min(ids) <= max(ids) < self._vocabulary:
             raise PromptError(

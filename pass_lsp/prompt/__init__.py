@@ -55,9 +55,12 @@ def room(engine: Engine, settings: Settings) -> int:
     ids_per_token = getattr(tokenizer_of(engine), "ids_per_token", 1)
     if not isinstance(length, int) or length <= 0:
         return max(settings.prompt_tokens, 1) * ids_per_token
-    answer = max(settings.single_line_tokens, settings.multi_line_tokens)
-    # A model with a tiny context keeps half of it for the prompt.
-    return max(min(settings.prompt_tokens, max(length - answer, length // 2)), 1) * ids_per_token
+    return max(min(settings.prompt_tokens, beside_answer(length, settings)), 1) * ids_per_token
+
+
+def beside_answer(length: int, settings: Settings) -> int:
+    """What a context of `length` tokens has for a prompt; a tiny one keeps half of it."""
+    return max(length - max(settings.single_line_tokens, settings.multi_line_tokens), length // 2)
 
 
 def characters(room: int, template: Template) -> int:

@@ -116,8 +116,9 @@ def test_a_model_that_turns_long_texts_otherwise_is_used_up_to_where_it_does():
     twin = list(islice(naive(engine.model, prompt, SamplingParams()), 13))
     for strategy in ("autoregressive", "pass", "merged", "auto"):
         assert engine.generate(prompt, SamplingParams(max_new_tokens=N, strategy=strategy)).token_ids == twin
-    with pytest.raises(PromptError, match="context 32"):
+    with pytest.raises(PromptError, match="context 32") as raised:
         engine.generate([1] * 33)
+    assert raised.value.longest == 32
 
 
 def test_a_lora_on_layers_that_take_rows_without_a_batch():
