@@ -339,11 +339,12 @@ def test_an_interrupt_outside_of_a_command_is_quiet(run: Run, monkeypatch: pytes
     assert run("stats") == Done(130, "", "")
 
 
+@pytest.mark.parametrize("read", ["typer", "dataclasses"])
 @pytest.mark.parametrize("as_script", [False, True])
 def test_an_interrupt_before_all_is_read_is_quiet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_script: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_script: bool, read: str
 ) -> None:
-    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    (tmp_path / f"{read}.py").write_text("raise KeyboardInterrupt")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(Path(pass_lsp.__file__).parents[1]))))
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
     module, _, name = project["project"]["scripts"]["pass-lsp"].partition(":")
