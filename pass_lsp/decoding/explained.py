@@ -47,14 +47,14 @@ class explained:
         if not list(Path(path).glob("*.safetensors")):
             return f"{path} has no .safetensors file; convert the weights to safetensors (pickles are never loaded)."
         for file in Path(path).iterdir():
-            if _is_lfs_pointer(file):
+            if is_lfs_pointer(file):
                 return f"{path} holds a Git LFS pointer in place of {file.name}; run `git lfs pull` there."
         what = f"{type(error).__name__}: {_first_line(error)}"
         return f"{path} is broken or of an unsupported kind ({what}); fetch it again."
 
 
-def _is_lfs_pointer(file: Path) -> bool:
-    """What `git clone` leaves of a large file where Git LFS is not installed: a text of about 130 bytes."""
+def is_lfs_pointer(file: Path) -> bool:
+    """Whether a file is what `git clone` leaves of a large one without Git LFS: a text of about 130 bytes."""
     with contextlib.suppress(OSError), file.open("rb") as held:
         return held.read(len(_LFS)) == _LFS
     return False

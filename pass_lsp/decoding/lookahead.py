@@ -20,10 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch.nn import functional as F
 
+from pass_lsp.decoding.explained import is_lfs_pointer
 from pass_lsp.decoding.lora import Factors
 from pass_lsp.errors import LookaheadError
 
 FORMAT = 1
+TENSORS = "lookahead.safetensors"
 RANDOM_LENGTH = 4
 
 
@@ -86,7 +88,7 @@ def save_lookahead(folder: Path, lookahead: Lookahead, facts: dict[str, Any]) ->
     fresh = folder / "new"
     plain = {name: t.detach().float().cpu().contiguous() for name, t in lookahead.tensors().items()}
     fresh.write_bytes(save(plain))  # `save_file` leaves a file that nobody else may read
-    fresh.replace(folder / "lookahead.safetensors")
+    fresh.replace(folder / TENSORS)
     manifest = {
         "format": FORMAT,
         "length": lookahead.length,
@@ -101,6 +103,8 @@ def save_lookahead(folder: Path, lookahead: Lookahead, facts: dict[str, Any]) ->
 
 def unreadable(folder: Path, error: Exception) -> LookaheadError:
     """What to say of an artifact of which a file is missing or damaged."""
+    if is_lfs_pointer(folder / TENSORS):
+        return LookaheadError(f"{folder} holds a Git LFS pointer in place of {TENSORS}; run `git lfs pull` there.")
     return LookaheadError(
         f"The look-ahead artifact {folder} cannot be read ({type(error).__name__}); "
         "train it again with `pass-lsp train lookahead`, or choose --lookahead none."
@@ -111,7 +115,7 @@ def load_lookahead(folder: Path, hidden_size: int) -> Lookahead:
     """Read an artifact for a model of `hidden_size`, as float32 on the CPU. Raises `LookaheadError` if it is unfit."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-        tensors = load_file(folder / "lookahead.safetensors")
+        tensors = load_file(folder / TENSORS)
         tensor = tensors["embeddings"]
         head = Head(tensors["head.up"], tensors["head.down"]) if "head.up" in tensors else None
         lora = {

@@ -15,13 +15,16 @@ from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.forward import Forward
 from pass_lsp.decoding.layout import branches
-from pass_lsp.errors import ModelError, is_out_of_memory
+from pass_lsp.errors import LookaheadError, ModelError, is_out_of_memory
 
 _BEFORE, _IDS, _OTHERS = (3, 1, 4, 1, 5), (2, 6), (5, 3)
 
 
 def require_agreement(path: str, model: Any, executor: Executor) -> None:
-    """Raises `ModelError` unless rows behind a cache, and branches, have the logits of a plain forward of `model`."""
+    """Raises `ModelError` unless rows behind a cache, and branches, have the logits of a plain forward of `model`.
+
+    A `LookaheadError` where that is the artifact's fault.
+    """
     if hasattr(model.config.get_text_config(), "attention_layers"):
         # GPT-Neo hides by the distance of slots, and has none beyond its context: more than the trial's rows can show.
         raise ModelError(_refusal(path, model, "it hides slots by itself"))
@@ -35,6 +38,11 @@ def require_agreement(path: str, model: Any, executor: Executor) -> None:
         raise ModelError(_refusal(path, model, type(error).__name__)) from error
     if spread != spread:
         raise ModelError(f"{path} gives no numbers where probabilities belong; fetch it again, or try --dtype float32.")
+    if gap != gap and executor.lookahead is not None:  # a mask hides no row whose values are no numbers
+        raise LookaheadError(
+            f"With its look-ahead artifact {path} gives no numbers where probabilities belong; train that again with "
+            "`pass-lsp train lookahead`, or choose --lookahead none."
+        )
     # In bfloat16 this is no more than a look whether they have anything to do with each other.
     if not gap <= 4 * torch.finfo(executor.table.dtype).eps ** 0.5 * spread:
         raise ModelError(_refusal(path, model, "its logits differ"))
@@ -64,7 +72,7 @@ def _compared(model: Any, executor: Executor) -> tuple[float, float]:
         rows = forward.branch(tokens, branches((0, 1), len(_BEFORE), rounds)).float()
         gaps.append(_gap(rows, wanted[:, place]))
         rounds.append((0, 1))
-    return max(gaps), wanted[wanted.abs() != torch.inf].abs().max().item()
+    return torch.tensor(gaps).max().item(), wanted[wanted.abs() != torch.inf].abs().max().item()
 
 
 def _gap(found: torch.Tensor, wanted: torch.Tensor) -> float:

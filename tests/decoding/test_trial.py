@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from pass_lsp.decoding.static_executor import StaticExecutor
 from pass_lsp.decoding.torch_executor import TorchExecutor
 from pass_lsp.decoding.trial import require_agreement
 from pass_lsp.engines.local import load_engine
-from pass_lsp.errors import ModelError
-from tests.decoding.families import FAMILIES, SMALL, tiny_engine, tiny_model
+from pass_lsp.errors import LookaheadError, ModelError
+from tests.decoding.families import FAMILIES, SMALL, artifact, tiny_engine, tiny_model
 
 NARROW: dict[str, Any] = {"vocab_size": 61, "n_layer": 2, "n_head": 4, "bos_token_id": None, "eos_token_id": None}
 FALCON = {name: SMALL[name] for name in SMALL if name not in ("intermediate_size", "num_key_value_heads")}
@@ -76,6 +77,15 @@ def test_weights_that_are_no_numbers_are_told_as_that() -> None:
     model.get_output_embeddings().weight[7] = float("nan")  # type: ignore[union-attr,operator]
     with pytest.raises(ModelError, match="m gives no numbers where probabilities belong; fetch it again"):
         require_agreement("m", model, TorchExecutor(model, None))
+
+
+@pytest.mark.parametrize("kind", [TorchExecutor, StaticExecutor])
+def test_an_artifact_that_overflows_is_no_fault_of_the_model(kind: Any) -> None:
+    model, found = tiny_model("llama"), artifact("llama")
+    lora = {path: (a * 1e30, b * 1e30) for path, (a, b) in found.lora.items()}
+    rest = () if kind is TorchExecutor else (128,)
+    with pytest.raises(LookaheadError, match="With its look-ahead artifact m gives no numbers"):
+        require_agreement("m", model, kind(model, replace(found, lora=lora), *rest))
 
 
 def test_full_memory_is_no_fault_of_the_model() -> None:

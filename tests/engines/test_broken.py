@@ -19,7 +19,7 @@ from pass_lsp.domain import STRATEGIES, SamplingParams
 from pass_lsp.engines import local
 from pass_lsp.engines.embedded import lookahead_folder, measured_hopeless, user_lookahead
 from pass_lsp.engines.local import load_engine
-from pass_lsp.errors import ModelError
+from pass_lsp.errors import LookaheadError, ModelError
 
 Damage = Callable[[Path], None]
 DEEP = "[" * 100_000
@@ -125,6 +125,12 @@ def test_it_is_one_sentence(model: Path, damage: Damage) -> None:
         load_engine(str(model), "cpu")
     said = str(failed.value)
     assert said.endswith(".") and ";" in said and "\n" not in said and str(model) in said
+
+
+def test_an_artifact_that_git_lfs_has_yet_to_bring(model: Path) -> None:
+    holds("lookahead/lookahead.safetensors", "version https://git-lfs.github.com/spec/v1\nsize 49\n")(model)
+    with pytest.raises(LookaheadError, match=r"pointer in place of lookahead\.safetensors; run `git lfs pull`"):
+        load_engine(str(model), "cpu")
 
 
 @pytest.mark.parametrize(

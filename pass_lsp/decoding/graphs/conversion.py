@@ -28,7 +28,7 @@ from pass_lsp.decoding.cache import KVCache
 from pass_lsp.decoding.graphs.executor import FusedExecutor, TracedExecutor
 from pass_lsp.decoding.graphs.fused import build, buildable
 from pass_lsp.decoding.layout import layout
-from pass_lsp.decoding.lookahead import Lookahead, unreadable
+from pass_lsp.decoding.lookahead import TENSORS, Lookahead, unreadable
 from pass_lsp.decoding.masks import window_of
 from pass_lsp.decoding.model import Limits, limits_of, output_table, table_of
 from pass_lsp.errors import ModelError, is_out_of_memory
@@ -118,7 +118,7 @@ def conversion(model: str, dtype: str, device: torch.device, artifact: Path | No
     if device.type != "cpu" or dtype not in ("float32", "int8") or not fits:
         return None
     said = [path for name in ("config", "generation_config") if (path := Path(model) / f"{name}.json").exists()]
-    drafting = artifact / "lookahead.safetensors" if artifact else None
+    drafting = artifact / TENSORS if artifact else None
     code = sorted(path for path in Path(model).glob("*.py") if path.is_file())  # some models bring their own
     sources = [*weights, *said, *code, *([drafting] if drafting else [])]
     versions = (FORMAT, dtype, torch.__version__, version("transformers"), onnxruntime.__version__)
