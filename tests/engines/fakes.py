@@ -349,6 +349,20 @@ def llama_swap(name: str = "qwen2.5-coder") -> dict[str, Route]:
     }
 
 
+def koboldcpp(name: str = "koboldcpp/qwen2.5-coder-1.5b-q8_0") -> dict[str, Route]:
+    """KoboldCpp, which has Ollama's routes as well, for those who know no other."""
+
+    def unknown(member: str) -> tuple[int, Any]:
+        return 400, {"error": member}
+
+    return {
+        "/v1/models": model_list("koboldcpp", name, root="koboldcpp"),
+        "/api/version": told({"version": "0.7.0"}),
+        "/api/tags": told({"models": [{"name": "koboldcpp", "model": name}]}),
+        "/v1/completions": openai(OPENAI_MEMBERS, unknown, [name]),
+    }
+
+
 def tgi(name: str = "bigcode/starcoder2-3b") -> dict[str, Route]:
     """text-generation-inference, which takes no bounds that bound nothing."""
 

@@ -90,6 +90,7 @@ def acting(act: Route) -> dict[str, Route]:
         (fakes.llama_router("a/chat:Q4", "b/coder:Q8", loaded="b/coder:Q8"), "llamacpp", 4096),
         (fakes.tabby_api("qwen2.5-coder-exl3", "a-chat-model"), "openai", 2048),
         (fakes.llama_swap(), "openai", 0),
+        (fakes.koboldcpp(), "openai", 0),
         (fakes.tgi(), "openai", 0),
         (answers(*fakes.openai_events()), "openai", 0),
     ],

@@ -42,6 +42,7 @@ _OWNERS = {
     "organization_owner": LM_STUDIO,
     _TABBY: OPENAI,
     "llama-swap": OPENAI,
+    "koboldcpp": OPENAI,
 }
 _READY = (None, "loaded", "sleeping")
 """The states of a model that answers at once, or of which nothing is told."""
