@@ -24,7 +24,7 @@ from filelock import FileLock
 
 import pass_lsp
 from pass_lsp import cli
-from pass_lsp.cli import deploy, options, serve
+from pass_lsp.cli import checks, deploy, options, serve
 from pass_lsp.errors import ConfigError, ModelError
 from pass_lsp.metrics.gate import ledger_name
 from pass_lsp.serving.plan import Plan
@@ -577,6 +577,13 @@ def test_doctor_says_at_once_what_it_found(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(options, "local_engine", killed)
     done = run("doctor")
     assert done.code == 130 and "ok   memory" in done.out
+
+
+def test_doctor_knows_the_bound_of_a_container(run: Run, monkeypatch: pytest.MonkeyPatch, trusted: list[bool]) -> None:
+    monkeypatch.setattr(checks, "memory", lambda: iter([1 << 50, 8 << 20]))
+    done = run("doctor", "--json")
+    found = next(check for check in json.loads(done.out) if check["name"] == "memory")
+    assert trusted and not found["ok"] and found["found"].startswith("8 MiB free, ")
 
 
 def test_doctor_sees_a_file_where_a_folder_should_be(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

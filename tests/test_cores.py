@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pass_lsp import cores as module
-from pass_lsp.cores import cores
+from pass_lsp.cores import cores, memory
 from pass_lsp.decoding.model import Limits
 from pass_lsp.engines.local import _threads
 
@@ -52,8 +52,30 @@ def test_in_a_container_the_root_is_its_own_group(groups: Path) -> None:
     assert cores() == 3
 
 
+@pytest.mark.parametrize(("of_user", "of_job", "found"), [(-1, -1, 64), (-1, 250_000, 3), (100_000, 250_000, 1)])
+def test_groups_of_the_first_version(groups: Path, of_user: int, of_job: int, found: int) -> None:
+    module._OWN.write_text("9:name=systemd:/\n4:cpu,cpuacct:/user/job\n0::/\n")
+    for path, quota in (("user", of_user), ("user/job", of_job)):
+        folder = groups / "cpu" / path
+        folder.mkdir(parents=True)
+        (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+        (folder / "cpu.cfs_period_us").write_text("100000\n")
+    assert cores() == found
+
+
+def test_the_memory_of_its_groups_may_be_bounded(groups: Path) -> None:
+    assert list(memory()) == []
+    (groups / "user" / "memory.max").write_text("1073741824\n")
+    (groups / "user" / "job" / "memory.max").write_text("max\n")
+    assert list(memory()) == [1 << 30]
+    module._OWN.write_text("3:memory:/docker/abc\n")  # a path of the machine, which is not here
+    (groups / "memory").mkdir()
+    (groups / "memory" / "memory.limit_in_bytes").write_text("536870912\n")
+    assert list(memory()) == [1 << 29]
+
+
 def test_without_groups_all_cores_count(groups: Path) -> None:
-    module._OWN.write_text("9:name=systemd:/\n1:cpu:/user/job\n")  # of the first version alone
+    module._OWN.write_text("9:name=systemd:/\n")
     assert cores() == 64
     module._OWN.unlink()
     assert cores() == 64

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pass_lsp.config import Settings
-from pass_lsp.cores import cores
+from pass_lsp.cores import cores, memory
 from pass_lsp.domain import Engine
 from pass_lsp.errors import PassLspError, sentence
 from pass_lsp.metrics.ledger import read
@@ -142,7 +142,7 @@ def _model_files(model: str) -> list[Path]:
 def _memory(files: list[Path]) -> Check:
     import psutil
 
-    free = psutil.virtual_memory().available
+    free = min([psutil.virtual_memory().available, *memory()])
     # Stored in half precision, held in full on a CPU, and twice while it is converted.
     needed = 4 * sum(file.stat().st_size for file in files)
     enough = free >= needed
