@@ -34,7 +34,9 @@ _GENERATED = re.compile(
 )
 _SECRET = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}"
-    r"|\bsk-[A-Za-z0-9]{32,}|\bxox[abpr]-[0-9A-Za-z-]{20,}"
+    r"|\bsk-[A-Za-z0-9]{32,}|\bsk-(?:ant|proj|svcacct)-[\w-]{20,}|\bxox[abeprs]-[0-9A-Za-z-]{20,}"
+    r"|\bgithub_pat_\w{40,}|\bglpat-[\w-]{20,}|\bhf_[A-Za-z0-9]{34}\b|\bAIza[\w-]{35}|\bnpm_[A-Za-z0-9]{36}\b"
+    r"|\bpypi-AgE[\w-]{50,}"
 )
 _PERMISSIVE = re.compile(r"(?i)\b(mit|bsd|apache|psf|python-2\.0|isc|0bsd|unlicense|hpnd|python software foundation)\b")
 _COPYLEFT = re.compile(r"(?i)gpl|mpl|mozilla|epl|eupl|cddl|proprietary|creative commons|cc-by")

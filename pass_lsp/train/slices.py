@@ -116,6 +116,8 @@ def join_run(args: argparse.Namespace) -> dict[str, Any]:
     """At home: the run that the parts hold, ready for `train export` and `train base`; its corpus's manifest beside."""
     gathered = args.run.with_name(f"{args.run.name}.parts")
     collect(args.parts, gathered)
+    if (ahead := -_steps_ahead(gathered, args.run)) > 0:
+        raise TrainError(f"{args.run} holds a run that is {ahead} steps further than these parts; give another --run.")
     statement = _restored(gathered, args.run)
     manifest.write(args.run / "manifest.json", statement["corpus"])
     shutil.rmtree(gathered)
@@ -125,9 +127,14 @@ def join_run(args: argparse.Namespace) -> dict[str, Any]:
 def _resume(box: Path, run: Path) -> None:
     """Take the state out of the box if it is further than what is here."""
     recover(run / "checkpoint")
-    here, arrived = read_progress(run / "checkpoint"), manifest.read(box / f"{STATE}.json")
-    if arrived is not None and progress_of(arrived) > (here.step if here else -1):
+    if _steps_ahead(box, run) > 0:
         _restored(box, run)
+
+
+def _steps_ahead(box: Path, run: Path) -> int:
+    """How much further the state in the box is than what is here; nothing where there is none in the box."""
+    here, arrived = read_progress(run / "checkpoint"), manifest.read(box / f"{STATE}.json")
+    return progress_of(arrived) - (here.step if here else -1) if arrived is not None else 0
 
 
 def _restored(folder: Path, run: Path) -> dict[str, Any]:

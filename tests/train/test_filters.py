@@ -107,6 +107,19 @@ def test_unwanted_text(text: str, why: str | None) -> None:
     assert unwanted_text(text) == why
 
 
+@pytest.mark.parametrize(
+    ("begin", "length"),
+    [
+        ("ghp_", 36), ("github_pat_", 82), ("glpat-", 20), ("sk-", 48), ("sk-ant-api03-", 93),
+        ("sk-proj-", 64), ("hf_", 34), ("xoxb-", 50), ("AIza", 35), ("npm_", 36), ("pypi-AgEIcHlwaS5vcmc", 120),
+    ],
+)  # fmt: skip
+def test_tokens_of_services_are_secrets(begin: str, length: int) -> None:
+    token = begin + "A1a" * (length // 3) + "A1"[: length % 3]
+    assert unwanted_text(f"{GOOD}token = '{token}'\n") == "secret"
+    assert unwanted_text(f"{GOOD}token = os.environ['{begin}…']\n") is None
+
+
 def test_the_standard_library_is_mostly_wanted() -> None:
     root = Path(sysconfig.get_paths()["stdlib"])
     for name in ("heapq.py", "argparse.py", "textwrap.py", "bisect.py"):

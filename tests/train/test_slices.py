@@ -226,6 +226,11 @@ def test_a_run_that_came_home_goes_on(
     assert said(capsys)["step"] == told["step"]
     went_on = train_base(Plan(corpus, tokenizer_dir, tmp_path / "run", "toy", million_tokens=0.01, rate=0.9))
     assert went_on["step"] > told["step"] and went_on["loss"] < told["loss"]
+    before = (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    assert slices.main(["join", "--parts", str(tmp_path / "out"), "--run", str(tmp_path / "run")]) == 1
+    assert f"{went_on['step'] - told['step']} steps further than these parts; give another" in capsys.readouterr().err
+    assert (tmp_path / "run" / "checkpoint" / "model.safetensors").read_bytes() == before
 
 
 def test_the_last_slice_leaves_a_run_that_is_over(
