@@ -49,7 +49,10 @@ def run(
     failures: list[Exception] = []
     Doorway.most = widen()
     for name in ("uvicorn.error", "asyncio"):
-        logging.getLogger(name).addFilter(_shortly)
+        theirs = logging.getLogger(name)
+        theirs.addFilter(_shortly)
+        if not theirs.hasHandlers():  # of ours their lines get a time
+            theirs.handlers = logging.getLogger("pass_lsp").handlers
     server = _Server(config_of(service), service)
 
     def loaded(error: Exception | None) -> None:

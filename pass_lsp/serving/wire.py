@@ -65,7 +65,7 @@ class Ask(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    prompt: Annotated[str | _Ids, Field(description="a text or a list of token ids")]
+    prompt: Annotated[str | _Ids, Field(description="one text or one list of token ids")]
     suffix: str | None = None
     max_tokens: Annotated[int, Field(ge=0)] = 16
     temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 0.0

@@ -144,7 +144,12 @@ def test_other_machines_need_the_token_of_the_file(start: Start, tmp_path: Path)
         # From elsewhere the Host is that of the machine, so it is not looked at.
         headers = {"Authorization": "Bearer s3cret", "Host": "gpu.example.org"}
         assert client.post("/v1/completions", json=body, headers=headers).status_code == 200
+        with socket.create_connection(("127.0.0.1", client.base_url.port), timeout=30) as tls:
+            tls.sendall(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")
+            assert tls.recv(2**16).startswith(b"HTTP/1.1 400 ")
     assert engine.end() == 0
+    odd = next(line for line in engine.log.read_text().splitlines() if "Invalid HTTP request" in line)
+    assert re.match(r"\d{4}-\d\d-\d\d [\d:,]+ WARNING uvicorn\.error: ", odd)
 
 
 def test_it_ends_when_nobody_asks(start: Start, tmp_path: Path) -> None:

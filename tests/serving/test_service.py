@@ -246,7 +246,7 @@ def test_a_text_that_cannot_fit_is_refused_unread(tokenizer: Any, monkeypatch: p
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ({"prompt": ["a"] * 100_000}, "The member 'prompt' cannot be used; give a text or a list of token ids."),
+        ({"prompt": ["a"] * 100_000}, "The member 'prompt' cannot be used; give one text or one list of token ids."),
         ({"prompt": "a", "echo": True}, "The member 'echo' cannot be used; give false: the prompt is not said again."),
         ({"prompt": "a", "n": 2}, "The member 'n' cannot be used; give 1: there is one answer."),
         ({"prompt": "a", "stop": 5}, "The member 'stop' cannot be used; give up to 16 texts of 1 to 256 characters."),
