@@ -43,6 +43,10 @@ OUTDENTED = [
      "int f(void) {\n    a();\n    goto out;\n\nout:\n    return 0;\n}\n"),
     ("a.cpp", "class A {\n    <CURSOR>\n};\n", "void b();\n\nprivate:\n    int c;\n",
      "class A {\n    void b();\n\nprivate:\n    int c;\n};\n"),
+    # A namespace ends no less deep than what it holds.
+    ("a.cpp", "namespace a {\n\n<CURSOR>\n\n}  // namespace a\n", "int f() {\n    return 1;\n}\n\n}  // namespace a\n",
+     "namespace a {\n\nint f() {\n    return 1;\n}\n\n}  // namespace a\n"),
+    ("a.c", "switch (a) {\n<CURSOR>\n}\n", "case 1: {\n    b();\n}\n}\n", "switch (a) {\ncase 1: {\n    b();\n}\n}\n"),
     ("a.cs", "class A {\n    void f() {\n        <CURSOR>\n    }\n}\n", "b();\n#if X\n        c();\n#endif\n",
      "class A {\n    void f() {\n        b();\n#if X\n        c();\n#endif\n    }\n}\n"),
     # What the `switch` around goes on with is none of it.
@@ -69,6 +73,38 @@ STRINGS = [
     ("a.py", "def f(a):\n    <CURSOR>\n", '"""Do.\n\n    ```python\n    f(1)\n    ```\n    """\n    return a\n',
      'def f(a):\n    """Do.\n\n    ```python\n    f(1)\n    ```\n    """\n    return a\n'),
     ("a.py", "x = 1\n<CURSOR>\n", "y = '''\na\n\n\nb\n'''\n", "x = 1\ny = '''\na\n\n\nb\n'''\n"),
+]  # fmt: skip
+
+TEXTS = [
+    # A line that begins a string of several lines comes with it, and no more,
+    ("a.py", "def f():\n    q = <CURSOR>\n    g(q)\n", '"""\n        a\n\n    """\n    g(q)\n',
+     'def f():\n    q = """\n        a\n\n    """\n    g(q)\n'),
+    ("a.py", 'def f():\n    q = """<CURSOR>\n    g(q)\n', '\n        a\n    """\n    g(q)\n',
+     'def f():\n    q = """\n        a\n    """\n    g(q)\n'),
+    ("a.py", "def f():\n    g(<CURSOR>)\n", '"""\n        a\n    """, (b,))\n    c()\n',
+     'def f():\n    g("""\n        a\n    """, (b,))\n'),
+    ("a.js", "const q = sql<CURSOR>\nf(`${a}`);\n", "`\n  a\nb\n`;\nf();\n",
+     "const q = sql`\n  a\nb\n`;\nf(`${a}`);\n"),
+    ("a.go", "package a\n\nvar q = <CURSOR>\n\nvar r = 1\n", "`\na:\n  b: 1\n`\n\nvar s = 1\n",
+     "package a\n\nvar q = `\na:\n  b: 1\n`\n\nvar r = 1\n"),
+    ("a.lua", "local q = <CURSOR>\nlocal r = [[a]]\n", "[[\n  a\n]]\nlocal s\n",
+     "local q = [[\n  a\n]]\nlocal r = [[a]]\n"),
+    ("a.sh", "awk <CURSOR>\necho 'a'\n", "'\n  { print $1 }\n' b\necho c\n",
+     "awk '\n  { print $1 }\n' b\necho 'a'\n"),
+    # where the document has not its end.
+    ("a.py", 'q = """<CURSOR>\nb\n"""\n', "a\nc\n", 'q = """a\nb\n"""\n'),
+    ("a.lua", "local q = [[<CURSOR>\n  b\n]]\n", "a\n  c\n", "local q = [[a\n  b\n]]\n"),
+    ("a.py", 'def f():\n    """A<CURSOR>\n    g()\n', " b.\n    c\n", 'def f():\n    """A b.\n    g()\n'),
+]  # fmt: skip
+
+POWERSHELL = [
+    ("a.ps1", "function F {\n    $x = <CURSOR>\n    $y\n}\n", "@'\na don't\n'@\n    $z\n",
+     "function F {\n    $x = @'\na don't\n'@\n    $y\n}\n"),
+    ("a.ps1", "<#\n.SYNOPSIS\n    <CURSOR>\n#>\nfunction F {\n}\n", "Don't.\n    b\n#>\n",
+     "<#\n.SYNOPSIS\n    Don't.\n#>\nfunction F {\n}\n"),
+    ("a.ps1", 'F "C:\\a\\" {<CURSOR>}\n', "\n    b\n}\n", 'F "C:\\a\\" {\n    b\n}\n'),
+    ("a.ps1", "Get-Item <CURSOR>\n\n$b\n", "$a |\n    Sort-Object `\n        -Unique\n$c\n",
+     "Get-Item $a |\n    Sort-Object `\n        -Unique\n\n$b\n"),
 ]  # fmt: skip
 
 RULE = "a: b\n" + "\tc\n" * 9
@@ -131,12 +167,15 @@ MORE = [
 ]  # fmt: skip
 
 
+CASES = HEREDOCS + OUTDENTED + STRINGS + TEXTS + POWERSHELL + OTHERS + MORE
+
+
 @pytest.mark.parametrize(("source", "text", "expected"), ITEMS)
 def test_items_belong_to_the_key_above_them(source: str, text: str, expected: str | Reason) -> None:
     assert accepted(source, text, path="/p/a.yaml") == expected
 
 
-@pytest.mark.parametrize(("name", "source", "text", "expected"), HEREDOCS + OUTDENTED + STRINGS + OTHERS + MORE)
+@pytest.mark.parametrize(("name", "source", "text", "expected"), CASES)
 def test_what_belongs_to_an_answer_comes_with_it(name: str, source: str, text: str, expected: str) -> None:
     assert accepted(source, text, path=f"/p/{name}") == expected
 

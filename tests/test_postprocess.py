@@ -495,7 +495,8 @@ def test_indentation_is_no_cycle() -> None:
     [("    }", True), ("    });", True), ("    )", False), ("}", False), ("", False), ("    x});", False)],
 )
 def test_repeats(line: str, expected: bool) -> None:
-    assert repeats(line, frame_of("x = {<CURSOR>\n\n    });\n")) is expected
+    frame = frame_of("x = {<CURSOR>\n\n    });\n")
+    assert repeats(line, frame, frame.state) is expected
 
 
 @pytest.mark.parametrize(

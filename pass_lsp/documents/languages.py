@@ -22,6 +22,7 @@ from pass_lsp.documents.marks import (
     JS,
     LABEL,
     NO_MARK,
+    POWERSHELL,
     PROSE,
     QUOTES,
     REGEXES,
@@ -227,10 +228,9 @@ LANGUAGES = (
         replace(XML, opens=rf"<(?!(?:{_VOID})\b)[A-Za-z][^<>]*(?<!/)>$"),
         "doctype", "element script_element style_element", "",
     ),
-    Language(
-        "css", "css", "", "tree_sitter_css", Lexis((), QUOTES, SLASHES, goes_on=r"[^\s;{}]$", opens=r"\{$"),
-        "import_statement charset_statement", "rule_set keyframes_statement", "media_statement supports_statement",
-    ),
+    Language("css", "css", "", "tree_sitter_css", Lexis((), QUOTES, SLASHES, goes_on=r"[^\s;{}]$", opens=r"\{$"),
+             "import_statement charset_statement", "rule_set keyframes_statement",
+             "media_statement supports_statement"),
     *(Language(name, name, "", "", Lexis(("//",), QUOTES, SLASHES, apart=True, goes_on=r"[^\s;{}]$", opens=r"\{$"))
       for name in ("scss", "less")),  # `apart`: url(http://…)
     Language("sql", "sql", "", "tree_sitter_sql", SQL, "", "statement", flat=True, rough=True),
@@ -263,9 +263,9 @@ LANGUAGES = (
       (("zig", "zig", ""), ("proto", "proto", "proto3"), ("solidity", "sol", ""), ("objective-c", "m", "objc"))),
     Language("r", "r", lexis=HASH),
     *(Language(name, files, aliases, lexis=replace(ENDED, heredoc=heredoc)) for name, files, aliases, heredoc in
-      (("perl", "pl pm", "", r"(?<!<)<<~?(?=[A-Z\"'])"), ("terraform", "tf hcl", "hcl opentofu", "<<-?"))),
-    *(Language(name, files, lexis=ENDED) for name, files in
-      (("elixir", "ex exs"), ("powershell", "ps1"), ("cmake", "cmake"), ("fish", "fish"))),
+      (("perl", "pl pm", "", r"(?<!<)<<~?(?=[A-Z\"'])"), ("terraform", "tf hcl", "hcl opentofu", "<<-?"),
+       ("elixir", "ex exs", "", ""), ("cmake", "cmake", "", ""), ("fish", "fish", "", ""))),
+    Language("powershell", "ps1 psm1 psd1", lexis=POWERSHELL),
     Language(
         "haskell", "hs", lexis=Lexis(("--",), (*DOUBLE, *CHARACTERS), (("{-", "-}"),), indented=True,
                                      opens=r"(?:=|where|do|of)$"),

@@ -41,6 +41,10 @@ C_LIKE = Lexis(("//",), (*QUOTES, *inert("{}'", "0123456789")), SLASHES, goes_on
 TRIPLE = replace(C_LIKE, strings=(('"""', '"""'), *C_LIKE.strings), long=frozenset(('"""',)))
 HASH = Lexis(("#",), QUOTES, long=frozenset("\"'"))
 ENDED = Lexis(("#",), QUOTES, apart=True, opens=r"[{(\[]$|\bdo$", closes="end")
+POWERSHELL = Lexis(  # a backslash parts a path
+    ("#",), (('@"', '"@'), ("@'", "'@"), *QUOTES), (("<#", "#>"),), frozenset(('@"', "@'")),
+    frozenset(('@"', "@'", '"', "'")), apart=True, goes_on=r"[`|]$", defines="function|filter|class",
+)  # fmt: skip
 PROSE = Lexis(brackets=False, opens=r"^\s*(?:```|~~~)\S*$")
 JS = Lexis(
     ("//",), (*QUOTES, ("`", "`"), *REGEXES), SLASHES, frozenset("`"), inert=WHOLE_REGEX,

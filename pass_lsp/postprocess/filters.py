@@ -35,8 +35,8 @@ _MOST_CUTS = 12
 def without_next_lines(text: str, frame: Frame) -> str:
     """Cut before the line that the document has next (complaint 5: it repeats what is already there)."""
     at, lines = 0, text.split("\n")
-    for number, (line, (word, behind, *_)) in enumerate(zip(lines, heredocs(lines, frame), strict=True)):
-        if not (word and behind) and repeats(frame.said(number, line), frame, lines[number + 1 :]):
+    for number, (line, (word, behind, state, _)) in enumerate(zip(lines, heredocs(lines, frame), strict=True)):
+        if not (word and behind) and repeats(frame.said(number, line), frame, state, lines[number + 1 :]):
             return text[:at]
         at += len(line) + 1
     return text

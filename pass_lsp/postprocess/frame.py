@@ -11,8 +11,8 @@ from typing import Any
 from pass_lsp.documents.languages import lexis_of
 from pass_lsp.documents.scan import CLOSERS, Lexis, Scan, block_step, columns, heredoc_behind, heredoc_in, scan
 from pass_lsp.domain import Context, Mode, Prompt
+from pass_lsp.postprocess.texts import LINE_END, has_heredoc, has_string_end, lines_below
 
-_LINE_END = re.compile(r"\r\n|\n|\r")
 _BRACE_BELOW = re.compile(r"\n[^\S\n]*\{[^\S\n]*\n")
 _MIXED = 8
 """Where one way of indenting has not so many times as many lines as the other, both are meant: GNU's tabs of eight."""
@@ -53,9 +53,8 @@ class Frame:
         """The frame of a context."""
         state = Scan(context.brackets, context.surplus, context.string, context.comment)
         prefix = context.prefix
-        below = [line for line in _LINE_END.split(context.suffix[len(context.line_suffix) :]) if line.strip()]
-        lines = _LINE_END.split(prefix[: len(prefix) - len(context.line_prefix)])
-        above = [line for line in lines if line.strip()]
+        lines = LINE_END.split(prefix[: len(prefix) - len(context.line_prefix)])
+        above, below = [line for line in lines if line.strip()], lines_below(context)
         lexis = lexis_of(context.language)
         tabs = _tabs([*above, context.line_prefix, *below])
         many = context.mode is Mode.MULTI_LINE
@@ -182,18 +181,6 @@ def heredocs(lines: Iterable[str], frame: Frame) -> Iterator[tuple[str, str, Sca
         state, word = next_state, next_word
 
 
-def has_heredoc(word: str, frame: Frame) -> bool:
-    """Whether a text that `word` ends stands below the cursor's line already, where no other one begins first."""
-    context, code = frame.context, Scan()
-    below = filter(str.strip, _LINE_END.split(context.suffix[len(context.line_suffix) :]))
-    for number, line in enumerate(below):
-        if heredoc_behind(line, word, frame.lexis, code) != word:
-            return number > 0
-        if heredoc_in(line, frame.lexis, code) == word:
-            break
-    return False
-
-
 def missing_block(text: str, frame: Frame) -> str:
     """The indentation of the block that the header at the end of `text` lacks; "" where none is missing."""
     text = text.rstrip()
@@ -201,7 +188,7 @@ def missing_block(text: str, frame: Frame) -> str:
     if not (header and frame.lexis.indented) or frame.depth(frame.next_line) > frame.depth(header):
         return ""
     context = frame.context
-    deeper = frame.width(header) + block_step(_LINE_END.split(context.prefix), context.tab_size)
+    deeper = frame.width(header) + block_step(LINE_END.split(context.prefix), context.tab_size)
     return "\t" * -(-deeper // context.tab_size) if frame.tabs else " " * deeper
 
 
@@ -231,12 +218,13 @@ def head_end(text: str, end: int, frame: Frame) -> int | None:
 
 def is_open(text: str, end: int, frame: Frame) -> bool:
     """Whether `text`, up to the end of a line, makes one that the document lacks the rest of: it is the header of a
-    block, leaves open a bracket of its own, or goes on on a deeper line. An answer of one line goes on behind it.
+    block, leaves open a bracket of its own or a text, or goes on on a deeper line. An answer of one line goes on
+    behind it.
     """
     head = text[:end]
     state = scan(head, frame.lexis, frame.state)
     if state.string or state.comment or frame.context.mid_line:
-        return False
+        return _is_text_open(state.string, frame)
     left = frame.context.line_prefix
     outer = frame.state.brackets.removesuffix(scan(left, frame.lexis).brackets)
     open_yet = state.brackets != outer and state.brackets.startswith(outer)
@@ -244,7 +232,7 @@ def is_open(text: str, end: int, frame: Frame) -> bool:
     if open_yet and state.brackets == frame.state.brackets and state.brackets[-1:] == CLOSERS.get(closer):
         return True  # all that is missing stands before the closer, and nothing of it below
     if word := heredoc_in(frame.whole(0, head).rpartition("\n")[2], frame.lexis, Scan()):
-        return not has_heredoc(word, frame)
+        return not has_heredoc(word, frame.context, frame.lexis)
     header = _header(head, frame, state) if head.strip() else ""
     if not (header or open_yet or _goes_on(text, end, frame)):
         return False
@@ -253,6 +241,14 @@ def is_open(text: str, end: int, frame: Frame) -> bool:
         return not below or frame.depth(below) < own
     # The brace that ends a `switch` is no deeper than its last `case`.
     return below.strip()[0] not in ")]}{" or (header.rstrip().endswith(":") and below.strip()[0] == "}")
+
+
+def _is_text_open(mark: str, frame: Frame) -> bool:
+    """Whether a string of several lines begins with the answer, or right before it, that the document has no end of."""
+    context = frame.context
+    begins = frame.state.string != mark or context.line_prefix.endswith(mark)
+    may = begins and mark in frame.lexis.long and not context.mid_line
+    return may and not has_string_end(mark, context, frame.lexis)
 
 
 def _goes_on(text: str, end: int, frame: Frame) -> bool:
@@ -274,14 +270,17 @@ def _link(line: str) -> str:
     return found[1] if found else ""
 
 
-def repeats(line: str, frame: Frame, behind: Sequence[str] = ()) -> bool:
-    """Whether a line says what the next line of the document says, or only closes what that one closes.
+def repeats(line: str, frame: Frame, state: Scan, behind: Sequence[str] = ()) -> bool:
+    """Whether a line, before which `state` is, says what the next line of the document says, or only closes what that
+    one closes.
 
     A line that names nothing, with what the answer says `behind` it: the next item may begin with the same decorator.
     """
     below, code = frame.next_line, line.strip()
     if not below or not code or frame.width(line) != frame.width(below):
         return False
+    if len(state.brackets) > len(frame.state.brackets) and CLOSERS.get(code[0]) == state.brackets[-1]:
+        return False  # it closes what the answer has opened: a namespace may be no less deep than what it holds
     if code != below.strip():
         return not code.strip(")]},;") and below.strip().startswith(code)
     more = zip(filter(str.strip, behind), frame.below[1:], strict=False)

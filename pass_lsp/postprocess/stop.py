@@ -16,7 +16,6 @@ from pass_lsp.postprocess.frame import (
     NAMELESS,
     Decoded,
     Frame,
-    has_heredoc,
     head_end,
     heredocs,
     is_open,
@@ -25,6 +24,7 @@ from pass_lsp.postprocess.frame import (
     special_tokens,
 )
 from pass_lsp.postprocess.midline import place_end
+from pass_lsp.postprocess.texts import has_heredoc
 
 _MAX_LINES = 12
 """Of what is said again, if it is to be noticed."""
@@ -144,7 +144,7 @@ class _Block:
             if cut is not None:
                 return cut
             self._state = after
-            if self._closed() or (behind and not word and has_heredoc(behind, self._frame)):
+            if self._closed() or (behind and not word and has_heredoc(behind, self._frame.context, self._frame.lexis)):
                 return at + len(line)
             at += len(line) + 1
         return None
@@ -195,7 +195,7 @@ class _Block:
         """Whether the document goes on with this line, as far as the lines behind it tell already."""
         said, behind = self._frame.said(number, line), list(filter(str.strip, self._lines[number + 1 :]))
         known = len(behind) + 1 >= len(self._frame.below) or not NAMELESS.match(line.strip())
-        return known and repeats(said, self._frame, behind)
+        return known and repeats(said, self._frame, self._state, behind)
 
     def _outside(self, number: int, whole: str, at: int) -> int | None:
         """The end before a line that lies outside the block: less indented, or next to a finished definition."""
