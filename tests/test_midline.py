@@ -43,6 +43,21 @@ PLACES = [
     ("a.tsx", "x = <A b={<CURSOR>} c={d} />;\n", "e} f={g} />;\n", "x = <A b={e} c={d} />;\n"),
     ("a.rs", "let a = <CURSOR>; // why\n", "b.c();\n", "let a = b.c(); // why\n"),
     ("a.go", "a, b := f(<CURSOR>), g(x)\n", "y, z", "a, b := f(y, z), g(x)\n"),
+    # Among the arguments of a type, and the attributes of a tag, up to `>`.
+    ("a.rs", "let a: Vec<<CURSOR>> = b;\n", "Option<u8>> = c;\n", "let a: Vec<Option<u8>> = b;\n"),
+    ("a.rs", "fn f(a: HashMap<A, <CURSOR>>) -> B {\n}\n", "fn() -> C", "fn f(a: HashMap<A, fn() -> C>) -> B {\n}\n"),
+    ("a.ts", "const [a, b] = useState<<CURSOR>>(null);\n", "string | null>('');\n",
+     "const [a, b] = useState<string | null>(null);\n"),
+    ("A.java", "class A {\n  Map<B, List<<CURSOR>>> c = d;\n}\n", "E>> f", "class A {\n  Map<B, List<E>> c = d;\n}\n"),
+    ("a.tsx", "x = <a b={<C />} <CURSOR>>d</a>;\n", "e={() => f > g}>h</a>;\n",
+     "x = <a b={<C />} e={() => f > g}>d</a>;\n"),
+    ("a.html", "<a <CURSOR>>b</a>\n", 'href="/c" />\n', '<a href="/c">b</a>\n'),
+    # Before the next part of a statement, up to that.
+    ("a.sql", "SELECT a, <CURSOR> FROM t;\n", "b FROM u WHERE c;\n", "SELECT a, b FROM t;\n"),
+    ("a.sql", "SELECT <CURSOR>from t where c;\n", "a, b", "SELECT a, b from t where c;\n"),
+    ("a.sql", "SELECT a FROM t WHERE <CURSOR> ORDER BY b;\n", "c = 1", "SELECT a FROM t WHERE c = 1 ORDER BY b;\n"),
+    ("a.lua", "if <CURSOR> then\n  b()\nend\n", "a then\n  c()\n", "if a then\n  b()\nend\n"),
+    ("a.py", "x = a if <CURSOR> else c\n", "elsewhere else d", "x = a if elsewhere else c\n"),
     # In a string, up to its end.
     ("a.py", "open('<CURSOR>', 'w')\n", "a.txt", "open('a.txt', 'w')\n"),
     ("a.py", "open('<CURSOR>', 'w')\n", "a.txt', 'w')\nb()\n", "open('a.txt', 'w')\n"),
@@ -61,7 +76,7 @@ PLACES = [
     ("a.rb", 'puts "#{<CURSOR>} b"\n', 'a} b"', 'puts "#{a} b"\n'),
     ("a.sh", 'echo "$(<CURSOR>) b"\n', 'ls) b"', 'echo "$(ls) b"\n'),
     ("a.cs", 'var x = $"{<CURSOR>} b";\n', 'a.C()} b";', 'var x = $"{a.C()} b";\n'),
-]
+]  # fmt: skip
 
 NOTHING = [
     # What opens a bracket that the rest of the line does not know of.
@@ -84,6 +99,10 @@ ELSEWHERE = [
     ("a.py", "x = 'a <CURSOR>, b'"),
     ("a.py", "'''a\n<CURSOR>, b'''"),
     ("a.py", "# a <CURSOR>, b"),
+    ("a.py", "x = a <<CURSOR>> b"),
+    ("a.py", "x = a <CURSOR>> b"),
+    ("a.sql", "SELECT a <CURSOR>b FROM t"),
+    ("a.sh", "x=$(<CURSOR>a) b"),
     ("a.md", "a <CURSOR>, b"),
     ("a.txt", "a <CURSOR>, b"),
     ("a.html", "<p>a <CURSOR>, b</p>"),

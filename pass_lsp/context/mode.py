@@ -16,8 +16,11 @@ _RIGHT_OK = re.compile(r"""(?:[)>}\]"'`]|</[\w.:-]*>)*\s*(?:[:{;,]|\*/\}?|-->|/>
 that ends a comment or a tag."""
 _MOST_RIGHT = 200
 """Characters of that: which of them an answer says again is tried for each."""
-_DELIMITS = re.compile(r"""[)\]},;"'`]""")
+_DELIMITS = re.compile(r"""[)\]},;>"'`]|(?:then|do)\b""")
 """What the rest of a line begins with, where something may be missing before it: `f(|, b)`, `{ | } from './x'`."""
+_WORDS = re.compile(r"(?:[A-Za-z]+ ?){1,3}")
+_ANGLES, _IN_ANGLES = re.compile(r"[-=]>|<[^<>]*>"), re.compile(r"[\w:.]<[^<>]*$|<[A-Za-z][\w.:-]*\s[^<>]*$")
+"""What closes none, or is closed; what stands left of a cursor in a tag or among the arguments of a type."""
 _ATTRIBUTE = re.compile(r"""<[^<>]*=(["'])[^"'<>]*$""")
 """What stands left of a cursor that is in the value of a tag's attribute."""
 _WORD = re.compile(r"\w")
@@ -82,9 +85,21 @@ def unfit(place: Place) -> Reason | None:
         return Reason.NO_CONTEXT
     if _WORD.match(place.left[-1:]) and _WORD.match(place.right[:1]):
         return Reason.MID_WORD
-    right, comments = place.right.strip(), lexis_of(place.language).comments
-    may = _DELIMITS.match(right) or right.startswith(comments) if goes_on(place) else len(right) <= _MOST_RIGHT
+    right = place.right.strip()
+    may = _may_lack(right, lexis_of(place.language)) if goes_on(place) else len(right) <= _MOST_RIGHT
     return None if may else Reason.MID_LINE
+
+
+def _may_lack(rest: str, lexis: Lexis) -> bool:
+    """Whether something may be missing before code: what separates or closes, a comment, the next part of a statement
+    (`SELECT a, | FROM t`, `if | then`).
+    """
+    words = _WORDS.match(rest)
+    return (
+        bool(_DELIMITS.match(rest))
+        or rest.startswith(lexis.comments)
+        or (words is not None and lexis.begins_part(words[0]))
+    )
 
 
 def goes_on(place: Place) -> bool:
@@ -94,18 +109,26 @@ def goes_on(place: Place) -> bool:
 
 def gap(place: Place, state: Scan) -> Scan | None:
     """What is open at the cursor, `state`, if the code right of it shows where an answer must end that goes in between:
-    it closes what is open there, begins with a separator, or is a comment; else None.
+    it closes what is open there, begins with a separator or the next part, or is a comment; else None.
 
     In a string it ends that, or an expression in it, which counts as code: `open("|", "w")`, `f"{|} of {b}"`.
     """
     lexis, mark = lexis_of(place.language), place.right.strip()[0]
     if state.string or state.comment:
         return _gap_in_string(place, state)
+    if mark == ">":
+        return state if _in_angles(place.left) else None
     if not lexis.brackets:
         value = _ATTRIBUTE.search(place.left)
         return Scan(string=mark) if value and place.right.startswith(value[1]) else None
     fits = state.brackets.endswith(CLOSERS[mark]) if mark in CLOSERS else mark not in "\"'`"
     return state if fits else None
+
+
+def _in_angles(left: str) -> bool:
+    while (less := _ANGLES.sub("", left)) != left:
+        left = less
+    return _IN_ANGLES.search(left) is not None
 
 
 def _gap_in_string(place: Place, state: Scan) -> Scan | None:

@@ -239,12 +239,16 @@ def _unit(lines: list[str], own: int, frame: Frame) -> int:
 
 
 def trimmed(text: str, frame: Frame) -> str:
-    """Without white space at its end, except for one space that belongs before a closer: `{ a }`, `"Name: "`."""
+    """Without white space at its end, except for one space that belongs before a closer: `{ a }`, `"Name: "`; a word
+    behind it has one.
+    """
     kept, closer = text.rstrip(), frame.context.line_suffix[:1]
+    if frame.context.mid_line and closer.isalpha():
+        return kept + " "
     if text[len(kept) :].rstrip("\n") != " " or "\n" in kept or not closer or overlap(kept, frame):
         return kept
     spaced = text.startswith(" ") or frame.context.line_prefix.endswith(" ")
-    return kept + " " if closer in "\"'`" or (closer in ")]}>" and spaced) else kept
+    return kept + " " if closer in "\"'`" or (closer in ")]}" and spaced) else kept
 
 
 FILTERS: tuple[tuple[Callable[[str, Frame], str], Reason], ...] = (

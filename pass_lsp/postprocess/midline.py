@@ -25,6 +25,7 @@ def place_end(text: str, frame: Frame) -> int | None:
     ends = [match.start() for match in re.finditer(r"[\r\n]", text)]
     ends += islice(_closers(text, frame), 1)
     ends += islice(_string_ends(text, frame), 1)
+    ends += islice(_angles_ends(text, frame), 1)
     for mark in frame.lexis.comments:
         places = _places(text, re.escape(mark), frame)
         ends += (at for at, here in places if not here.comment and _comments(text, at, mark, frame))
@@ -46,14 +47,16 @@ def within_place(text: str, frame: Frame) -> str:
 
 
 def _again(frame: Frame) -> str:
-    """The pattern of what stands right of the cursor, up to the closer of what is open there; of a `;` alone.
+    """The pattern of what stands right of the cursor, up to the closer of what is open there; of a `;` or a word alone.
 
     Where a comma stands there, an answer that begins with one has nothing to say: what was missing is there.
     """
     rest = frame.context.line_suffix.strip()[:_MOST]
     said = rest[: next(_closers(rest, frame), _MOST)].rstrip()
     ways = [r"\A\s*,"] if rest.startswith(",") else [";"] if rest.startswith(";") else []
-    if said.strip(",;"):
+    if word := re.match(r"[A-Za-z]+", rest):
+        ways.append(rf"\b{word[0]}(?=\W)")
+    if said.strip(",;>"):
         # Behind a name another character must have come: it may be the beginning of a longer one.
         ways.append(re.escape(said) + r"(?=\W)" * said[-1].isalnum())
     return "|".join(ways)
@@ -66,6 +69,15 @@ def _closers(text: str, frame: Frame) -> Iterator[int]:
         after = scan(text[: match.end()], frame.lexis, before)
         if len(after.brackets) < len(before.brackets) or after.surplus != before.surplus:
             yield match.start()
+
+
+def _angles_ends(text: str, frame: Frame) -> Iterator[int]:
+    """Where `text` ends the tag, or the arguments of a type, that the cursor is in."""
+    opened = frame.context.line_suffix.lstrip().startswith(">")
+    for at, here in _places(text, r"<|(?<![-=])/?>", frame):
+        opened += _same(here, frame.state) * (1 if text[at] == "<" else -1)
+        if not opened:
+            yield at
 
 
 def _string_ends(text: str, frame: Frame) -> Iterator[int]:
