@@ -56,6 +56,8 @@ TAGS = [
     # What is said of what stands there replaces it.
     ("a.html", '<td class="<CURSOR>"></td>\n', 'x"></td>\n', '<td class="x"></td>\n'),
     ("a.html", '<td class="<CURSOR>"></td>\n', "x", '<td class="x"></td>\n'),
+    ("a.php", "<li><?= <CURSOR> ?></li>\n", "$a ?></li>\n", "<li><?= $a ?></li>\n"),
+    ("a.html", "{% if <CURSOR> %}\n", "a %}\n", "{% if a %}\n"),
     ("a.vue", "<div>{{ <CURSOR> }}</div>\n", "a }}</div>\n", "<div>{{ a }}</div>\n"),
     ("a.tsx", "x = <B <CURSOR>></B>\n", "a={b}></B>\n", "x = <B a={b}></B>\n"),
     ("a.tsx", "x = (\n  <B a={<CURSOR>} />\n);\n", "c", "x = (\n  <B a={c} />\n);\n"),

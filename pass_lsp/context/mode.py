@@ -11,9 +11,9 @@ from pass_lsp.documents.scan import CLOSERS, Lexis, Scan, block_step, columns, i
 from pass_lsp.domain import Mode
 from pass_lsp.reasons import Reason
 
-_RIGHT_OK = re.compile(r"""(?:[)>}\]"'`]|</[\w.:-]*>)*\s*(?:[:{;,]|\*/\}?|-->|/>)?""")
-"""What may stand right of the cursor, between white space: closers, end tags, and a last mark, of punctuation or one
-that ends a comment or a tag."""
+_RIGHT_OK = re.compile(r"""(?:[)>}\]"'`]|[?%][>}]|</[\w.:-]*>)*\s*(?:[:{;,]|\*/\}?|-->|/>)?""")
+"""What may stand right of the cursor, between white space: closers, end tags, ends of what a template says (`?>`,
+`%}`), and a last mark, of punctuation or one that ends a comment or a tag."""
 _MOST_RIGHT = 200
 """Characters of that: which of them an answer says again is tried for each."""
 _DELIMITS = re.compile(r"""[)\]},;>"'`]|(?:then|do)\b""")

@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 
 from pass_lsp.documents.scan import indentation, scan
 from pass_lsp.postprocess.closers import balanced, closed_before_closers, closed_once, closing_apart, to_element_end
-from pass_lsp.postprocess.frame import COMMON_LINE, Frame, heredocs, missing_block, repeats
+from pass_lsp.postprocess.frame import COMMON_LINE, ROW, Frame, heredocs, missing_block, repeats
 from pass_lsp.postprocess.midline import within_place
 from pass_lsp.postprocess.overlap import overlap
 from pass_lsp.postprocess.stop import answer_end
@@ -107,7 +107,8 @@ def without_repetition(text: str, frame: Frame) -> str:
         if lines[:count] == above[-count:] and not common:
             return ""
     line, times = Counter(map(str.strip, lines)).most_common(1)[0] if lines else ("", 0)
-    return "" if times >= 4 and times * 2 > len(lines) and not COMMON_LINE.fullmatch(line) else text
+    again = times >= 4 and times * 2 > len(lines) and not (COMMON_LINE.fullmatch(line) or ROW.fullmatch(line))
+    return "" if again else text
 
 
 def without_idle_lines(text: str, frame: Frame) -> str:

@@ -10,8 +10,8 @@ from pass_lsp.postprocess.frame import Frame
 
 _OPENERS = {**CLOSERS, ">": "<"}
 _QUOTES, _BETWEEN = "\"'`", " :,;{"
-_END = re.compile(r"\s*(</([\w.:-]*)>|\*/|-->|/>)")
-"""An end tag, and what it ends; the end of a comment, and of a tag."""
+_END = re.compile(r"\s*(</([\w.:-]*)>|\*/|-->|/>|[?%][>}])")
+"""An end tag, and what it ends; the end of a comment, of a tag, and of what a template says."""
 _MOST = 8
 """More closers than that stand right of no cursor."""
 

@@ -14,6 +14,7 @@ from pass_lsp.postprocess.cycle import cycle_in
 from pass_lsp.postprocess.frame import (
     COMMON_LINE,
     NAMELESS,
+    ROW,
     Decoded,
     Frame,
     head_end,
@@ -172,7 +173,7 @@ class _Block:
 
     def _again(self) -> int | None:
         """Where the answer begins to say lines again that stand right above them, blank ones apart. Good code may say
-        one line twice (`if err != nil {`), and rows of data.
+        one line twice (`if err != nil {`), and rows of data; those of numbers ever again.
         """
         frame, said = self._frame, [line for line, _ in self._said]
         data = not {"(", "["}.isdisjoint(self._state.brackets)
@@ -180,7 +181,7 @@ class _Block:
             turn = said[-count:]
             if said[-2 * count : -count] != turn:
                 continue
-            telling = sum(not COMMON_LINE.fullmatch(line) for line in set(turn))
+            telling = sum(not (COMMON_LINE.fullmatch(line) or ROW.fullmatch(line)) for line in set(turn))
             times = 2 if telling > 1 and not data else 3
             if not telling or said[-count * times :] != turn * times:
                 continue
