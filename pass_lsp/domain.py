@@ -56,9 +56,9 @@ class Context:
 
     `prefix` ends and `suffix` begins at the cursor. `line_suffix` is the rest of the cursor's line in the document,
     without its line end, and `mid_line` says that it is more than closers, and stays as it is; `indent` the width of
-    the block that the completion belongs to (columns; a line indented less ends it). `brackets`, `surplus`, `string`
-    and `comment` say what is open at the cursor, as in `documents.scan.Scan`. `snippets` of other files come in the
-    order in which the prompt shows them; `root` is the open folder that the document lies in.
+    the block that the completion belongs to (columns; a line indented less ends it). `brackets`, `surplus`, `string`,
+    `comment` and `heredoc` say what is open at the cursor, as in `documents.scan.Scan`. `snippets` of other files come
+    in the order in which the prompt shows them; `root` is the open folder that the document lies in.
     """
 
     prefix: str
@@ -75,6 +75,7 @@ class Context:
     surplus: str = ""
     string: str = ""
     comment: bool = False
+    heredoc: str = ""
     snippets: tuple[Snippet, ...] = ()
     root: str = ""
     reason: Reason | None = None

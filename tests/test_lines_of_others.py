@@ -36,6 +36,26 @@ HEREDOCS = [
     ("a.sh", "cat <<EOF<CURSOR>\nEOF\n", "\nUsage:\nEOF\nb\n", "cat <<EOF\nUsage:\nEOF\n"),
 ]  # fmt: skip
 
+WITHIN = [
+    # In the text of one, up to its end, however deep its lines are and whatever an apostrophe opens,
+    ("a.sh", "cat <<EOF\nDon't\n<CURSOR>\nEOF\nf\n", "a (b\n\n  c\nd\nEOF\ng\n",
+     "cat <<EOF\nDon't\na (b\n\n  c\nd\nEOF\nf\n"),
+    ("a.sh", "cat <<EOF\n  a:\n    <CURSOR>\nd\nEOF\n", "b\nc\nEOF\n", "cat <<EOF\n  a:\n    b\nc\nd\nEOF\n"),
+    ("a.tf", "a {\n  b = <<EOF\n{\n  <CURSOR>\n}\nEOF\n}\n", '"c": {\n    "d": [\n    ]\n  }\n}\nEOF\n}\n',
+     'a {\n  b = <<EOF\n{\n  "c": {\n    "d": [\n    ]\n  }\n}\nEOF\n}\n'),
+    ("a.sh", "f() {\n\ta\n\tb\n\tcat <<EOF\nc\n<CURSOR>\nEOF\n}\n", "d:\n    e\n",
+     "f() {\n\ta\n\tb\n\tcat <<EOF\nc\nd:\n    e\nEOF\n}\n"),
+    # which comes with it where the document has none.
+    ("a.rb", "def f\n  a <<~SQL\n    <CURSOR>\nend\n", "SELECT\n    b\n  SQL\n  c\n",
+     "def f\n  a <<~SQL\n    SELECT\n    b\n  SQL\nend\n"),
+    ("a.sh", "f() {\n  cat <<EOF\n  <CURSOR>\n}\ncat <<EOF\nEOF\n", "a\nEOF\n  b\n",
+     "f() {\n  cat <<EOF\n  a\nEOF\n}\ncat <<EOF\nEOF\n"),
+    # Behind it, and behind what only looks so, there is code.
+    ("a.sh", "f() {\n  cat <<EOF\nDon't\nEOF\n  <CURSOR>\n}\n", "a\n}\nb\n",
+     "f() {\n  cat <<EOF\nDon't\nEOF\n  a\n}\n"),
+    ("a.sh", "f() {\n  a=$((1<<b))\n  c\n  <CURSOR>\n}\n", "d\n}\nb\n", "f() {\n  a=$((1<<b))\n  c\n  d\n}\n"),
+]  # fmt: skip
+
 OUTDENTED = [
     ("a.c", "int f(void) {\n    <CURSOR>\n}\n", "b();\n#ifdef X\n    c();\n#endif\n    return 0;\n",
      "int f(void) {\n    b();\n#ifdef X\n    c();\n#endif\n    return 0;\n}\n"),
@@ -175,7 +195,7 @@ MORE = [
 ]  # fmt: skip
 
 
-CASES = HEREDOCS + OUTDENTED + STRINGS + TEXTS + POWERSHELL + OTHERS + MORE
+CASES = HEREDOCS + WITHIN + OUTDENTED + STRINGS + TEXTS + POWERSHELL + OTHERS + MORE
 
 
 @pytest.mark.parametrize(("source", "text", "expected"), ITEMS)

@@ -106,6 +106,7 @@ class _Builder:
             surplus=within.surplus,
             string=within.string,
             comment=within.comment,
+            heredoc=state.heredoc,
             snippets=snippets,
             root=root_of(self._path, workspace.roots) or "",
         )

@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 
 from pass_lsp.documents.document import Document
 from pass_lsp.documents.languages import lexis_of, row_of
-from pass_lsp.documents.scan import CLOSERS, Lexis, Scan, block_step, columns, indentation, scan, scan_lines
+from pass_lsp.documents.scan import (
+    CLOSERS,
+    Lexis,
+    Scan,
+    block_step,
+    columns,
+    heredoc_around,
+    indentation,
+    scan,
+    scan_lines,
+)
 from pass_lsp.domain import Mode
 from pass_lsp.reasons import Reason
 
@@ -23,6 +33,8 @@ _ANGLES, _IN_ANGLES = re.compile(r"[-=]>|<[^<>]*>"), re.compile(r"[\w:.]<[^<>]*$
 """What closes none, or is closed; what stands left of a cursor in a tag or among the arguments of a type."""
 _ATTRIBUTE = re.compile(r"""<[^<>]*=(["'])[^"'<>]*$""")
 """What stands left of a cursor that is in the value of a tag's attribute."""
+_DEEPEST = 8
+"""Pairs of angles, one in the other."""
 _WORD = re.compile(r"\w")
 LOOK_BACK = 400
 """Lines above the cursor that are scanned for what is still open."""
@@ -66,6 +78,11 @@ class Place:
                 return text
             line += step
         return ""
+
+    def below(self) -> list[str]:
+        """Some hundred lines below the cursor's."""
+        last = min(self.line + LOOK_BACK, self.document.line_count)
+        return [self.text(line) for line in range(self.line + 1, last)]
 
     @property
     def beginning(self) -> str:
@@ -126,8 +143,8 @@ def gap(place: Place, state: Scan) -> Scan | None:
 
 
 def _in_angles(left: str) -> bool:
-    while (less := _ANGLES.sub("", left)) != left:
-        left = less
+    for _ in range(_DEEPEST):
+        left = _ANGLES.sub("", left)
     return _IN_ANGLES.search(left) is not None
 
 
@@ -165,11 +182,14 @@ def open_at(place: Place, anchor: tuple[int, str] | None) -> tuple[Scan, str]:
     line_start = place.document.line_start(place.line)
     start = min(start, line_start)
     above = text[start:line_start].replace("\r\n", "\n")
-    state = scan_lines(above, lexis, Scan(brackets))
-    code, at = above + place.left, state.statement
+    begun, word = heredoc_around(above, place.below, lexis)
+    state = scan_lines(above[:begun] if word else above, lexis, Scan(brackets))
+    if word:  # It is of another language, or of none: a quote may be an apostrophe.
+        state = scan_lines(above[begun:], replace(lexis, long=frozenset()), Scan(state.brackets))
+    code, at = above + place.left, begun + state.statement
     state = scan(place.left, lexis, state)
     # A line end within the line there is none, so a statement begins above or with the line.
-    return replace(state, statement=at), code[at:]
+    return replace(state, statement=at, heredoc=word), code[at:]
 
 
 def mode_at(place: Place, state: Scan, statement: str) -> Mode:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
@@ -16,6 +16,8 @@ CLOSERS = {")": "(", "]": "[", "}": "{"}
 _BRACKETS = "()[]{}"
 _WORD = r"""(?P<quote>['"]?)(?P<word>[A-Za-z_]\w*)(?P=quote)"""
 """That ends a text which begins on the line below."""
+_MOST_BEGUN = 8
+"""Here-documents, the last ones above the cursor, of which one may be open there."""
 _WORD_ALONE = re.compile(r"^[ \t]*+(\w++)[;,)]*+[ \t\r]*+$", re.MULTILINE)
 
 
@@ -94,7 +96,8 @@ class Scan:
     `brackets` are the open brackets, outermost first; `surplus` the closers that
     match no opener; `string` the opening mark of the open string or block comment,
     or ""; `comment` says that a line comment is open; `statement` is the offset at
-    which the last statement begins (after the last line end outside everything).
+    which the last statement begins (after the last line end outside everything);
+    `heredoc` is the word that ends the here-document which the end lies in, if that is known.
     """
 
     brackets: str = ""
@@ -102,6 +105,7 @@ class Scan:
     string: str = ""
     comment: bool = False
     statement: int = 0
+    heredoc: str = ""
 
     @property
     def plain(self) -> bool:
@@ -206,6 +210,32 @@ def heredoc_behind(line: str, word: str, lexis: Lexis, state: Scan) -> str:
     if not word:
         return heredoc_in(line, lexis, state)
     return "" if line.strip().rstrip(";,)") == word else word
+
+
+def heredoc_end(lines: Iterable[str], word: str, lexis: Lexis) -> int:
+    """Which of `lines` ends the text that they are in, which `word` ends; -1 if none does, or another one begins."""
+    for number, line in enumerate(lines):
+        if not heredoc_behind(line, word, lexis, Scan()):
+            return number
+        if heredoc_in(line, lexis, Scan()) == word:
+            break
+    return -1
+
+
+def heredoc_around(above: str, below: Callable[[], list[str]], lexis: Lexis) -> tuple[int, str]:
+    """Where in `above` the text begins that is open at its end, and the word that ends it in one of the lines `below`,
+    which need be none while it is empty; "" if there is none.
+    """
+    ends = _words(above, 0) if lexis.heredoc else {}
+    begins = re.finditer(rf"(?:{lexis.heredoc}){_WORD}.*\n", above) if lexis.heredoc else ()
+    for found in reversed([*begins][-_MOST_BEGUN:]):
+        word, start = found["word"], found.end()
+        line = above[above.rfind("\n", 0, found.start()) + 1 : start]
+        if ends.get(word, [0])[-1] > start or heredoc_in(line, lexis, Scan()) != word:
+            continue
+        if not above[start:].strip() or heredoc_end(below(), word, lexis) >= 0:
+            return start, word
+    return 0, ""
 
 
 def _bracketed(brackets: list[str], surplus: list[str], mark: str) -> None:

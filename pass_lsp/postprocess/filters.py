@@ -207,7 +207,8 @@ def indented_as_here(text: str, frame: Frame) -> str:
 
 def _verbatim(lines: list[str], frame: Frame) -> list[bool]:
     """Which lines begin inside a string, or a text that a word ends: their white space is what they say."""
-    return [bool(word) or state.string in frame.lexis.long for word, _, state, _ in heredocs(lines, frame)]
+    within = frame.context.heredoc
+    return [bool(word or within) or state.string in frame.lexis.long for word, _, state, _ in heredocs(lines, frame)]
 
 
 def _indented_otherwise(line: str, tabs: bool) -> bool:

@@ -19,7 +19,7 @@ _MIXED = 8
 _COMMON_WORD = r"(?:return|pass|break|continue|else|try|finally|yield|None|True|False|end|fi|done|esac)\b"
 COMMON_LINE = re.compile(rf"\s*</[^<>]*>\s*|\W*(?:{_COMMON_WORD}\W*)*")
 """Lines that may well stand several times in good code."""
-ROW = re.compile(r"[^A-Za-z_]*|\s*<([\w.:-]+)[^<>]*(?:/>|>[^<>\w]*</\1>)\s*")
+ROW = re.compile(r"[^A-Za-z_]*|\s*+<([\w.:-]++)[^<>]*+(?:(?<=/)>|>[^<>\w]*+</\1>)\s*")
 """A row of numbers, or an element that tells nothing, of which an answer may have several that are the same."""
 _LINK = re.compile(r"\s*(\?\.|\.|\|>|&&|\|\||[+?:](?=\s))")
 _NAMES = r"\([\w\s,]*\)"

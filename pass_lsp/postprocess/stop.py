@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from pass_lsp.documents.scan import CLOSERS
+from pass_lsp.documents.scan import CLOSERS, Scan, heredoc_behind
 from pass_lsp.domain import Context, Mode, Prompt
 from pass_lsp.postprocess.cycle import cycle_in
 from pass_lsp.postprocess.frame import (
@@ -25,7 +25,7 @@ from pass_lsp.postprocess.frame import (
     special_tokens,
 )
 from pass_lsp.postprocess.midline import place_end
-from pass_lsp.postprocess.texts import has_heredoc
+from pass_lsp.postprocess.texts import has_heredoc, has_heredoc_end
 
 _MAX_LINES = 12
 """Of what is said again, if it is to be noticed."""
@@ -169,7 +169,7 @@ class _Block:
         self._bodied |= inside and self._defined is not None
         if inside or self._state.string or (number == 0 and self._frame.context.line_prefix.strip()):
             return None
-        return self._outside(number, whole, at)
+        return self._in_heredoc(whole, at) if self._frame.context.heredoc else self._outside(number, whole, at)
 
     def _again(self) -> int | None:
         """Where the answer begins to say lines again that stand right above them, blank ones apart. Good code may say
@@ -197,6 +197,14 @@ class _Block:
         said, behind = self._frame.said(number, line), list(filter(str.strip, self._lines[number + 1 :]))
         known = len(behind) + 1 >= len(self._frame.below) or not NAMELESS.match(line.strip())
         return known and repeats(said, self._frame, self._state, behind)
+
+    def _in_heredoc(self, whole: str, at: int) -> int | None:
+        """The end of the text that the cursor is in: behind its last line, or before it, if the document has that."""
+        context, lexis = self._frame.context, self._frame.lexis
+        if heredoc_behind(whole, context.heredoc, lexis, Scan()):
+            return None
+        self._ended = True
+        return at if has_heredoc_end(context, lexis) else None
 
     def _outside(self, number: int, whole: str, at: int) -> int | None:
         """The end before a line that lies outside the block: less indented, or next to a finished definition."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pass_lsp.documents.scan import Lexis, Scan, heredoc_behind, heredoc_in
+from pass_lsp.documents.scan import Lexis, heredoc_end
 from pass_lsp.domain import Context
 
 LINE_END = re.compile(r"\r\n|\n|\r")
@@ -17,12 +17,12 @@ def lines_below(context: Context) -> list[str]:
 
 def has_heredoc(word: str, context: Context, lexis: Lexis) -> bool:
     """Whether a text that `word` ends stands below the cursor's line already, where no other one begins first."""
-    for number, line in enumerate(lines_below(context)):
-        if heredoc_behind(line, word, lexis, Scan()) != word:
-            return number > 0
-        if heredoc_in(line, lexis, Scan()) == word:
-            break
-    return False
+    return heredoc_end(lines_below(context), word, lexis) > 0
+
+
+def has_heredoc_end(context: Context, lexis: Lexis) -> bool:
+    """Whether the text that the cursor is in ends below it."""
+    return heredoc_end(lines_below(context), context.heredoc, lexis) >= 0
 
 
 def has_string_end(mark: str, context: Context, lexis: Lexis) -> bool:
