@@ -57,7 +57,7 @@ PLACES = [
     ("a.sql", "SELECT <CURSOR>from t where c;\n", "a, b", "SELECT a, b from t where c;\n"),
     ("a.sql", "SELECT a FROM t WHERE <CURSOR> ORDER BY b;\n", "c = 1", "SELECT a FROM t WHERE c = 1 ORDER BY b;\n"),
     ("a.lua", "if <CURSOR> then\n  b()\nend\n", "a then\n  c()\n", "if a then\n  b()\nend\n"),
-    ("a.py", "x = a if <CURSOR> else c\n", "elsewhere else d", "x = a if elsewhere else c\n"),
+    ("a.lua", "if <CURSOR> then\n  b()\nend\n", "a.thenable then\n", "if a.thenable then\n  b()\nend\n"),
     # In a string, up to its end.
     ("a.py", "open('<CURSOR>', 'w')\n", "a.txt", "open('a.txt', 'w')\n"),
     ("a.py", "open('<CURSOR>', 'w')\n", "a.txt', 'w')\nb()\n", "open('a.txt', 'w')\n"),
@@ -99,6 +99,7 @@ ELSEWHERE = [
     ("a.py", "x = 'a <CURSOR>, b'"),
     ("a.py", "'''a\n<CURSOR>, b'''"),
     ("a.py", "# a <CURSOR>, b"),
+    ("a.py", "x = a if <CURSOR> else b"),
     ("a.py", "x = a <<CURSOR>> b"),
     ("a.py", "x = a <CURSOR>> b"),
     ("a.sql", "SELECT a <CURSOR>b FROM t"),

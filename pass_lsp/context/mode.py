@@ -109,9 +109,10 @@ def unfit(place: Place) -> Reason | None:
 
 def _may_lack(rest: str, lexis: Lexis) -> bool:
     """Whether something may be missing before code: what separates or closes, a comment, the next part of a statement
-    (`SELECT a, | FROM t`, `if | then`).
+    (`SELECT a, | FROM t`, `if | then`). Not where indentation ends blocks: before keywords in a line of Python 3
+    of 24 answers were right (bench/RESULTS.md).
     """
-    words = _WORDS.match(rest)
+    words = None if lexis.indented else _WORDS.match(rest)
     return (
         bool(_DELIMITS.match(rest))
         or rest.startswith(lexis.comments)
