@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pass_lsp.config import KEYWORDS, OF_THE_ENGINE, Settings
+from pass_lsp.documents.languages import language_of
 from pass_lsp.documents.reading import read
 from pass_lsp.server.folders import config_file
 
@@ -68,6 +69,8 @@ class Layers:
         for values in (self._of_the_user(), local, self.client, self.command_line):
             settings, complaints = settings.updated(values, trusted=values is not local)
             self._complain(complaints)
+        off = tuple(language_of("", name) for name in settings.disabled_languages)  # `Python`, `js`
+        settings = replace(settings, disabled_languages=off)
         return settings if "://" in settings.engine else self._placed(settings)
 
     def _of_the_user(self) -> Mapping[str, Any]:

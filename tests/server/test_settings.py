@@ -232,6 +232,14 @@ def test_what_stands_beside_a_table_of_our_name_in_a_file_is_taken(tmp_path: Pat
     assert complaint.startswith("Unknown setting 'other'")
 
 
+def test_languages_are_switched_off_by_any_of_their_names() -> None:
+    made = Layers({})
+    made.client = {"disabledLanguages": ["Python", "js", "bash", "text", "unheard-of"]}
+    found = made.resolved()
+    assert all(found.off_for(name) for name in ("python", "javascript", "shellscript", "", "unheard-of"))
+    assert not any(found.off_for(name) for name in ("go", "typescript", "plaintext"))
+
+
 def test_settings_that_need_a_restart() -> None:
     assert needs_restart(Settings(), Settings(deadline_ms=1, enabled=False)) == []
     assert needs_restart(Settings(), Settings(model="x", device="cuda")) == ["device", "model"]
