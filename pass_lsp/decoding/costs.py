@@ -1,4 +1,4 @@
-"""What a cycle of k rows costs here, T(k): measured by the first loads for a machine, model and dtype, and kept.
+"""What a cycle of k rows costs here, T(k): measured once for a machine, model and dtype, and kept.
 
 A cycle is a forward and what is made of its logits: on a small model the second is a good part. Cycles
 of many rows come one at a time among those of one row, and each finds the caches as the other left
@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise, product
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -30,11 +29,9 @@ from pass_lsp.domain import SamplingParams
 ROWS = (1, 2, 3, 4, 6, 9, 12, 16, 25, 36, 49, 64)
 BEHIND = 256
 ROUNDS = 5
-FORMAT = 7
+FORMAT = 6
 AGAIN = 3
 MAX_SECONDS = 3.0
-LOADS = 3
-"""How many loads measure: what else starts together with an editor spoils the first measurement more often than not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +88,15 @@ def _cycle(forward: Forward, params: SamplingParams, rows: int, depth: int) -> N
 
 
 def kept(path: Path, key: str, measure: Callable[[], Costs]) -> Costs:
-    """The quietest costs kept in the file `path` under `key` for this machine; the first `LOADS` loads measure anew."""
+    """The costs kept in the file `path` under `key` for this machine, measured and kept when there are none."""
     key = f"{platform.machine()} {platform.processor()} {os.cpu_count()} {torch.__version__} {FORMAT} {key}"
-    found, loads = _found(_known(path).get(key))
-    if found is not None and loads >= LOADS:
-        return found
-    costs = measure() if found is None else min(found, measure(), key=lambda each: sum(each.taken))
-    _keep(path, key, {"rows": costs.rows, "seconds": costs.taken, "chain": costs.chain, "loads": loads + 1})
-    return costs
-
-
-def _found(entry: Any) -> tuple[Costs | None, int]:
-    """What is kept, and how many loads measured it."""
     try:
-        costs = Costs(tuple(entry["rows"]), tuple(entry["seconds"]), float(entry["chain"]))
-        return _checked(costs), int(entry["loads"])
-    except (ValueError, KeyError, TypeError):
-        return None, 0
+        found = json.loads(path.read_text())[key]
+        return _checked(Costs(tuple(found["rows"]), tuple(found["seconds"]), float(found["chain"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        costs = measure()
+    _keep(path, key, costs)
+    return costs
 
 
 def _checked(costs: Costs) -> Costs:
@@ -119,16 +108,13 @@ def _checked(costs: Costs) -> Costs:
     return costs
 
 
-def _known(path: Path) -> dict[str, Any]:
+def _keep(path: Path, key: str, costs: Costs) -> None:
     try:
         known = json.loads(path.read_text())
     except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _keep(path: Path, key: str, entry: dict[str, Any]) -> None:
-    known = dict(list(_known(path).items())[-63:]) | {key: entry}
+        known = {}
+    known = dict(list(known.items())[-63:]) if isinstance(known, dict) else {}
+    known[key] = {"rows": costs.rows, "seconds": costs.taken, "chain": costs.chain}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(f".{os.getpid()}")

@@ -12,7 +12,6 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 from safetensors import SafetensorError
 
-from pass_lsp.decoding import costs
 from pass_lsp.decoding.costs import Costs
 from pass_lsp.decoding.executor import Executor
 from pass_lsp.decoding.graphs import conversion as converting
@@ -168,7 +167,6 @@ def test_costs_are_those_of_this_model_with_this_artifact(
         return Costs((1, 2), (1.0, 2.0))
 
     monkeypatch.setattr(local, "measured", measures)
-    monkeypatch.setattr(costs, "LOADS", 1)
     monkeypatch.chdir(model_dir)
     for name in (".", str(model_dir)):
         load_engine(name, "cpu", lookahead=None)
