@@ -226,9 +226,10 @@ def heredoc_around(above: str, below: Callable[[], list[str]], lexis: Lexis) -> 
     """Where in `above` the text begins that is open at its end, and the word that ends it in one of the lines `below`,
     which need be none while it is empty; "" if there is none.
     """
-    ends = _words(above, 0) if lexis.heredoc else {}
-    begins = re.finditer(rf"(?:{lexis.heredoc}){_WORD}.*\n", above) if lexis.heredoc else ()
-    for found in reversed([*begins][-_MOST_BEGUN:]):
+    if not lexis.heredoc:
+        return 0, ""
+    ends, begins = _words(above, 0), [*re.finditer(rf"(?:{lexis.heredoc}){_WORD}.*\n", above)]
+    for found in reversed(begins[-_MOST_BEGUN:]):
         word, start = found["word"], found.end()
         line = above[above.rfind("\n", 0, found.start()) + 1 : start]
         if ends.get(word, [0])[-1] > start or heredoc_in(line, lexis, Scan()) != word:

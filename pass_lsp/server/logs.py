@@ -11,14 +11,12 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def configure(level: str = "info", file: str | Path | None = None) -> None:
-    """Log what `pass_lsp` says from `level` on, to `file` or else stderr. Raises `ConfigError`."""
-    if level.lower() not in LEVELS:
-        raise ConfigError(f"Unknown log level {level!r}; use one of {', '.join(LEVELS)}.")
+    """Log what `pass_lsp` says from `level` on, one of `LEVELS`, to `file` or else stderr. Raises `ConfigError`."""
     try:
         handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler()
     except OSError as error:
         raise ConfigError(f"The log file {file} cannot be written ({error.strerror}); choose another.") from error
-    if level.lower() != "debug":
+    if level != "debug":
         # A disk that is full, or an editor that reads no more, costs the line; not a traceback on stderr for each.
         handler.handleError = lambda record: None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -52,7 +52,7 @@ def run(
         theirs = logging.getLogger(name)
         theirs.addFilter(_shortly)
         if not theirs.hasHandlers():  # of ours their lines get a time
-            theirs.handlers = logging.getLogger("pass_lsp").handlers
+            theirs.handlers[:] = logging.getLogger("pass_lsp").handlers
     server = _Server(config_of(service), service)
 
     def loaded(error: Exception | None) -> None:
